@@ -1,0 +1,1 @@
+"""Solana arbitrage pipeline: pinned processes over shared memory; see README.md for the architecture."""
