@@ -1,0 +1,209 @@
+"""Reads hft.ini strictly: every error of every source is collected and told at once, each naming its key."""
+
+import configparser
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hft.runtime import topology
+from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.settings import Config, sections
+
+FILE_NAME = "hft.ini"
+
+UNITS: Mapping[str, str] = {
+    "_ms": "milliseconds",
+    "_s": "seconds",
+    "_ns": "nanoseconds",
+    "_lamports": "lamports",
+    "_ppm": "millionths",
+    "_bps": "basis points",
+    "_milli": "thousandths",
+    "_bytes": "bytes",
+    "_slots": "slots",
+}
+"""Endings of key names and what they count."""
+
+
+class ConfigError(HftError):
+    """One or more wrong settings; ``errors`` has a line each."""
+
+    code = ExitCode.CONFIG
+
+    def __init__(self, errors: Sequence[str]) -> None:
+        self.errors = list(errors)
+        super().__init__("\n".join(self.errors))
+
+
+class Assignment(NamedTuple):
+    """``section.key = value`` and where it was written."""
+
+    source: str
+    section: str
+    key: str
+    value: str
+
+
+def load(path: Path | None, overlays: Sequence[Path] = (), sets: Sequence[str] = ()) -> Config:
+    """Settings from ``path`` (``None``: the defaults alone), then each overlay file, then each
+    ``section.key=value``.
+
+    Raises ``ConfigError`` with all errors of all sources together.
+    """
+    errors: list[str] = []
+    assignments: list[Assignment] = []
+    for file in ([path] if path is not None else []) + list(overlays):
+        assignments += _read_file(file, errors)
+    for text in sets:
+        assignments += _read_set(text, errors)
+    config = _apply(assignments, errors)
+    errors += _cross_check(config)
+    if errors:
+        raise ConfigError(errors)
+    return config
+
+
+def default_file() -> Path | None:
+    """hft.ini of the current folder, else the one of the checkout this package was installed from, else
+    ``None``."""
+    here = Path.cwd() / FILE_NAME
+    checkout = Path(__file__).resolve().parents[2] / FILE_NAME
+    return next((file for file in (here, checkout) if file.is_file()), None)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain values for run.json; ``from_dict`` is the way back."""
+    return asdict(config)
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """The config that ``to_dict`` wrote. Trusts its input: it was checked when it was loaded."""
+    config = Config()
+    for kind, place in sections().values():
+        section = values["links"][place[6:]] if place.startswith("links/") else values[place]
+        restored = kind(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
+        )
+        config = _placed(config, place, restored)
+    return config
+
+
+def _placed(config: Config, place: str, section: Any) -> Config:
+    if place.startswith("links/"):
+        return replace(config, links={**config.links, place[6:]: section})
+    return replace(config, **{place: section})
+
+
+def _read_file(file: Path, errors: list[str]) -> list[Assignment]:
+    parser = configparser.RawConfigParser(
+        delimiters=("=",), comment_prefixes=("#", ";"), default_section="\0"
+    )
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(file.read_text(encoding="utf-8"), source=str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        errors.append(f"{file}: cannot be read: {error}")
+        return []
+    except configparser.Error as error:
+        errors.append(" ".join(str(error).split()))
+        return []
+    return [
+        Assignment(str(file), section, key, value)
+        for section in parser.sections()
+        for key, value in parser.items(section)
+    ]
+
+
+def _read_set(text: str, errors: list[str]) -> list[Assignment]:
+    place, equals, value = text.partition("=")
+    section, dot, key = place.strip().rpartition(".")
+    if not equals or not dot:
+        errors.append(f"--set {text}: the form is section.key=value, for instance simnet.seed=7")
+        return []
+    return [Assignment("--set", section, key, value.strip())]
+
+
+def _apply(assignments: Sequence[Assignment], errors: list[str]) -> Config:
+    table = sections()
+    config = Config()
+    for source, section, key, text in assignments:
+        if section not in table:
+            errors.append(f"{source}: [{section}]: unknown section{_suggestion(section, table)}")
+            continue
+        kind, place = table[section]
+        known = {entry.name: entry for entry in fields(kind)}
+        if key not in known:
+            errors.append(f"{source}: [{section}] {key}: unknown key{_suggestion(key, known)}")
+            continue
+        try:
+            value = _parse(key, text, known[key].default, known[key].metadata)
+        except ValueError as error:
+            errors.append(f"{source}: [{section}] {key}: {error}")
+            continue
+        current = config.links[place[6:]] if place.startswith("links/") else getattr(config, place)
+        config = _placed(config, place, replace(current, **{key: value}))
+    return config
+
+
+def _suggestion(word: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if not close:
+        return f"; known are {', '.join(known)}"
+    unit = _unit(close[0])
+    return f"; did you mean {close[0]}{f' ({unit})' if unit else ''}?"
+
+
+def _unit(key: str) -> str:
+    return next((unit for ending, unit in UNITS.items() if key.endswith(ending)), "")
+
+
+def _parse(key: str, text: str, default: object, metadata: Mapping[str, Any]) -> object:
+    text = text.strip()
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if isinstance(default, str):
+        options = metadata.get("options")
+        if options and text not in options:
+            raise ValueError(f"{text!r} is not one of {', '.join(options)}")
+        return text
+    unit = _unit(key)
+    if not re.fullmatch(r"[+-]?\d+(_\d+)*", text):
+        what = f"a whole number of {unit}" if unit else "a whole number"
+        hint = "; the unit is part of the key's name" if re.match(r"[+-]?[\d.]+\s*[A-Za-z%]+$", text) else ""
+        raise ValueError(f"{text!r} is not {what}{hint}")
+    value = int(text)
+    if not metadata["low"] <= value <= metadata["high"]:
+        raise ValueError(
+            f"{value} is out of range: {metadata['low']} to {metadata['high']}{' ' + unit if unit else ''}"
+        )
+    return value
+
+
+def _cross_check(config: Config) -> list[str]:
+    errors = topology.validate(
+        [
+            entry._replace(depth=config.links[entry.name].depth, mtu=config.links[entry.name].mtu)
+            for entry in topology.LINKS
+        ]
+    )
+    orders = (
+        ("service:scanner", config.scanner, "minimum_size_lamports", "maximum_size_lamports"),
+        ("service:planner", config.planner, "tip_floor_lamports", "tip_cap_lamports"),
+    )
+    errors += [
+        f"[{section}] {low} {getattr(values, low)} is above {high} {getattr(values, high)}"
+        for section, values, low, high in orders
+        if getattr(values, low) > getattr(values, high)
+    ]
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,15}", config.hft.prefix):
+        errors.append(f"[hft] prefix: {config.hft.prefix!r} is not 1 to 16 of a-z, 0-9 and _, a letter first")
+    if config.nats.url != "embedded" and not re.fullmatch(
+        r"nats://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}", config.nats.url
+    ):
+        errors.append(
+            f"[nats] url: {config.nats.url!r} is neither embedded nor nats://127.0.0.1:PORT (loopback only)"
+        )
+    return errors

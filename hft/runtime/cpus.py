@@ -1,0 +1,153 @@
+"""Which process runs on which core: reading CPU lists, sharing cores out, saying what could not be had."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from hft.runtime import topology
+from hft.runtime.exit_codes import ExitCode, HftError
+
+MAXIMUM_CPU = 4095
+"""No CPU number above this is believed."""
+
+
+SHARED_CORES = 2
+"""Cores that no service owns: the local cluster and nats-server need about one each under load."""
+
+OWN_CORE_ORDER: tuple[str, ...] = ("scanner", "feed", "planner", "executor")
+"""Hot services, the busiest first: who gets a core of its own when there are not enough for all."""
+
+
+class Assignment(NamedTuple):
+    """Who runs where, and what a person should know about it."""
+
+    cpus: dict[str, tuple[int, ...]]
+    notes: tuple[str, ...]
+
+
+def parse(text: str) -> tuple[int, ...]:
+    """CPU numbers of a list such as ``0-3,5``, ascending and without repeats.
+
+    ``HftError`` (CONFIG) names the part that is malformed.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part)
+        if not match:
+            raise HftError(
+                f"--cpus {text!r}: {part!r} is neither a CPU number nor a range such as 0-3", ExitCode.CONFIG
+            )
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low > high:
+            raise HftError(f"--cpus {text!r}: the range {part.strip()} runs backwards", ExitCode.CONFIG)
+        if high > MAXIMUM_CPU:
+            raise HftError(f"--cpus {text!r}: CPU {high} is above {MAXIMUM_CPU}", ExitCode.CONFIG)
+        found.update(range(low, high + 1))
+    return tuple(sorted(found))
+
+
+def format_list(numbers: Iterable[int]) -> str:
+    """The shortest list text for some CPU numbers: ``(0, 1, 2, 5)`` → ``0-2,5``."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def available() -> tuple[int, ...]:
+    """CPUs this process may run on (the cpuset's share of the machine), ascending."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def online() -> tuple[int, ...]:
+    """CPUs the machine has switched on; all available ones where the kernel does not say."""
+    try:
+        return parse(Path("/sys/devices/system/cpu/online").read_text(encoding="ascii").strip())
+    except (OSError, HftError):
+        return available()
+
+
+def choose(text: str, allowed: tuple[int, ...], switched_on: tuple[int, ...]) -> tuple[int, ...]:
+    """The CPUs a run uses: those of ``text``, all allowed ones when it is empty.
+
+    ``HftError`` (CONFIG) when a CPU does not exist, is offline or outside this process's cpuset: a pin that
+    cannot be kept is refused, never quietly moved elsewhere.
+    """
+    if not text.strip():
+        return allowed
+    wanted = parse(text)
+    offline = [number for number in wanted if number not in switched_on]
+    if offline:
+        raise HftError(
+            f"--cpus {text}: CPU {format_list(offline)} does not exist or is offline; "
+            f"online are {format_list(switched_on)}",
+            ExitCode.CONFIG,
+        )
+    barred = [number for number in wanted if number not in allowed]
+    if barred:
+        raise HftError(
+            f"--cpus {text}: CPU {format_list(barred)} is outside this process's cpuset; "
+            f"allowed are {format_list(allowed)}",
+            ExitCode.CONFIG,
+        )
+    return wanted
+
+
+def assign(numbers: tuple[int, ...], can_pin: bool = True) -> Assignment:
+    """Share ``numbers`` out over the services of the topology.
+
+    Hot services get a core of their own in the order of ``OWN_CORE_ORDER`` while at least ``SHARED_CORES``
+    remain for all others together. On fewer cores nobody owns one: a pin would only make two busy processes
+    wait for each other while the other core is idle.
+    """
+    every = [spec.name for spec in topology.SERVICES]
+    if not can_pin:
+        return Assignment(
+            dict.fromkeys(every, ()), ("this system cannot pin processes to CPUs: all services run unpinned",)
+        )
+    owners = OWN_CORE_ORDER[: max(0, len(numbers) - SHARED_CORES)]
+    own = dict(zip(owners, reversed(numbers), strict=False))
+    shared = numbers[: len(numbers) - len(own)]
+    sharing = [name for name in OWN_CORE_ORDER if name not in own]
+    notes: tuple[str, ...] = ()
+    if sharing:
+        notes = (
+            f"{_count(len(numbers))} ({format_list(numbers)}): {', '.join(sharing)} "
+            f"share{'s' if len(sharing) == 1 else ''} {format_list(shared)} with the rest; "
+            f"{len(OWN_CORE_ORDER) + SHARED_CORES} or more give every hot service a core of its own",
+        )
+    return Assignment({name: (own[name],) if name in own else shared for name in every}, notes)
+
+
+def _count(number: int) -> str:
+    return f"{number} CPU{'' if number == 1 else 's'}"
+
+
+def pin(numbers: tuple[int, ...]) -> str:
+    """Restrict this process to ``numbers``; returns why it could not, else the empty string."""
+    if not numbers:
+        return ""
+    if not hasattr(os, "sched_setaffinity"):
+        return "this system cannot pin processes to CPUs"
+    try:
+        os.sched_setaffinity(0, numbers)
+    except OSError as error:
+        return f"CPU {format_list(numbers)}: {error.strerror}"
+    return ""
+
+
+def describe(assignment: Mapping[str, tuple[int, ...]]) -> str:
+    """One line for a person: who runs where."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, numbers in assignment.items():
+        groups.setdefault(numbers, []).append(name)
+    return "; ".join(
+        f"{format_list(numbers) or 'unpinned'}: {', '.join(names)}" for numbers, names in groups.items()
+    )

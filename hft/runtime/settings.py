@@ -1,0 +1,295 @@
+"""Every setting: section by section, key by key, with its default and its range.
+
+A key's name ends in its unit. The text of each key is the comment line above it in hft.ini; a test holds the
+two together, so that a key can be neither undocumented nor unknown.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hft.runtime import topology
+
+IDLE_STRATEGIES: tuple[str, ...] = ("auto", "busy_spin", "yield", "backoff", "park")
+
+MAXIMUM_U64 = 2**64 - 1
+LAMPORTS_PER_SOL = 1_000_000_000
+
+
+def number(default: int, low: int, high: int, text: str) -> Any:
+    """An integer key with an inclusive range."""
+    return field(default=default, metadata={"low": low, "high": high, "text": text})
+
+
+def choice(default: str, options: tuple[str, ...], text: str) -> Any:
+    """A key that takes one of a few words."""
+    return field(default=default, metadata={"options": options, "text": text})
+
+
+def string(default: str, text: str) -> Any:
+    """A free text key; empty is allowed."""
+    return field(default=default, metadata={"text": text})
+
+
+def strings(text: str) -> Any:
+    """A list key: entries separated by commas; empty by default."""
+    return field(default=(), metadata={"text": text})
+
+
+def _idle() -> Any:
+    return choice(
+        "auto", IDLE_STRATEGIES, "What it does when there is nothing to do; auto: as [hft] idle says."
+    )
+
+
+@dataclass(frozen=True)
+class Hft:
+    """``[hft]``: the instance as a whole."""
+
+    mode: str = choice(
+        "paper", ("paper",), "How it trades. paper: the whole live path against a local cluster."
+    )
+    state_dir: str = string(
+        "",
+        "Folder for ledger, kill latch, streams and logs; empty: $STATE_DIRECTORY, else XDG's state folder.",
+    )
+    prefix: str = string("hft", "First word of every shared-memory name; two instances may share it.")
+    idle: str = choice(
+        "auto",
+        IDLE_STRATEGIES,
+        "Idle strategy of all services. auto: a hot one with a core of its own yields, the others park.",
+    )
+    accounts_capacity: int = number(4096, 16, 1 << 20, "Most accounts the account table can hold.")
+    accounts_bytes: int = number(
+        16 << 20, 1 << 16, 1 << 32, "Bytes of account data the account table can hold."
+    )
+    drain_limit_ms: int = number(
+        30_000, 100, 30_000, "Longest time a service may take to finish its work at a stop."
+    )
+    start_limit_ms: int = number(60_000, 1_000, 600_000, "Longest time a service may take to become ready.")
+    restart_limit: int = number(
+        5, 0, 1000, "Crashes of one service within the window below after which all is stopped."
+    )
+    restart_window_ms: int = number(
+        60_000, 1_000, 3_600_000, "Length of the window in which crashes are counted."
+    )
+    restart_backoff_ms: int = number(
+        100, 1, 60_000, "Pause before the first restart; doubles with each crash."
+    )
+
+
+@dataclass(frozen=True)
+class Cpus:
+    """``[cpus]``: where processes run."""
+
+    list: str = string("", "CPUs to use, such as 0-3,5; empty: all this process may run on.")
+
+
+@dataclass(frozen=True)
+class Link:
+    """``[link:NAME]``: the size of one ring."""
+
+    depth: int = number(1024, 2, 1 << 20, "Cells of the ring, a power of two.")
+    mtu: int = number(512, 64, 1 << 16, "Bytes of one cell, a multiple of 8: the largest message.")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """``[service:feed]``"""
+
+    idle: str = _idle()
+    stale_after_ms: int = number(5_000, 100, 3_600_000, "No data from the cluster for so long: reconnect.")
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """``[service:scanner]``"""
+
+    idle: str = _idle()
+    minimum_gross_profit_lamports: int = number(
+        10_000, 1, MAXIMUM_U64, "Least profit before fees and tip for which an opportunity is published."
+    )
+    minimum_size_lamports: int = number(
+        LAMPORTS_PER_SOL // 100, 1, MAXIMUM_U64, "Smallest trade the optimiser may choose."
+    )
+    maximum_size_lamports: int = number(
+        100 * LAMPORTS_PER_SOL, 1, MAXIMUM_U64, "Largest trade the optimiser may choose."
+    )
+    dedupe_slots: int = number(
+        2, 0, 10_000, "Slots during which the same route in the same size class is not repeated."
+    )
+
+
+@dataclass(frozen=True)
+class Planner:
+    """``[service:planner]``"""
+
+    idle: str = _idle()
+    profile: str = choice(
+        "default",
+        ("default", "conservative"),
+        "conservative: at least 0.5% gross and 0.3% net, which rejects nearly every real two-hop trade.",
+    )
+    minimum_profit_lamports: int = number(1_000, 0, MAXIMUM_U64, "Least profit net of all costs.")
+    minimum_profit_bps_milli: int = number(
+        1, 0, 10_000_000, "Least net profit as a share of the trade, in thousandths of a basis point."
+    )
+    minimum_confidence_ppm: int = number(
+        500_000, 0, 1_000_000, "Least confidence of an opportunity, in millionths."
+    )
+    data_age_limit_ms: int = number(5_000, 1, 3_600_000, "Oldest account data a plan may rest on.")
+    slot_age_limit: int = number(25, 1, 100_000, "The same in Solana slots.")
+    opportunity_age_limit_ms: int = number(2_000, 1, 3_600_000, "Oldest opportunity that is still planned.")
+    maximum_slippage_bps: int = number(
+        100, 0, 10_000, "Largest loss against the opportunity's quote, in basis points."
+    )
+    maximum_risk_score_ppm: int = number(700_000, 0, 1_000_000, "Highest risk score, in millionths.")
+    tip_share_ppm: int = number(
+        300_000, 0, 1_000_000, "Share of the expected profit offered as a tip, in millionths."
+    )
+    tip_floor_lamports: int = number(
+        1_000, 1_000, MAXIMUM_U64, "Least tip; the block engine refuses less than 1000."
+    )
+    tip_cap_lamports: int = number(5_000_000, 1_000, MAXIMUM_U64, "Largest tip, whatever the share says.")
+    compute_unit_price_micro_lamports: int = number(
+        1_000, 0, 1_000_000_000, "Priority fee for each compute unit, in millionths of a lamport."
+    )
+    plan_life_ms: int = number(2_000, 10, 60_000, "Time after which a plan may no longer be sent.")
+    blacklist: tuple[str, ...] = strings("Pools never traded: base58 keys separated by commas.")
+
+
+@dataclass(frozen=True)
+class Executor:
+    """``[service:executor]``"""
+
+    idle: str = _idle()
+
+
+@dataclass(frozen=True)
+class Auditor:
+    """``[service:auditor]``"""
+
+    idle: str = _idle()
+
+
+@dataclass(frozen=True)
+class Manager:
+    """``[service:manager]``: when the kill latch trips by itself."""
+
+    idle: str = _idle()
+    error_rate_ppm: int = number(
+        500_000, 0, 1_000_000, "Trips above this share of failed executions, in millionths."
+    )
+    drawdown_ppm: int = number(
+        100_000, 0, 1_000_000, "Trips above this fall from the peak of wallet and profit, in millionths."
+    )
+    rpc_failure_ppm: int = number(
+        800_000, 0, 1_000_000, "Trips above this share of failed submissions, in millionths."
+    )
+    memory_ppm: int = number(
+        900_000, 0, 1_000_000, "Trips above this share of the machine's memory, in millionths."
+    )
+    window_s: int = number(60, 1, 86_400, "Length of the window over which rates are taken.")
+    minimum_samples: int = number(20, 1, 1_000_000, "Fewest samples for which a rate means anything.")
+    heartbeat_limit_ms: int = number(
+        5_000, 50, 600_000, "Trips when a service's heartbeat is older than this."
+    )
+    no_data_limit_ms: int = number(10_000, 100, 3_600_000, "Trips when no market data came for so long.")
+    slot_drift_limit: int = number(
+        50, 1, 1_000_000, "Trips when market data lags the cluster by more slots than this."
+    )
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """``[service:sidecar]``"""
+
+    idle: str = _idle()
+
+
+@dataclass(frozen=True)
+class Risk:
+    """``[risk]``: the executor's last gate; no other setting can pass it by."""
+
+    maximum_size_lamports: int = number(100 * LAMPORTS_PER_SOL, 1, MAXIMUM_U64, "Largest trade.")
+    maximum_open_plans: int = number(64, 1, 100_000, "Most submissions whose end is not known yet.")
+    maximum_trades_per_minute: int = number(60_000, 1, 10_000_000, "Most submissions in any minute.")
+    maximum_daily_loss_lamports: int = number(
+        LAMPORTS_PER_SOL, 1, MAXIMUM_U64, "Loss since midnight UTC at which nothing more is sent."
+    )
+    maximum_tip_lamports: int = number(10_000_000, 1_000, MAXIMUM_U64, "Largest tip of one trade.")
+    maximum_fee_lamports: int = number(
+        1_000_000, 5_000, MAXIMUM_U64, "Largest base and priority fee of one trade."
+    )
+    minimum_wallet_lamports: int = number(
+        LAMPORTS_PER_SOL // 10, 0, MAXIMUM_U64, "SOL that stays in the wallet for fees and rent."
+    )
+
+
+@dataclass(frozen=True)
+class Simnet:
+    """``[simnet]``: the local cluster of paper mode."""
+
+    idle: str = _idle()
+    market: tuple[str, ...] = strings(
+        "Account files to load, separated by commas; empty: the snapshot that ships."
+    )
+    seed: int = number(1, 0, MAXIMUM_U64, "Seed of the order flow: the same seed gives the same trades.")
+    slot_ms: int = number(400, 10, 60_000, "Length of a slot.")
+    swaps_per_second: int = number(50, 0, 100_000, "Rate of the order flow that moves the pools.")
+    wallet_lamports: int = number(
+        200 * LAMPORTS_PER_SOL,
+        LAMPORTS_PER_SOL,
+        MAXIMUM_U64,
+        "What the paper wallet starts with, SOL and wSOL together.",
+    )
+
+
+@dataclass(frozen=True)
+class Nats:
+    """``[nats]``: where the streams are."""
+
+    url: str = string(
+        "embedded", "embedded: a nats-server of its own on loopback; else nats://127.0.0.1:PORT."
+    )
+    port: int = number(0, 0, 65_535, "Port of the embedded server; 0: a free one.")
+    stream_bytes: int = number(256 << 20, 1 << 20, 1 << 40, "Most bytes one stream may keep.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings, checked. ``links`` is keyed by link name; services stand under their own names."""
+
+    hft: Hft = field(default_factory=Hft)
+    cpus: Cpus = field(default_factory=Cpus)
+    feed: Feed = field(default_factory=Feed)
+    scanner: Scanner = field(default_factory=Scanner)
+    planner: Planner = field(default_factory=Planner)
+    executor: Executor = field(default_factory=Executor)
+    auditor: Auditor = field(default_factory=Auditor)
+    manager: Manager = field(default_factory=Manager)
+    sidecar: Sidecar = field(default_factory=Sidecar)
+    risk: Risk = field(default_factory=Risk)
+    simnet: Simnet = field(default_factory=Simnet)
+    nats: Nats = field(default_factory=Nats)
+    links: dict[str, Link] = field(
+        default_factory=lambda: {entry.name: Link(entry.depth, entry.mtu) for entry in topology.LINKS}
+    )
+
+
+def sections() -> dict[str, tuple[type, str]]:
+    """Section name in hft.ini → its dataclass and where it stands in ``Config`` (``links/NAME`` for a
+    link)."""
+    table: dict[str, tuple[type, str]] = {"hft": (Hft, "hft"), "cpus": (Cpus, "cpus")}
+    table |= {f"link:{entry.name}": (Link, f"links/{entry.name}") for entry in topology.LINKS}
+    table |= {
+        f"service:{kind.__name__.lower()}": (kind, kind.__name__.lower())
+        for kind in (Feed, Scanner, Planner, Executor, Auditor, Manager, Sidecar)
+    }
+    table |= {"risk": (Risk, "risk"), "simnet": (Simnet, "simnet"), "nats": (Nats, "nats")}
+    return table
+
+
+def idle_setting(config: Config, service: str) -> str:
+    """The idle strategy that a service's own section or ``[hft]`` asks for; ``auto`` when neither does."""
+    own: str = getattr(config, service).idle
+    return config.hft.idle if own == "auto" else own
