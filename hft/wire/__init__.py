@@ -1,0 +1,84 @@
+"""Messages between services: FlatBuffers of constant layout, written by one packed store into a ring's cell.
+
+Per record there is a codec, a module: ``wire.pool_update.encode_into(view, *fields) -> int``,
+``.decode(view)``, ``.verify(view)``, ``.read_slot(view)`` …, ``.size``, ``.identifier``, ``.Record``.
+Reading takes any valid message of its type, also of another writer, a newer or an older schema: ours is read in
+one step, others through flatc's accessors after full verification. Of all else it raises :class:`WireError` only.
+
+Enum fields are plain ints; their types are in :mod:`hft.wire.enums`. Byte fields are ``bytes`` of exactly their
+length; text fields may be shorter and are padded with zeros (:func:`text`, :func:`fit_text`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from hft.wire import account, enums
+from hft.wire.codec import Codec, fields_reader
+from hft.wire.errors import WireError, WireErrorCode
+from hft.wire.layout import MAXIMUM_BYTES, Field, Layout, View
+from hft.wire.records import (
+    CODECS,
+    SCHEMA_HASH,
+    ExecutionPlan,
+    ExecutionResult,
+    KillSwitch,
+    PlanRejected,
+    PnlMetric,
+    PoolUpdate,
+    TwoHopOpportunity,
+    execution_plan,
+    execution_result,
+    kill_switch,
+    plan_rejected,
+    pnl_metric,
+    pool_update,
+    two_hop_opportunity,
+)
+from hft.wire.registry import REGISTRY, Entry, codec_named, codec_of, entry_of, identifier
+from hft.wire.text import base58, fit_text, text
+
+__all__ = [
+    "CODECS",
+    "MAXIMUM_BYTES",
+    "REGISTRY",
+    "SCHEMA_HASH",
+    "Codec",
+    "Entry",
+    "ExecutionPlan",
+    "ExecutionResult",
+    "Field",
+    "KillSwitch",
+    "Layout",
+    "PlanRejected",
+    "PnlMetric",
+    "PoolUpdate",
+    "TwoHopOpportunity",
+    "View",
+    "WireError",
+    "WireErrorCode",
+    "account",
+    "base58",
+    "codec_named",
+    "codec_of",
+    "entry_of",
+    "enums",
+    "execution_plan",
+    "execution_result",
+    "fit_text",
+    "identifier",
+    "kill_switch",
+    "plan_rejected",
+    "pnl_metric",
+    "pool_update",
+    "reader",
+    "text",
+    "two_hop_opportunity",
+]
+
+
+def reader(codec: Codec, *names: str) -> Callable[[View], tuple[Any, ...]]:
+    """A function that reads these fields of a message at once, for the hot path; made once, at start-up.
+
+    The names stand once each, in schema order (ValueError otherwise), and the values come in that order.
+    """
+    return fields_reader(codec.layout, names)
