@@ -1,0 +1,316 @@
+"""Words every venue speaks: accounts in, pools, quotes and swap calls out, and the coded errors.
+
+All amounts are integers in base units, all keys 32 ``bytes``. Nothing here does I/O or reads a clock.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
+
+U64_MAX = (1 << 64) - 1
+U128_MAX = (1 << 128) - 1
+
+
+class Account(NamedTuple):
+    """An on-chain account. ``lamports == 0`` with no data says that the account does not exist on chain."""
+
+    owner: bytes
+    data: bytes
+    lamports: int
+
+
+ABSENT = Account(bytes(32), b"", 0)
+"""What to put into the accounts mapping for a key that is known not to exist; a missing key is *unknown*."""
+
+
+class ChainClock(NamedTuple):
+    """The chain's clock at which a quote is made: slot and Unix seconds."""
+
+    slot: int
+    unix_timestamp: int
+
+
+class Venue(IntEnum):
+    """Number of a venue; the same numbers travel in messages."""
+
+    UNKNOWN = 0
+    WHIRLPOOL = 1
+    RAYDIUM_V4 = 2
+    RAYDIUM_CPMM = 3
+    RAYDIUM_CLMM = 4
+    METEORA_DLMM = 5
+    METEORA_DAMM_V2 = 6
+
+
+class PoolErrorCode(IntEnum):
+    """Why account bytes give no pool."""
+
+    UNKNOWN_VENUE = 1
+    ACCOUNT_MISSING = 2
+    WRONG_OWNER = 3
+    WRONG_SIZE = 4
+    WRONG_DISCRIMINATOR = 5
+    BAD_VALUE = 6
+    MINT_MISMATCH = 7
+    POOL_MISMATCH = 8
+    UNSUPPORTED = 9
+    TOKEN_EXTENSION = 10
+    ZERO_LIQUIDITY = 11
+
+
+class QuoteErrorCode(IntEnum):
+    """Why a pool gives no quote."""
+
+    BAD_AMOUNT = 1
+    UNKNOWN_MINT = 2
+    AMOUNT_TOO_SMALL = 3
+    INSUFFICIENT_LIQUIDITY = 4
+    ARRAY_MISSING = 5
+    ARRAYS_EXHAUSTED = 6
+    POOL_DISABLED = 7
+    NOT_OPEN = 8
+    CLOCK_BEHIND = 9
+    PRICE_LIMIT = 10
+    OVERFLOW = 11
+
+
+class PoolError(Exception):
+    """Account bytes that are no usable pool; ``code`` says why, the text names the value and what is right."""
+
+    def __init__(self, code: PoolErrorCode, message: str) -> None:
+        super().__init__(f"{code.name.lower()}: {message}")
+        self.code = code
+
+
+class QuoteError(Exception):
+    """A swap the program would refuse, or that can't be priced with the accounts at hand."""
+
+    def __init__(self, code: QuoteErrorCode, message: str) -> None:
+        super().__init__(f"{code.name.lower()}: {message}")
+        self.code = code
+
+
+class DustRule(IntEnum):
+    """How AMM v4 rounds the fee of inputs whose exact fee is below half a unit (x < 200 at 25/10000)."""
+
+    REFUSE = 0  # the binary's era is not known: such sizes get no quote
+    ROUND_HALF = 1  # binaries up to 2025-06: no fee
+    CEILING = 2  # sources since 2025-08: fee 1
+
+
+class Settings(NamedTuple):
+    """Choices that the account bytes don't tell.
+
+    ``own_host_fee``: name one's own token account as DLMM host and DAMM v2 referrer, whose share comes back
+    (``Quote.rebate``).
+    """
+
+    dust_rule: DustRule = DustRule.REFUSE
+    own_host_fee: bool = True
+
+
+DEFAULT_SETTINGS = Settings()
+
+
+class Quote:
+    """The exact result of one swap.
+
+    ``amount_in`` asked, ``amount_in_used`` taken (less only on a partial fill at a venue's extreme price),
+    ``amount_out`` paid to the user, ``fee`` in the token the venue takes it in (the input unless the pool says
+    otherwise), ``crossings`` of initialised ticks or bins, ``rebate`` that comes back to the user's own host or
+    referral account (in the fee's token), ``pool_after`` built when first asked for.
+    """
+
+    __slots__ = (
+        "_after",
+        "_pool",
+        "_state",
+        "amount_in",
+        "amount_in_used",
+        "amount_out",
+        "crossings",
+        "fee",
+        "rebate",
+    )
+
+    def __init__(
+        self,
+        pool: "Pool",
+        state: tuple[object, ...],
+        amount_in: int,
+        amount_in_used: int,
+        amount_out: int,
+        fee: int,
+        crossings: int = 0,
+        rebate: int = 0,
+    ) -> None:
+        self._pool = pool
+        self._state = state
+        self._after: Pool | None = None
+        self.amount_in = amount_in
+        self.amount_in_used = amount_in_used
+        self.amount_out = amount_out
+        self.fee = fee
+        self.crossings = crossings
+        self.rebate = rebate
+
+    @property
+    def pool_after(self) -> "Pool":
+        """The pool as the swap leaves it; the quoted pool itself is unchanged."""
+        if self._after is None:
+            self._after = self._pool.after(self._state)
+        return self._after
+
+    def __repr__(self) -> str:
+        return (
+            f"Quote(amount_in={self.amount_in}, amount_in_used={self.amount_in_used}, "
+            f"amount_out={self.amount_out}, fee={self.fee}, crossings={self.crossings}, rebate={self.rebate})"
+        )
+
+
+class ScreenForm(NamedTuple):
+    """A pool as floats for the screen: 1 unit of input gives about ``rate`` units, fee already taken off.
+
+    ``rate_a_to_b`` and ``rate_b_to_a`` are marginal rates after fees; ``depth_a`` and ``depth_b`` the virtual
+    reserves that make ``x·y = k`` near the price. For comparing only: no amount comes from here.
+    """
+
+    rate_a_to_b: float
+    rate_b_to_a: float
+    depth_a: float
+    depth_b: float
+
+
+class Pool(ABC):
+    """A decoded pool: immutable by convention, made by ``decode`` and by ``Quote.pool_after``."""
+
+    __slots__ = ("key", "mint_a", "mint_b", "program_a", "program_b", "settings", "vault_a", "vault_b")
+
+    venue: Venue
+    key: bytes
+    mint_a: bytes
+    mint_b: bytes
+    vault_a: bytes
+    vault_b: bytes
+    program_a: bytes
+    program_b: bytes
+    settings: Settings
+
+    @abstractmethod
+    def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
+        """Exact-in swap. Raises QuoteError."""
+
+    @abstractmethod
+    def quote_exact_out(self, output_mint: bytes, amount_out: int, clock: ChainClock) -> Quote:
+        """Exact-out swap by the program's own exact-out roundings. Raises QuoteError."""
+
+    @abstractmethod
+    def after(self, state: tuple[object, ...]) -> "Pool":
+        """The pool after a swap that ended in ``state`` (what the venue's quote put into the Quote)."""
+
+    @abstractmethod
+    def spot_price(self, input_mint: bytes) -> float:
+        """Output base units per input base unit before fees; for screening only."""
+
+    @abstractmethod
+    def fee_ppm(self, clock: ChainClock) -> int:
+        """The fee of a very small swap now, in millionths of the amount, rounded up."""
+
+    @abstractmethod
+    def screen_form(self, clock: ChainClock) -> ScreenForm:
+        """Floats for the screen."""
+
+    @abstractmethod
+    def swap_instruction(
+        self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
+    ) -> Instruction:
+        """The venue's exact-in swap instruction with the user's associated token accounts."""
+
+    @abstractmethod
+    def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "Pool":
+        """The pool after the ``changed`` accounts took the bytes in ``accounts``. Raises PoolError."""
+
+    @abstractmethod
+    def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
+        """New data of every account (vault balances aside) that holds this pool's swap state."""
+
+    def is_a(self, mint: bytes) -> bool:
+        """True if ``mint`` is mint A, False if it is mint B; QuoteError UNKNOWN_MINT otherwise."""
+        if mint == self.mint_a:
+            return True
+        if mint == self.mint_b:
+            return False
+        raise QuoteError(
+            QuoteErrorCode.UNKNOWN_MINT,
+            f"{Pubkey(mint)} is neither {Pubkey(self.mint_a)} nor {Pubkey(self.mint_b)} of pool {Pubkey(self.key)}",
+        )
+
+    def other_mint(self, mint: bytes) -> bytes:
+        """The other mint of the pair."""
+        return self.mint_b if self.is_a(mint) else self.mint_a
+
+    def vaults(self, input_mint: bytes) -> tuple[bytes, bytes]:
+        """(vault that receives, vault that pays) for a swap of ``input_mint``."""
+        return (self.vault_a, self.vault_b) if self.is_a(input_mint) else (self.vault_b, self.vault_a)
+
+
+class SwapCall(NamedTuple):
+    """A venue's exact-in swap instruction read back: who pays what to whom.
+
+    ``a_to_b`` is None where the instruction doesn't say and the mint of ``user_in`` decides (see ``directed``).
+    ``host`` is the token account that gets the host or referral share, None if there is none.
+    """
+
+    venue: Venue
+    pool: bytes
+    a_to_b: bool | None
+    amount_in: int
+    minimum_out: int
+    user: bytes
+    user_in: bytes
+    user_out: bytes
+    vault_a: bytes
+    vault_b: bytes
+    vault_authority: bytes
+    host: bytes | None = None
+
+    def directed(self, pool: Pool, user_in_mint: bytes) -> "SwapCall":
+        """The call with ``a_to_b`` known, from the mint of the user's source account. Raises QuoteError."""
+        return self._replace(a_to_b=pool.is_a(user_in_mint), vault_a=pool.vault_a, vault_b=pool.vault_b)
+
+    @property
+    def vault_in(self) -> bytes:
+        """The vault that receives the input (``a_to_b`` must be known)."""
+        return self.vault_a if self.a_to_b else self.vault_b
+
+    @property
+    def vault_out(self) -> bytes:
+        """The vault that pays the output (``a_to_b`` must be known)."""
+        return self.vault_b if self.a_to_b else self.vault_a
+
+
+class VenueSpec(NamedTuple):
+    """One line of the registry: all that the shared functions need to know of a venue.
+
+    ``recognises(account)``: is it a pool (owner already compared). ``minimum_out_error``: the custom program
+    error of an output below the minimum; ``error_names`` what its custom errors are called.
+    """
+
+    venue: Venue
+    program: bytes
+    recognises: Callable[[Account], bool]
+    required_accounts: Callable[[bytes, Account], tuple[bytes, ...]]
+    decode: Callable[[bytes, Mapping[bytes, Account], Settings], Pool]
+    parse_swap: Callable[[Sequence[bytes], bytes], SwapCall | None]
+    minimum_out_error: int
+    error_names: Mapping[int, str]
+
+
+def check_amount(amount: int) -> None:
+    """Refuse an amount outside 1..2^64−1 with QuoteError BAD_AMOUNT."""
+    if not 0 < amount <= U64_MAX:
+        raise QuoteError(QuoteErrorCode.BAD_AMOUNT, f"amount {amount} is not in 1..{U64_MAX}")
