@@ -2,11 +2,12 @@
 
 Per record there is a codec, a module: ``wire.pool_update.encode_into(view, *fields) -> int``,
 ``.decode(view)``, ``.verify(view)``, ``.read_slot(view)`` …, ``.size``, ``.identifier``, ``.Record``.
-Reading takes any valid message of its type, also of another writer, a newer or an older schema: ours is read in
-one step, others through flatc's accessors after full verification. Of all else it raises :class:`WireError` only.
+Reading takes any valid message of its type, also of another writer, a newer or an older schema: ours is read
+in one step, others through flatc's accessors after full verification; whatever else the bytes are, it raises
+:class:`WireError` and nothing else.
 
-Enum fields are plain ints; their types are in :mod:`hft.wire.enums`. Byte fields are ``bytes`` of exactly their
-length; text fields may be shorter and are padded with zeros (:func:`text`, :func:`fit_text`).
+Enum fields are plain ints; their types are in :mod:`hft.wire.enums`. Byte fields are ``bytes`` of exactly
+their length; text fields may be shorter and are padded with zeros (:func:`text`, :func:`fit_text`).
 """
 
 from collections.abc import Callable

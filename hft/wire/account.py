@@ -36,7 +36,7 @@ class AccountRecord(NamedTuple):
 
 
 def pack(slot: int, write_version: int, owner: bytes, lamports: int, received_ns: int, data: View) -> bytes:
-    """The table record of one account; numbers are u64, ``received_ns`` i64, ``owner`` 32 bytes; or WireError."""
+    """The table record of one account; numbers u64, ``received_ns`` i64, ``owner`` 32 bytes, or WireError."""
     if len(owner) != 32:
         raise WireError(WireErrorCode.BAD_VALUE, f"account.owner: {len(owner)} bytes; must be 32 bytes")
     try:
