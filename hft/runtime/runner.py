@@ -138,8 +138,9 @@ class Runner:
     def _housekeeping(self, now_ns: int, *, idle_now: bool) -> None:
         counters = self._ctx.counters
         counters.beat(now_ns)
-        counters.set(self._cycles, self._cycle_count)
-        counters.set(self._busy_cycles, self._busy_count)
+        counters.add(self._cycles, self._cycle_count)
+        counters.add(self._busy_cycles, self._busy_count)
+        self._cycle_count = self._busy_count = 0
         self._service.on_housekeeping(now_ns)
         self._housekeepings += 1
         if self._housekeepings % SLOW_HOUSEKEEPING_EVERY == 1:

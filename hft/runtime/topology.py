@@ -35,6 +35,7 @@ class ServiceSpec(NamedTuple):
     hot: bool
     source: bool
     what: str
+    restartable: bool = True
 
 
 LINKS: tuple[Link, ...] = (
@@ -113,22 +114,23 @@ SERVICES: tuple[ServiceSpec, ...] = (
     ServiceSpec("manager", "hft.services.manager", False, False, "kill rules, heartbeats, the system link"),
     ServiceSpec("sidecar", "hft.services.sidecar", False, False, "every link to its NATS JetStream stream"),
     ServiceSpec(
-        SIMNET, "hft.simnet.service", False, True, "the local cluster of paper mode: market and settlement"
+        SIMNET,
+        "hft.simnet.service",
+        False,
+        True,
+        "the local cluster of paper mode: market and settlement",
+        restartable=False,
     ),
 )
 """In the order in which they are stopped: each drains what its predecessor left, the cluster goes last."""
 
-START_ORDER: tuple[str, ...] = (
-    SIMNET,
-    "sidecar",
-    "auditor",
-    "manager",
-    "executor",
-    "planner",
-    "scanner",
-    "feed",
+START_WAVES: tuple[tuple[str, ...], ...] = (
+    (SIMNET, "sidecar", "auditor", "manager"),
+    ("executor", "planner", "scanner"),
+    ("feed",),
 )
-"""Readers before writers, so that the first message already has all its subscribers."""
+"""Started together, wave after wave: readers before writers, so that the first message has all its
+subscribers, and the cluster before those who talk to it."""
 
 
 def link(name: str) -> Link:
