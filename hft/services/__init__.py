@@ -1,0 +1,1 @@
+"""The services: one file each, rings wired to decisions."""
