@@ -1,4 +1,4 @@
-"""Venues: account bytes → pool → exact quote → swap instruction, one file a venue; and the tokens they trade."""
+"""Venues: account bytes → pool → exact quote → swap instruction, one file a venue; and tokens."""
 
 from hft.venues.registry import (
     VENUES,

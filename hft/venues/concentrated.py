@@ -1,7 +1,7 @@
 """Mathematics common to concentrated-liquidity venues: root prices of ticks and their inverse, all integers.
 
-Root prices are Q64.64 (``√(B per A)·2^64``). Sources: orca-so/whirlpools and raydium-io/raydium-clmm, both held to
-executions of the mainnet binaries.
+Root prices are Q64.64 (``√(B per A)·2^64``). Sources: orca-so/whirlpools and raydium-io/raydium-clmm,
+both held to executions of the mainnet binaries.
 """
 
 from bisect import bisect_right
@@ -100,7 +100,7 @@ _TICKS_PER_DOUBLING_Q32 = 59_543_866_431_248
 
 
 def tick_of(price: int, sqrt_price: Callable[[int], int]) -> int:
-    """The greatest tick whose root price is at most ``price``, by an integer logarithm and exact comparison."""
+    """The greatest tick whose root price is at most ``price``: an integer logarithm, then comparison."""
     msb = price.bit_length() - 1
     mantissa = price >> (msb - 63) if msb >= 63 else price << (63 - msb)
     fraction = 0
@@ -144,7 +144,7 @@ def exhausted(bound: int) -> QuoteError:
     )
 
 
-def swap_exact_in(
+def swap_exact_in(  # noqa: PLR0915 - one loop, both directions inline: calls would cost a quarter of it
     a_to_b: bool,
     amount: int,
     price: int,
@@ -160,9 +160,9 @@ def swap_exact_in(
 ) -> SwapEnd:
     """Swap ``amount`` with a fixed fee of ``fee_rate`` millionths on the input.
 
-    ``ticks`` are the initialised ticks in rising order with their ``nets``; none beyond ``bound`` is used, and
-    reaching it with something left raises ARRAYS_EXHAUSTED. ``shares`` = (rate 1, rate 2, base): of each step's fee
-    ⌊fee·rate/base⌋ is put aside. Stops early only at ``limit``.
+    ``ticks`` are the initialised ticks in rising order with their ``nets``; none beyond ``bound`` is used,
+    and reaching it with something left raises ARRAYS_EXHAUSTED. ``shares`` = (rate 1, rate 2, base): of each
+    step's fee ⌊fee·rate/base⌋ is put aside. Stops early only at ``limit``.
     """
     keep = MILLION - fee_rate
     share_1, share_2, share_base = shares
@@ -239,7 +239,7 @@ def swap_exact_out(
     limit: int,
     sqrt_price: Callable[[int], int],
 ) -> SwapEnd:
-    """Like ``swap_exact_in`` for a wanted output: ``amount_used`` is the whole input, ``amount_out`` what is paid."""
+    """Like ``swap_exact_in`` for a wanted output: ``amount_used`` is the whole input."""
     share_1, share_2, share_base = shares
     remaining = amount
     paid_in = fees = owed_1 = owed_2 = crossings = 0
@@ -289,7 +289,7 @@ def step_exact_in(
 
 
 def step_net_in(a_to_b: bool, calc: int, price: int, target: int, liquidity: int) -> tuple[int, int, int]:
-    """One step with ``calc`` of input after fees: (price after, input used rounded up, output rounded down)."""
+    """One step with ``calc`` of input after fees: (price after, input rounded up, output rounded down)."""
     scaled = liquidity << 64
     if a_to_b:
         used = -(-scaled * (price - target) // (price * target))

@@ -38,6 +38,7 @@ POOL_SIZE = 752
 SWAP_ONLY = 6
 
 _FEES_AND_PNL = Struct("<QQQQ")  # swap fee numerator, denominator, need_take_pnl coin, pc
+_OTHER_KEYS = {"lp_mint": 464, "open_orders": 496, "market": 528, "market_program": 560, "target_orders": 592}
 _SWAP_BASE_IN = 9
 _SWAP_ARGS = Struct("<BQQ")
 
@@ -55,21 +56,12 @@ def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
 
 
 def _check_pool(pubkey: bytes, account: Account) -> None:
-    data = account.data
-    if account.owner != PROGRAM:
-        raise PoolError(
-            PoolErrorCode.WRONG_OWNER,
-            f"pool {Pubkey(pubkey)} is owned by {Pubkey(account.owner)}, not {Pubkey(PROGRAM)}",
-        )
-    if len(data) != POOL_SIZE:
-        raise PoolError(
-            PoolErrorCode.WRONG_SIZE, f"pool {Pubkey(pubkey)} has {len(data)} bytes, wants {POOL_SIZE}"
-        )
-    status = int.from_bytes(data[0:8], "little")
+    spl.check_account("pool", pubkey, account, PROGRAM, POOL_SIZE)
+    status = int.from_bytes(account.data[0:8], "little")
     if status != SWAP_ONLY:
         raise PoolError(
             PoolErrorCode.UNSUPPORTED,
-            f"pool {Pubkey(pubkey)} has status {status}; only {SWAP_ONLY} (swap only) keeps all funds in its vaults",
+            f"pool {Pubkey(pubkey)} has status {status}; wants {SWAP_ONLY} (swap only, no order book)",
         )
 
 
@@ -88,6 +80,14 @@ class RaydiumV4Pool(Pool):
     )
 
     venue = Venue.RAYDIUM_V4
+    fee_numerator: int
+    fee_denominator: int
+    pnl_a: int
+    pnl_b: int
+    amount_a: int
+    amount_b: int
+    reserve_a: int
+    reserve_b: int
 
     def _read_pool(self, pubkey: bytes, account: Account) -> None:
         _check_pool(pubkey, account)
@@ -97,7 +97,7 @@ class RaydiumV4Pool(Pool):
         if not self.fee_numerator < self.fee_denominator:
             raise PoolError(
                 PoolErrorCode.BAD_VALUE,
-                f"pool {Pubkey(pubkey)} has swap fee {self.fee_numerator}/{self.fee_denominator}, which is not below 1",
+                f"pool {Pubkey(pubkey)}: swap fee {self.fee_numerator}/{self.fee_denominator} is not below 1",
             )
 
     def _set_reserves(self) -> None:
@@ -151,7 +151,7 @@ class RaydiumV4Pool(Pool):
         out = reserve_out * net // (reserve_in + net)
         if out == 0:
             raise QuoteError(QuoteErrorCode.AMOUNT_TOO_SMALL, f"input {amount_in} gives no output")
-        return Quote(self, (input_mint, amount_in, out), amount_in, amount_in, out, fee)
+        return Quote(self, (input_mint, amount_in, out, net), amount_in, amount_in, out, fee)
 
     def quote_exact_out(self, output_mint: bytes, amount_out: int, clock: ChainClock) -> Quote:
         """Exact-out swap by the roundings of ``swap_base_out``. Raises QuoteError."""
@@ -175,7 +175,7 @@ class RaydiumV4Pool(Pool):
 
     def after(self, state: tuple[Any, ...]) -> "RaydiumV4Pool":
         """The pool with its vaults moved by the swap."""
-        input_mint, amount_in, amount_out = state
+        input_mint, amount_in, amount_out, _ = state
         new = _copy(self)
         if input_mint == self.mint_a:
             new.amount_a += amount_in
@@ -186,6 +186,15 @@ class RaydiumV4Pool(Pool):
         new._set_reserves()
         return new
 
+    def marginal(self, state: tuple[Any, ...]) -> float:
+        """Output per further unit of input after the swap, fee taken off; floats, for sizing only."""
+        input_mint, net = state[0], state[3]
+        reserve_in = self.reserve_a if input_mint == self.mint_a else self.reserve_b
+        grown = reserve_in + net
+        keep = 1 - self.fee_numerator / self.fee_denominator
+        rate: float = keep * (self.reserve_a / grown) * (self.reserve_b / grown)
+        return rate
+
     def spot_price(self, input_mint: bytes) -> float:
         """Output base units per input base unit before fees; for screening only."""
         price = self.reserve_b / self.reserve_a
@@ -195,7 +204,7 @@ class RaydiumV4Pool(Pool):
         """The fee rate in millionths, rounded up."""
         return -(-self.fee_numerator * 1_000_000 // self.fee_denominator)
 
-    def screen_form(self, clock: ChainClock) -> ScreenForm:
+    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
         """Marginal rates and reserves."""
         keep = 1 - self.fee_numerator / self.fee_denominator
         price = self.reserve_b / self.reserve_a
@@ -204,7 +213,7 @@ class RaydiumV4Pool(Pool):
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
     ) -> Instruction:
-        """``swap_base_in`` with 17 accounts; the order-book accounts, never read at status 6, are the pool's key."""
+        """``swap_base_in``, 17 accounts; the order book's, never read at status 6, are the pool's key."""
         owner = bytes(user)
         source = spl.associated_token_address(owner, input_mint)
         destination = spl.associated_token_address(owner, self.other_mint(input_mint))
@@ -272,6 +281,43 @@ def parse_swap(keys: Sequence[bytes], data: bytes) -> SwapCall | None:
     )
 
 
+def figures(pubkey: bytes, accounts: Mapping[bytes, Account]) -> dict[str, Any]:
+    """The pool, its vaults and mints as plain JSON-able figures that ``encode`` turns back."""
+    account = spl.find_account(accounts, pubkey, "pool")
+    _check_pool(pubkey, account)
+    data = account.data
+    numerator, denominator, pnl_a, pnl_b = _FEES_AND_PNL.unpack_from(data, 176)
+    return {
+        "venue": "raydium_v4",
+        "pool": str(Pubkey(pubkey)),
+        "nonce": data[8],
+        "swap_fee_numerator": numerator,
+        "swap_fee_denominator": denominator,
+        "need_take_pnl_a": pnl_a,
+        "need_take_pnl_b": pnl_b,
+        "pool_open_time": int.from_bytes(data[224:232], "little"),
+        **{name: str(Pubkey(data[at : at + 32])) for name, at in _OTHER_KEYS.items()},
+        "a": spl.token_figures(accounts, data[400:432], data[336:368]),
+        "b": spl.token_figures(accounts, data[432:464], data[368:400]),
+    }
+
+
+def encode(plain: Mapping[str, Any]) -> dict[bytes, Account]:
+    """The accounts that ``plain`` (see ``figures``) describes, as ``decode`` expects them."""
+    side_a, side_b = plain["a"], plain["b"]
+    data = bytearray(POOL_SIZE)
+    data[0], data[8], data[32], data[40] = SWAP_ONLY, plain["nonce"], side_a["decimals"], side_b["decimals"]
+    names = ("swap_fee_numerator", "swap_fee_denominator", "need_take_pnl_a", "need_take_pnl_b")
+    _FEES_AND_PNL.pack_into(data, 176, *(plain[name] for name in names))
+    data[224:232] = plain["pool_open_time"].to_bytes(8, "little")
+    data[336:400] = spl.key(side_a["vault"]) + spl.key(side_b["vault"])
+    data[400:464] = spl.key(side_a["mint"]) + spl.key(side_b["mint"])
+    for name, at in _OTHER_KEYS.items():
+        data[at : at + 32] = spl.key(plain[name])
+    pool = {spl.key(plain["pool"]): Account(PROGRAM, bytes(data), spl.rent_exempt(POOL_SIZE))}
+    return pool | spl.token_accounts(side_a) | spl.token_accounts(side_b)
+
+
 ERROR_NAMES = {29: "InvalidInput", 30: "ExceededSlippage", 40: "InsufficientFunds"}
 
 SPEC = VenueSpec(
@@ -282,5 +328,7 @@ SPEC = VenueSpec(
     decode=decode,
     parse_swap=parse_swap,
     minimum_out_error=30,
+    figures=figures,
+    encode=encode,
     error_names=ERROR_NAMES,
 )

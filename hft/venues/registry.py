@@ -1,4 +1,7 @@
-"""The venues there are, and the functions that find the right one. Adding a venue: its file and one line here."""
+"""The venues there are, and the functions that find the right one.
+
+Adding a venue: its file, and one line in ``VENUES``.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -94,7 +97,7 @@ def fee_ppm(pool: Pool, clock: ChainClock) -> int:
     return pool.fee_ppm(clock)
 
 
-def screen_form(pool: Pool, clock: ChainClock) -> ScreenForm:
+def screen_form(pool: Pool, clock: ChainClock | None = None) -> ScreenForm:
     """The pool as floats for the screen."""
     return pool.screen_form(clock)
 

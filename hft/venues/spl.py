@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from solders.instruction import AccountMeta
 from solders.pubkey import Pubkey
 
 from hft.venues.types import ABSENT, Account, PoolError, PoolErrorCode
@@ -94,6 +95,41 @@ def find_account(accounts: Mapping[bytes, Account], pubkey: bytes, what: str) ->
     if account is None or (not account.data and account.lamports == 0):
         raise PoolError(PoolErrorCode.ACCOUNT_MISSING, f"{what} {Pubkey(pubkey)} is not among the accounts")
     return account
+
+
+def check_account(
+    what: str, pubkey: bytes, account: Account, owner: bytes, size: int, discriminator: bytes = b""
+) -> None:
+    """PoolError unless owner, size and leading bytes are those of the venue's ``what``."""
+    if account.owner != owner:
+        raise PoolError(
+            PoolErrorCode.WRONG_OWNER,
+            f"{what} {Pubkey(pubkey)} is owned by {Pubkey(account.owner)}, not {Pubkey(owner)}",
+        )
+    data = account.data
+    if len(data) != size:
+        raise PoolError(
+            PoolErrorCode.WRONG_SIZE, f"{what} {Pubkey(pubkey)} has {len(data)} bytes, wants {size}"
+        )
+    if not data.startswith(discriminator):
+        raise PoolError(
+            PoolErrorCode.WRONG_DISCRIMINATOR,
+            f"{what} {Pubkey(pubkey)} starts with {data[:8].hex()}, wants {discriminator.hex()}",
+        )
+
+
+def check_pool_key(what: str, pubkey: bytes, found: bytes, pool: bytes) -> None:
+    """PoolError unless the account ``what`` belongs to ``pool``."""
+    if found != pool:
+        raise PoolError(
+            PoolErrorCode.POOL_MISMATCH,
+            f"{what} {Pubkey(pubkey)} belongs to pool {Pubkey(found)}, not to {Pubkey(pool)}",
+        )
+
+
+def meta(pubkey: bytes, *, writable: bool = False) -> AccountMeta:
+    """An instruction's account that does not sign."""
+    return AccountMeta(Pubkey(pubkey), False, writable)
 
 
 def exists(account: Account | None) -> bool:

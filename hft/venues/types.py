@@ -6,7 +6,7 @@ All amounts are integers in base units, all keys 32 ``bytes``. Nothing here does
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
@@ -140,7 +140,7 @@ class Quote:
     def __init__(
         self,
         pool: "Pool",
-        state: tuple[object, ...],
+        state: tuple[Any, ...],
         amount_in: int,
         amount_in_used: int,
         amount_out: int,
@@ -164,6 +164,11 @@ class Quote:
         if self._after is None:
             self._after = self._pool.after(self._state)
         return self._after
+
+    @property
+    def marginal(self) -> float:
+        """Output per further unit of input where the swap ended, fee taken off; a float, for sizing only."""
+        return self._pool.marginal(self._state)
 
     def __repr__(self) -> str:
         return (
@@ -209,8 +214,12 @@ class Pool(ABC):
         """Exact-out swap by the program's own exact-out roundings. Raises QuoteError."""
 
     @abstractmethod
-    def after(self, state: tuple[object, ...]) -> "Pool":
+    def after(self, state: tuple[Any, ...]) -> "Pool":
         """The pool after a swap that ended in ``state`` (what the venue's quote put into the Quote)."""
+
+    @abstractmethod
+    def marginal(self, state: tuple[Any, ...]) -> float:
+        """Output per further unit of input at the end of a quoted swap, fee taken off; for sizing only."""
 
     @abstractmethod
     def spot_price(self, input_mint: bytes) -> float:
@@ -221,8 +230,8 @@ class Pool(ABC):
         """The fee of a very small swap now, in millionths of the amount, rounded up."""
 
     @abstractmethod
-    def screen_form(self, clock: ChainClock) -> ScreenForm:
-        """Floats for the screen."""
+    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
+        """Floats for the screen; without a clock at the lowest fee the pool can have."""
 
     @abstractmethod
     def swap_instruction(
@@ -297,7 +306,8 @@ class VenueSpec(NamedTuple):
     """One line of the registry: all that the shared functions need to know of a venue.
 
     ``recognises(account)``: is it a pool (owner already compared). ``minimum_out_error``: the custom program
-    error of an output below the minimum; ``error_names`` what its custom errors are called.
+    error of an output below the minimum; ``error_names`` what its custom errors are called. ``figures`` and
+    ``encode`` turn a pool's accounts into plain JSON-able figures and back into bytes.
     """
 
     venue: Venue
@@ -307,6 +317,8 @@ class VenueSpec(NamedTuple):
     decode: Callable[[bytes, Mapping[bytes, Account], Settings], Pool]
     parse_swap: Callable[[Sequence[bytes], bytes], SwapCall | None]
     minimum_out_error: int
+    figures: Callable[[bytes, Mapping[bytes, Account]], dict[str, Any]]
+    encode: Callable[[Mapping[str, Any]], dict[bytes, Account]]
     error_names: Mapping[int, str]
 
 

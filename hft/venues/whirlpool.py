@@ -1,13 +1,12 @@
 """Orca Whirlpool: concentrated liquidity with fixed or adaptive fee, fixed and dynamic tick arrays.
 
-Program whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc (orca-so/whirlpools). Layouts, roundings and the adaptive-fee
-rules follow the mainnet binary of 2025-09; every vector of it and a recorded day of swaps come out to the unit.
+Program whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc (orca-so/whirlpools). Roundings follow the mainnet binary of
+2025-09; every vector of it and a recorded day of swaps come out to the unit.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import compress
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
@@ -18,7 +17,6 @@ from hft.venues.concentrated import (
     MIN_SQRT_PRICE,
     TICK_LIMIT,
     SwapEnd,
-    exhausted,
     orca_sqrt_price,
     swap_exact_in,
     swap_exact_out,
@@ -43,202 +41,32 @@ from hft.venues.types import (
     VenueSpec,
     check_amount,
 )
+from hft.venues.whirlpool_accounts import (
+    ARRAY_TICKS,
+    ORACLE_VARIABLES,
+    POOL_FIELDS,
+    POOL_FIELDS_AT,
+    PROGRAM,
+    TickArray,
+    check_pool,
+    encode,
+    figures,
+    oracle_address,
+    parse_oracle,
+    parse_tick_array,
+    recognises,
+    required_accounts,
+    swap_arrays,
+    tick_array_address,
+    window,
+)
 from hft.venues.whirlpool_adaptive import FEE_CAP, Oracle, swap_adaptive
 
-PROGRAM = spl.key("whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc")
-POOL_SIZE = 653
-ORACLE_SIZE = 254
-FIXED_ARRAY_SIZE = 9988
-ARRAY_TICKS = 88
 SWAP_ARRAYS = 3  # a swap instruction names three tick arrays
-WINDOW = 3  # arrays kept on either side of the price's
 
-_POOL = bytes.fromhex("3f95d10ce1806309")
-_FIXED_ARRAY = bytes.fromhex("4561bdbe6e0742bb")
-_DYNAMIC_ARRAY = bytes.fromhex("11d8f68ee1c7da38")
-_ORACLE = bytes.fromhex("8bc283b38cb3e5f4")
 _SWAP = bytes.fromhex("f8c69e91e17587c8")
 _SWAP_V2 = bytes.fromhex("2b04ed0b1ac91e62")
-
-# tick_spacing, fee_tier_index_seed, fee_rate, protocol_fee_rate, liquidity, sqrt_price, tick, owed a, owed b
-_HEAD = Struct("<HHHH16s16siQQ")
-_HEAD_AT = 41
-# trade_enable, filter, decay, reduction, control, max volatility, group size, major-swap ticks
-_ORACLE_CONSTANTS = Struct("<QHHHIIHH")
-# last reference update, last major swap, volatility reference, group reference, volatility accumulator
-_ORACLE_VARIABLES = Struct("<QQIiI")
 _SWAP_ARGS = Struct("<QQ16s??")
-
-
-class TickArray(NamedTuple):
-    """Initialised ticks of one array, rising, with their net liquidity."""
-
-    ticks: tuple[int, ...]
-    nets: tuple[int, ...]
-
-
-_EMPTY_ARRAY = TickArray((), ())
-
-
-def array_start(tick: int, tick_spacing: int) -> int:
-    """First tick of the array that holds ``tick``."""
-    span = ARRAY_TICKS * tick_spacing
-    return tick // span * span
-
-
-def tick_array_address(pool: bytes, start: int) -> bytes:
-    """Address of a pool's tick array."""
-    return spl.find_address(PROGRAM, b"tick_array", pool, str(start).encode())
-
-
-def oracle_address(pool: bytes) -> bytes:
-    """Address of a pool's oracle."""
-    return spl.find_address(PROGRAM, b"oracle", pool)
-
-
-def _in_range(start: int, span: int) -> bool:
-    return start + span > -TICK_LIMIT and start <= TICK_LIMIT
-
-
-def swap_arrays(tick: int, tick_spacing: int, a_to_b: bool) -> list[int]:
-    """Starts of the (at most three) tick arrays a swap from ``tick`` may use, in order."""
-    span = ARRAY_TICKS * tick_spacing
-    start = array_start(tick if a_to_b else tick + tick_spacing, tick_spacing)
-    step = -span if a_to_b else span
-    return [s for s in (start, start + step, start + 2 * step) if _in_range(s, span)]
-
-
-def _window(tick: int, tick_spacing: int) -> list[int]:
-    span = ARRAY_TICKS * tick_spacing
-    start = array_start(tick, tick_spacing)
-    return [s for s in range(start - WINDOW * span, start + WINDOW * span + 1, span) if _in_range(s, span)]
-
-
-def parse_tick_array(
-    pool: bytes, pubkey: bytes, start: int, tick_spacing: int, account: Account
-) -> TickArray:
-    """The initialised ticks of a fixed or dynamic tick array; an account that doesn't exist is an empty array."""
-    data = account.data
-    if not data and account.lamports == 0:
-        return _EMPTY_ARRAY
-    if account.owner != PROGRAM:
-        raise PoolError(
-            PoolErrorCode.WRONG_OWNER,
-            f"tick array {Pubkey(pubkey)} is owned by {Pubkey(account.owner)}, not Whirlpool",
-        )
-    head = data[:8]
-    if head == _FIXED_ARRAY:
-        if len(data) != FIXED_ARRAY_SIZE:
-            raise PoolError(
-                PoolErrorCode.WRONG_SIZE,
-                f"tick array {Pubkey(pubkey)} has {len(data)} bytes, wants {FIXED_ARRAY_SIZE}",
-            )
-        owner_pool = data[9956:9988]
-        offsets = [12 + 113 * i for i in compress(range(ARRAY_TICKS), data[12:9956:113])]
-        ticks = tuple([start + (at - 12) // 113 * tick_spacing for at in offsets])
-    elif head == _DYNAMIC_ARRAY:
-        owner_pool = data[12:44]
-        offsets, ticks = _dynamic_ticks(pubkey, start, tick_spacing, data)
-    else:
-        raise PoolError(
-            PoolErrorCode.WRONG_DISCRIMINATOR,
-            f"{Pubkey(pubkey)} starts with {head.hex()}, not a Whirlpool tick array",
-        )
-    if owner_pool != pool:
-        raise PoolError(
-            PoolErrorCode.POOL_MISMATCH,
-            f"tick array {Pubkey(pubkey)} belongs to pool {Pubkey(owner_pool)}, not to {Pubkey(pool)}",
-        )
-    found = int.from_bytes(data[8:12], "little", signed=True)
-    if found != start:
-        raise PoolError(
-            PoolErrorCode.BAD_VALUE,
-            f"tick array {Pubkey(pubkey)} starts at {found}, its address says {start}",
-        )
-    from_bytes = int.from_bytes
-    return TickArray(
-        ticks, tuple([from_bytes(data[at + 1 : at + 17], "little", signed=True) for at in offsets])
-    )
-
-
-def _dynamic_ticks(
-    pubkey: bytes, start: int, tick_spacing: int, data: bytes
-) -> tuple[list[int], tuple[int, ...]]:
-    """Offsets of the initialised entries of a dynamic tick array and their ticks."""
-    at, offsets, ticks = 60, [], []
-    for i in range(ARRAY_TICKS):
-        if at >= len(data) or data[at] > 1 or (data[at] == 1 and at + 113 > len(data)):
-            raise PoolError(
-                PoolErrorCode.WRONG_SIZE,
-                f"dynamic tick array {Pubkey(pubkey)} of {len(data)} bytes ends at tick {i}",
-            )
-        if data[at]:
-            offsets.append(at)
-            ticks.append(start + i * tick_spacing)
-            at += 113
-        else:
-            at += 1
-    return offsets, tuple(ticks)
-
-
-def parse_oracle(pool: bytes, pubkey: bytes, account: Account) -> Oracle:
-    """The adaptive-fee oracle of ``pool``. Raises PoolError."""
-    data = account.data
-    if account.owner != PROGRAM:
-        raise PoolError(
-            PoolErrorCode.WRONG_OWNER,
-            f"oracle {Pubkey(pubkey)} is owned by {Pubkey(account.owner)}, not Whirlpool",
-        )
-    if len(data) < ORACLE_SIZE:
-        raise PoolError(
-            PoolErrorCode.WRONG_SIZE, f"oracle {Pubkey(pubkey)} has {len(data)} bytes, wants {ORACLE_SIZE}"
-        )
-    if data[:8] != _ORACLE:
-        raise PoolError(
-            PoolErrorCode.WRONG_DISCRIMINATOR,
-            f"oracle {Pubkey(pubkey)} starts with {data[:8].hex()}, wants {_ORACLE.hex()}",
-        )
-    if data[8:40] != pool:
-        raise PoolError(PoolErrorCode.POOL_MISMATCH, f"oracle {Pubkey(pubkey)} is not of pool {Pubkey(pool)}")
-    oracle = Oracle(*_ORACLE_CONSTANTS.unpack_from(data, 40), *_ORACLE_VARIABLES.unpack_from(data, 82))
-    if oracle.group_size == 0:
-        raise PoolError(PoolErrorCode.BAD_VALUE, f"oracle {Pubkey(pubkey)} has tick group size 0")
-    return oracle
-
-
-def recognises(account: Account) -> bool:
-    """True for a Whirlpool account (owner already compared)."""
-    return len(account.data) == POOL_SIZE and account.data[:8] == _POOL
-
-
-def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
-    """Both mints, the oracle (adaptive pools only) and seven tick arrays around the price."""
-    _check_pool(pubkey, account)
-    data = account.data
-    tick_spacing, seed, _, _, _, _, tick, _, _ = _HEAD.unpack_from(data, _HEAD_AT)
-    keys = [data[101:133], data[181:213]]
-    if seed != tick_spacing:
-        keys.append(oracle_address(pubkey))
-    keys.extend(tick_array_address(pubkey, start) for start in _window(tick, tick_spacing))
-    return tuple(keys)
-
-
-def _check_pool(pubkey: bytes, account: Account) -> None:
-    data = account.data
-    if account.owner != PROGRAM:
-        raise PoolError(
-            PoolErrorCode.WRONG_OWNER,
-            f"pool {Pubkey(pubkey)} is owned by {Pubkey(account.owner)}, not {Pubkey(PROGRAM)}",
-        )
-    if len(data) != POOL_SIZE:
-        raise PoolError(
-            PoolErrorCode.WRONG_SIZE, f"pool {Pubkey(pubkey)} has {len(data)} bytes, wants {POOL_SIZE}"
-        )
-    if data[:8] != _POOL:
-        raise PoolError(
-            PoolErrorCode.WRONG_DISCRIMINATOR,
-            f"pool {Pubkey(pubkey)} starts with {data[:8].hex()}, wants {_POOL.hex()}",
-        )
 
 
 class WhirlpoolPool(Pool):
@@ -264,13 +92,26 @@ class WhirlpoolPool(Pool):
     )
 
     venue = Venue.WHIRLPOOL
+    tick_spacing: int
+    fee_rate: int
+    protocol_fee_rate: int
+    shares: tuple[int, int, int]
+    liquidity: int
+    sqrt_price: int
+    tick: int
+    owed_a: int
+    owed_b: int
+    reward_last_updated: int
+    oracle: Oracle | None
     arrays: dict[int, TickArray | None]
     ticks: Sequence[int]
     nets: Sequence[int]
+    down: tuple[int, int | None]
+    up: tuple[int, int | None]
 
     def _read_head(self, pubkey: bytes, account: Account) -> None:
         """Take over the pool account's swap fields."""
-        _check_pool(pubkey, account)
+        check_pool(pubkey, account)
         data = account.data
         (
             self.tick_spacing,
@@ -282,7 +123,7 @@ class WhirlpoolPool(Pool):
             self.tick,
             self.owed_a,
             self.owed_b,
-        ) = _HEAD.unpack_from(data, _HEAD_AT)
+        ) = POOL_FIELDS.unpack_from(data, POOL_FIELDS_AT)
         self.liquidity = int.from_bytes(liquidity, "little")
         self.sqrt_price = int.from_bytes(sqrt_price, "little")
         self.reward_last_updated = int.from_bytes(data[261:269], "little")
@@ -349,7 +190,7 @@ class WhirlpoolPool(Pool):
                 new.oracle = parse_oracle(self.key, pubkey, spl.find_account(accounts, pubkey, "oracle"))
         arrays: dict[int, TickArray | None] = {}
         same = True
-        for start in _window(new.tick, new.tick_spacing):
+        for start in window(new.tick, new.tick_spacing):
             old = self.arrays.get(start)
             if old is not None and tick_array_address(self.key, start) not in changed:
                 arrays[start] = old
@@ -362,14 +203,6 @@ class WhirlpoolPool(Pool):
             new.arrays = arrays
             new._join()
         return new
-
-    def _refuse_if_unknown(self, a_to_b: bool, bound: int, missing: int | None) -> None:
-        if missing is not None:
-            raise QuoteError(
-                QuoteErrorCode.ARRAY_MISSING,
-                f"the swap goes on beyond tick {bound} into tick array {missing}, which is not among the accounts",
-            )
-        raise exhausted(bound)
 
     def _check_clock(self, now: int) -> None:
         if now < self.reward_last_updated:
@@ -418,7 +251,10 @@ class WhirlpoolPool(Pool):
                 )
         except QuoteError as error:
             if missing is not None and error.code is QuoteErrorCode.ARRAYS_EXHAUSTED:
-                self._refuse_if_unknown(a_to_b, bound, missing)
+                raise QuoteError(
+                    QuoteErrorCode.ARRAY_MISSING,
+                    f"the swap goes on from tick {bound} into tick array {missing}, which is not at hand",
+                ) from None
             raise
         return end, oracle
 
@@ -462,6 +298,14 @@ class WhirlpoolPool(Pool):
         new._set_bounds()
         return new
 
+    def marginal(self, state: tuple[Any, ...]) -> float:
+        """Output per further unit of input after the swap, fee taken off; floats, for sizing only."""
+        a_to_b, _, end, oracle = state
+        rate = self.fee_rate if oracle is None else oracle.fee_rate(self.fee_rate, oracle.volatility)
+        price: float = (end.price / (1 << 64)) ** 2
+        keep: float = 1 - rate / MILLION
+        return price * keep if a_to_b else keep / price
+
     def spot_price(self, input_mint: bytes) -> float:
         """Output base units per input base unit before fees; for screening only."""
         price = (self.sqrt_price / (1 << 64)) ** 2
@@ -471,15 +315,15 @@ class WhirlpoolPool(Pool):
         """The fee rate in millionths; adaptive pools at the volatility the next swap would begin with."""
         oracle = self.oracle
         if oracle is None:
-            return int(self.fee_rate)
+            return self.fee_rate
         group = self.tick // oracle.group_size
         oracle = oracle.refreshed(group, clock.unix_timestamp)
         return oracle.fee_rate(self.fee_rate, oracle.volatility_at(group))
 
-    def screen_form(self, clock: ChainClock) -> ScreenForm:
+    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
         """Marginal rates and virtual reserves."""
         root = self.sqrt_price / (1 << 64)
-        keep = 1 - self.fee_ppm(clock) / MILLION
+        keep = 1 - (self.fee_rate if clock is None else self.fee_ppm(clock)) / MILLION
         return ScreenForm(
             root * root * keep, keep / (root * root), self.liquidity / root, self.liquidity * root
         )
@@ -496,18 +340,18 @@ class WhirlpoolPool(Pool):
         user_b = spl.associated_token_address(owner, self.mint_b, self.program_b)
         arrays = [tick_array_address(self.key, s) for s in swap_arrays(self.tick, self.tick_spacing, a_to_b)]
         arrays += [arrays[-1]] * (SWAP_ARRAYS - len(arrays))
-        oracle = _meta(oracle_address(self.key), writable=self.oracle is not None)
+        oracle = spl.meta(oracle_address(self.key), writable=self.oracle is not None)
         signer = AccountMeta(user, True, False)
         if self.program_a == self.program_b == spl.TOKEN_PROGRAM:
-            keys = [_meta(spl.TOKEN_PROGRAM), signer]
+            keys = [spl.meta(spl.TOKEN_PROGRAM), signer]
             keys += [
-                _meta(k, writable=True)
+                spl.meta(k, writable=True)
                 for k in (self.key, user_a, self.vault_a, user_b, self.vault_b, *arrays)
             ]
             return Instruction(Pubkey(PROGRAM), _SWAP + args, [*keys, oracle])
-        keys = [_meta(self.program_a), _meta(self.program_b), _meta(spl.MEMO_PROGRAM), signer]
-        keys += [_meta(self.key, writable=True), _meta(self.mint_a), _meta(self.mint_b)]
-        keys += [_meta(k, writable=True) for k in (user_a, self.vault_a, user_b, self.vault_b, *arrays)]
+        keys = [spl.meta(self.program_a), spl.meta(self.program_b), spl.meta(spl.MEMO_PROGRAM), signer]
+        keys += [spl.meta(self.key, writable=True), spl.meta(self.mint_a), spl.meta(self.mint_b)]
+        keys += [spl.meta(k, writable=True) for k in (user_a, self.vault_a, user_b, self.vault_b, *arrays)]
         return Instruction(Pubkey(PROGRAM), _SWAP_V2 + args + b"\0", [*keys, oracle])
 
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
@@ -523,7 +367,7 @@ class WhirlpoolPool(Pool):
         if self.oracle is not None:
             pubkey = oracle_address(self.key)
             oracle = bytearray(spl.find_account(accounts, pubkey, "oracle").data)
-            _ORACLE_VARIABLES.pack_into(oracle, 82, *self.oracle[8:])
+            ORACLE_VARIABLES.pack_into(oracle, 82, *self.oracle[8:])
             stored[pubkey] = bytes(oracle)
         return stored
 
@@ -536,10 +380,6 @@ def _copy(pool: WhirlpoolPool) -> WhirlpoolPool:
     for name in _COPIED:
         setattr(new, name, getattr(pool, name))
     return new
-
-
-def _meta(pubkey: bytes, *, writable: bool = False) -> AccountMeta:
-    return AccountMeta(Pubkey(pubkey), False, writable)
 
 
 def decode(
@@ -569,15 +409,13 @@ def decode(
             )
         if spl.exists(accounts[oracle]):
             pool.oracle = parse_oracle(pubkey, oracle, accounts[oracle])
-    pool.arrays = {
-        start: pool._read_array(start, accounts) for start in _window(pool.tick, pool.tick_spacing)
-    }
+    pool.arrays = {start: pool._read_array(start, accounts) for start in window(pool.tick, pool.tick_spacing)}
     pool._join()
     return pool
 
 
 def parse_swap(keys: Sequence[bytes], data: bytes) -> SwapCall | None:
-    """A ``swap`` or ``swap_v2`` instruction, exact in; None for anything else (two-hop and exact-out included)."""
+    """A ``swap`` or ``swap_v2`` instruction, exact in; None for anything else."""
     head = data[:8]
     if len(data) < 8 + _SWAP_ARGS.size:
         return None
@@ -613,5 +451,7 @@ SPEC = VenueSpec(
     decode=decode,
     parse_swap=parse_swap,
     minimum_out_error=6036,
+    figures=figures,
+    encode=encode,
     error_names=ERROR_NAMES,
 )
