@@ -4,6 +4,42 @@
 from enum import IntEnum
 
 
+class ConnectionKind(IntEnum):
+    """What a connection speaks."""
+
+    UNKNOWN = 0
+    LOCAL = 1
+    RPC = 2
+    WEBSOCKET = 3
+    GEYSER = 4
+    JITO = 5
+    NATS = 6
+    JUPITER = 7
+
+
+class ConnectionState(IntEnum):
+    """Whether a connection can be relied on."""
+
+    UNKNOWN = 0
+    CONNECTING = 1
+    CONNECTED = 2
+    SILENT = 3
+    """Open, and nothing comes."""
+    BACKING_OFF = 4
+    """Backing off after errors."""
+    BROKEN = 5
+    """Not tried for a while: its circuit breaker is open."""
+    CLOSED = 6
+
+
+class Direction(IntEnum):
+    """Whether a service took messages from a link or put them in."""
+
+    UNKNOWN = 0
+    INBOUND = 1
+    OUTBOUND = 2
+
+
 class EndState(IntEnum):
     """How an execution ended. "Submitted" is not an end."""
 
@@ -53,6 +89,35 @@ class ExecutionReason(IntEnum):
     SHUTDOWN = 28
 
 
+class HealthCheck(IntEnum):
+    """What was examined."""
+
+    UNKNOWN = 0
+    MEMORY = 1
+    CPU = 2
+    DISK = 3
+    HEARTBEAT = 4
+    RING_LAG = 5
+    SLOT_DRIFT = 6
+    MARKET_DATA = 7
+    WALLET = 8
+    ERROR_RATE = 9
+    RPC_FAILURES = 10
+    DRAWDOWN = 11
+    JOURNAL = 12
+    LEDGER = 13
+    STREAMS = 14
+
+
+class HealthStatus(IntEnum):
+    """The examination's result."""
+
+    UNKNOWN = 0
+    HEALTHY = 1
+    DEGRADED = 2
+    FAILED = 3
+
+
 class KillState(IntEnum):
     """Whether new submissions are allowed. Anything but running means no."""
 
@@ -75,6 +140,31 @@ class KillTrigger(IntEnum):
     NO_DATA = 8
     UNEXPLAINED_BALANCE = 9
     CORRUPT = 10
+
+
+class LifecycleEvent(IntEnum):
+    """A step in a service's life."""
+
+    UNKNOWN = 0
+    STARTING = 1
+    READY = 2
+    DRAINING = 3
+    STOPPED = 4
+    CRASHED = 5
+    RESTARTED = 6
+    GAVE_UP = 7
+
+
+class Link(IntEnum):
+    """A ring between services."""
+
+    UNKNOWN = 0
+    MARKET_DATA = 1
+    OPPORTUNITIES = 2
+    PLANNED = 3
+    EXECUTED = 4
+    METRICS = 5
+    SYSTEM = 6
 
 
 class Method(IntEnum):
@@ -117,6 +207,20 @@ class PoolStatus(IntEnum):
     DISABLED = 2
 
 
+class QuoteSource(IntEnum):
+    """Where a price comes from."""
+
+    UNKNOWN = 0
+    POOL = 1
+    """Exact arithmetic on a pool's accounts."""
+    JUPITER = 2
+    """Jupiter's quote API: a fallback."""
+    PYTH = 3
+    """A Pyth price account: a sanity reference."""
+    STAKE_POOL = 4
+    """A stake pool's net asset value: a sanity reference."""
+
+
 class RejectReason(IntEnum):
     """Why an opportunity was not planned."""
 
@@ -141,6 +245,36 @@ class RejectReason(IntEnum):
     DUPLICATE = 18
     KILLED = 19
     COSTS_EXCEED_PROFIT = 20
+
+
+class Service(IntEnum):
+    """A process of the pipeline."""
+
+    UNKNOWN = 0
+    FEED = 1
+    SCANNER = 2
+    PLANNER = 3
+    EXECUTOR = 4
+    MANAGER = 5
+    AUDITOR = 6
+    SIDECAR = 7
+    INITIALIZER = 8
+    NOTIFIER = 9
+    EVENT_LOGGER = 10
+    SIMNET = 11
+    SUPERVISOR = 12
+    NATS_SERVER = 13
+
+
+class SlotStatus(IntEnum):
+    """How far a slot has come."""
+
+    UNKNOWN = 0
+    PROCESSED = 1
+    CONFIRMED = 2
+    FINALIZED = 3
+    DEAD = 4
+    """Abandoned: what was read in it must be rolled back."""
 
 
 class Strategy(IntEnum):

@@ -6,11 +6,11 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from hft.wire.codec import Codec
-from hft.wire.enums import KillTrigger, Strategy, Venue
+from hft.wire.enums import ConnectionKind, HealthCheck, KillTrigger, LifecycleEvent, Service, Strategy, Venue
 from hft.wire.errors import WireError, WireErrorCode
 from hft.wire.layout import View
 from hft.wire.records import CODECS
-from hft.wire.text import base58
+from hft.wire.texts import base58
 
 
 class Entry(NamedTuple):
@@ -33,12 +33,22 @@ def _token(enum: type[IntEnum], value: int) -> str:
 # Mints and pools are base58 keys: two tokens may share a symbol, and a subject must not mix them.
 _SUBJECTS: Final[Mapping[str, Callable[[Any], str]]] = {
     "PoolUpdate": lambda r: f"market.pool.{_token(Venue, r.venue)}.{base58(r.pool)}",
+    "Quote": lambda r: f"market.quote.{base58(r.base_mint)}.{base58(r.quote_mint)}",
+    "SlotUpdate": lambda r: "market.slot",
     "TwoHopOpportunity": lambda r: f"opportunity.two_hop.{base58(r.base_mint)}.{base58(r.quote_mint)}",
+    "TriangularOpportunity": lambda r: (
+        f"opportunity.triangular.{base58(r.base_mint)}.{base58(r.mint_b)}.{base58(r.mint_c)}"
+    ),
     "ExecutionPlan": lambda r: f"execution.planned.{r.plan_id.hex()}",
     "PlanRejected": lambda r: f"execution.rejected.{r.trace_id.hex()}",
     "ExecutionResult": lambda r: f"execution.result.{r.plan_id.hex()}",
+    "LatencyMetric": lambda r: f"metrics.latency.{_token(Service, r.service)}",
+    "ThroughputMetric": lambda r: f"metrics.throughput.{_token(Service, r.service)}",
     "PnlMetric": lambda r: f"metrics.pnl.{_token(Strategy, r.strategy)}",
     "KillSwitch": lambda r: f"system.kill.{_token(KillTrigger, r.trigger)}",
+    "Lifecycle": lambda r: f"system.lifecycle.{_token(LifecycleEvent, r.event)}",
+    "HealthMetric": lambda r: f"system.health.{_token(HealthCheck, r.check)}",
+    "ConnectionHealth": lambda r: f"system.health.connection_{_token(ConnectionKind, r.kind)}",
 }
 
 REGISTRY: Final[Mapping[bytes, Entry]] = MappingProxyType(
