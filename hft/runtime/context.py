@@ -114,18 +114,21 @@ class Context:
         self.stop_requested = False
         """Set by SIGTERM: take no new input from outside, finish what is under way."""
         self._rings: dict[str, ringbuf.Ring] = {}
+        self._publications: dict[str, ringbuf.Publication] = {}
         self._subscriptions: dict[str, ringbuf.Subscription] = {}
         self._peers: dict[str, ringbuf.Counters] = {}
         self._table: ringbuf.Table | None = None
 
-    def publication(self, link: str) -> "ringbuf.Publication":
+    def publication(self, link: str) -> ringbuf.Publication:
         """The writing end of ``link``; ``ValueError`` when the topology gives it to another service."""
         writer = topology.link(link).writer
         if writer != self.name:
             raise ValueError(f"link {link} is written by {writer}, not by {self.name}")
-        return self._ring(link).publication()
+        if link not in self._publications:
+            self._publications[link] = self._ring(link).publication()
+        return self._publications[link]
 
-    def subscription(self, link: str) -> "ringbuf.Subscription":
+    def subscription(self, link: str) -> ringbuf.Subscription:
         """This service's reading end of ``link``, gating or observing as the topology says; one per link.
 
         It starts at the link's first message; after a crash it goes on where the predecessor stopped.
@@ -142,13 +145,13 @@ class Context:
         return self._subscriptions[link]
 
     @property
-    def table(self) -> "ringbuf.Table":
+    def table(self) -> ringbuf.Table:
         """The account table: the feed writes it, everyone reads it."""
         if self._table is None:
             self._table = ringbuf.Table.attach(self.run.segment("table", "accounts"))
         return self._table
 
-    def peer_counters(self, name: str) -> "ringbuf.Counters":
+    def peer_counters(self, name: str) -> ringbuf.Counters:
         """Another service's counters page, for reading."""
         if name not in self._peers:
             self._peers[name] = ringbuf.Counters.attach(self.run.segment("counters", name))
@@ -173,9 +176,15 @@ class Context:
         return self.run.supervisor_pid in (0, os.getppid(), os.getpid())
 
     def close(self) -> None:
-        """Close every end that was opened. Segments stay: the supervisor unlinks them."""
+        """Let go of every end that was opened. Segments stay: the supervisor unlinks them.
+
+        Subscriptions keep their slots, as after a crash: their figures stay readable for the closing report,
+        and a successor goes on where this process stopped.
+        """
+        for publication in self._publications.values():
+            publication.close()
         for subscription in self._subscriptions.values():
-            subscription.close()
+            subscription.release()
         for segment in (
             *self._rings.values(),
             *self._peers.values(),
@@ -185,12 +194,11 @@ class Context:
         ):
             if segment is not None:
                 segment.close()
-        self._rings.clear()
-        self._subscriptions.clear()
-        self._peers.clear()
+        for opened in (self._rings, self._publications, self._subscriptions, self._peers):
+            opened.clear()
         self._table = None
 
-    def _ring(self, link: str) -> "ringbuf.Ring":
+    def _ring(self, link: str) -> ringbuf.Ring:
         if link not in self._rings:
             self._rings[link] = ringbuf.Ring.attach(
                 self.run.segment("ring", link), schema_hash=wire.SCHEMA_HASH

@@ -1,8 +1,9 @@
 """What a service does in a duty cycle that found nothing to do."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+import ringbuf
 from hft.runtime import topology
 from hft.runtime.service import Service
 from hft.runtime.settings import Config, idle_setting
@@ -14,20 +15,12 @@ BACKOFF_SPINS = 64
 """Empty cycles a backing-off service spends yielding before it sleeps."""
 
 
-class Idle(Protocol):
-    """An idle strategy: told after each duty cycle how much was done."""
-
-    def idle(self, work_count: int) -> None:
-        """Return at once when ``work_count`` > 0; else let others run."""
-        ...
-
-
 class WaitIdle:
     """Sleeps in the service's own ``wait`` (its socket, say), after ``spins`` cycles of mere yielding."""
 
     __slots__ = ("_empty", "_spins", "_wait", "_yield")
 
-    def __init__(self, wait: Any, yielding: Idle, spins: int) -> None:
+    def __init__(self, wait: Any, yielding: ringbuf.Idle, spins: int) -> None:
         self._wait = wait
         self._yield = yielding
         self._spins = spins
@@ -63,18 +56,15 @@ def resolve(config: Config, cpus: Mapping[str, tuple[int, ...]]) -> dict[str, st
     return chosen
 
 
-def make(name: str, service: Service) -> Idle:
+def make(name: str, service: Service) -> ringbuf.Idle:
     """The strategy ``name`` for a service: parking uses its ``wait``, else its ``primary`` subscription, else
     a nap."""
-    from ringbuf import idle as strategies
-
     if name in ("park", "backoff"):
         wait = getattr(service, "wait", None) or _primary_wait(service)
         if wait is not None:
-            return WaitIdle(wait, strategies.Yield(), BACKOFF_SPINS if name == "backoff" else 0)
+            return WaitIdle(wait, ringbuf.Yield(), BACKOFF_SPINS if name == "backoff" else 0)
         name = "backoff"
-    made: Idle = strategies.make_idle(name)
-    return made
+    return ringbuf.make_idle(name)
 
 
 def _primary_wait(service: Service) -> Any:

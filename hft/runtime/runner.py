@@ -67,7 +67,7 @@ def _utc(seconds: int) -> str:
 class Runner:
     """Steps one service. ``step`` is a whole duty cycle, so that a test can drive the loop by hand."""
 
-    def __init__(self, ctx: Context, service: Service, idle_strategy: idle.Idle, *, source: bool) -> None:
+    def __init__(self, ctx: Context, service: Service, idle_strategy: ringbuf.Idle, *, source: bool) -> None:
         self._ctx = ctx
         self._service = service
         self._idle = idle_strategy
@@ -166,6 +166,7 @@ def run_service(name: str, run: Run, clock: Clock, log: Log) -> ExitCode:
     ctx = Context(name, run, clock)
     spec = service_spec(name)
     try:
+        ctx.counters.own()
         ctx.counters.set_state(ServiceState.STARTING)
         ctx.counters.beat(clock.monotonic_ns())
         _handle_signals(ctx)

@@ -168,7 +168,7 @@ class Supervisor:
                 int(latch.trigger), latch.by, latch.message, self._clock.monotonic_ns(), self._clock.unix_ns()
             )
             self._tell(
-                f"HALTED: the kill latch is set ({latch.trigger.name.lower()} by {latch.by}: {latch.message}): "
+                f"HALTED: the kill latch is set ({latch.trigger.name.lower()}, {latch.by}: {latch.message}): "
                 'no submissions until hft resume --approve "…"'
             )
 

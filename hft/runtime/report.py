@@ -1,0 +1,218 @@
+"""What a run came to: totals for the live view, the closing report, and whether every counter balances.
+
+Pure: from readings to plain values.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hft.runtime import topology
+from hft.runtime.monitor import LinkReading, Reading, ServiceReading
+
+
+class Totals(NamedTuple):
+    """The run's figures so far, money in lamports."""
+
+    updates: int
+    opportunities: int
+    plans: int
+    rejections: Mapping[str, int]
+    executions: Mapping[str, int]
+    pnl_lamports: int
+    fees_lamports: int
+    tips_lamports: int
+    wallet_lamports: int
+    wins: int
+    losses: int
+
+    @property
+    def rejected(self) -> int:
+        """Rejections for whatever reason."""
+        return sum(self.rejections.values())
+
+    @property
+    def executed(self) -> int:
+        """Executions that came to an end, whichever."""
+        return sum(self.executions.values())
+
+    @property
+    def win_rate(self) -> float:
+        """Share of wins among wins and losses, 0 before the first."""
+        decided = self.wins + self.losses
+        return self.wins / decided if decided else 0.0
+
+
+class Balance(NamedTuple):
+    """One equation: what went in is what came out, was rejected, dropped, or is still held."""
+
+    name: str
+    taken: int
+    accounted: Mapping[str, int]
+
+    @property
+    def holds(self) -> bool:
+        """Does it come out even?"""
+        return self.taken == sum(self.accounted.values())
+
+    @property
+    def missing(self) -> int:
+        """What is unaccounted for; negative when more came out than went in."""
+        return self.taken - sum(self.accounted.values())
+
+
+class Report(NamedTuple):
+    """A finished run."""
+
+    duration_s: float
+    totals: Totals
+    ledger_pnl_lamports: int
+    wallet_delta_lamports: int | None
+    """``None`` when the cluster could not be asked."""
+    streams: Mapping[str, int]
+    """Stream → messages it stored in this run."""
+    reading: Reading
+    restarts: int
+    balances: tuple[Balance, ...]
+
+    @property
+    def money_agrees(self) -> bool:
+        """Is the ledger's profit the wallet's change, to the lamport?"""
+        return self.wallet_delta_lamports == self.ledger_pnl_lamports
+
+    @property
+    def unbalanced(self) -> tuple[Balance, ...]:
+        """Equations that do not hold."""
+        return tuple(balance for balance in self.balances if not balance.holds)
+
+
+def totals(reading: Reading) -> Totals:
+    """The figures of a reading."""
+    planner, auditor = _service(reading, "planner"), _service(reading, "auditor")
+    return Totals(
+        updates=reading.counter("feed", "out_market_data"),
+        opportunities=reading.counter("scanner", "out_opportunities"),
+        plans=planner.get("plans", 0),
+        rejections=_total(reading, "planner", "rejected_"),
+        executions=_total(reading, "executor", "end_"),
+        pnl_lamports=reading.services["auditor"].signed("pnl_lamports") if auditor else 0,
+        fees_lamports=auditor.get("fees_lamports", 0),
+        tips_lamports=auditor.get("tips_lamports", 0),
+        wallet_lamports=auditor.get("wallet_lamports", 0),
+        wins=auditor.get("wins", 0),
+        losses=auditor.get("losses", 0),
+    )
+
+
+def balances(reading: Reading) -> tuple[Balance, ...]:
+    """Every equation that can be checked on a reading of a run that has come to rest."""
+    found: list[Balance] = []
+    for link in topology.LINKS:
+        ring = reading.links.get(link.name)
+        if ring is not None:
+            found.append(_writer_balance(reading, link, ring))
+            found += _reader_balances(reading, link, ring)
+    for rule in _RULES:
+        tuple[_Rule, ...] = (
+            _Rule(
+                "accounts",
+                "feed",
+                ("in_accounts",),
+                exact=(
+                    "applied_accounts",
+                    "dropped_old",
+                    "dropped_unknown_account",
+                    "dropped_table_full",
+                    "pending_accounts",
+                ),
+            ),
+            _Rule(
+                "updates",
+                "scanner",
+                ("in_market_data",),
+                exact=("scanned_updates", "coalesced_updates", "disabled_updates", "dropped_corrupt"),
+            ),
+            _Rule(
+                "routes",
+                "scanner",
+                ("routes_sized",),
+                exact=("out_opportunities", "dropped_opportunities_no_room"),
+                prefixes=("rejected_",),
+            ),
+            _Rule(
+                "opportunities",
+                "planner",
+                ("in_opportunities",),
+                exact=("plans", "dropped_stale", "dropped_corrupt"),
+                prefixes=("rejected_",),
+            ),
+            _Rule(
+                "messages",
+                "sidecar",
+                tuple(f"in_{link.name}" for link in topology.LINKS),
+                exact=(*(f"out_{link.name}" for link in topology.LINKS), "spool_messages"),
+                prefixes=("dropped_",),
+            ),
+        )
+
+
+def _writer_balance(reading: Reading, link: topology.Link, ring: LinkReading) -> Balance:
+    """What the writer says it published is what the ring holds."""
+    return Balance(
+        f"{link.name}: {link.writer} → ring",
+        reading.counter(link.writer, f"out_{link.name}"),
+        {"ring": ring.published},
+    )
+
+
+def _reader_balances(reading: Reading, link: topology.Link, ring: LinkReading) -> list[Balance]:
+    """What the ring held, each reader took, lost or left; and what it took is what it counted."""
+    found: list[Balance] = []
+    for name, reader in ring.readers.items():
+        found.append(
+            Balance(
+                f"{link.name}: ring → {name}",
+                ring.published,
+                _nonzero({"taken": reader.taken, "overrun": reader.lost, "unread": reader.unread}),
+            )
+        )
+        page = reading.services.get(name)
+        if page is not None and f"in_{link.name}" in page.counters:
+            counted = page.counters[f"in_{link.name}"]
+            found.append(Balance(f"{link.name}: {name} counted", reader.taken, {f"in_{link.name}": counted}))
+    return found
+
+
+def _link_json(reading: Reading, link: topology.Link) -> dict[str, dict[str, Any]]:
+    """``NAME``: from the writer to the first reader of the table; ``NAME>READER``: to each further reader."""
+    ring = reading.links.get(link.name, LinkReading(0, {}))
+    writer_drops = {
+        reason.removeprefix(f"{link.name}_"): n
+        for reason, n in _total(reading, link.writer, "dropped_").items()
+        if reason.startswith(f"{link.name}_")
+    }
+    entries: dict[str, dict[str, Any]] = {}
+    for place, name in enumerate(name for name in link.readers if name in ring.readers):
+        reader = ring.readers[name]
+        dropped = _nonzero({**writer_drops, "overrun": reader.lost, "unread": reader.unread})
+        entries[link.name if place == 0 else f"{link.name}>{name}"] = {
+            "in": ring.published + sum(writer_drops.values()),
+            "out": reader.taken,
+            "dropped": dropped,
+        }
+    return entries or {
+        link.name: {"in": ring.published, "out": 0, "dropped": _nonzero({"unread": ring.published})}
+    }
+
+
+def _service(reading: Reading, name: str) -> Mapping[str, int]:
+    page = reading.services.get(name)
+    return {} if page is None else page.counters
+
+
+def _total(reading: Reading, service: str, prefix: str) -> dict[str, int]:
+    page = reading.services.get(service)
+    return {} if page is None else page.total(prefix)
+
+
+def _nonzero(values: Mapping[str, int]) -> dict[str, int]:
+    return {name: n for name, n in values.items() if n}
