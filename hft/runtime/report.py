@@ -112,47 +112,100 @@ def balances(reading: Reading) -> tuple[Balance, ...]:
             found.append(_writer_balance(reading, link, ring))
             found += _reader_balances(reading, link, ring)
     for rule in _RULES:
-        tuple[_Rule, ...] = (
-            _Rule(
-                "accounts",
-                "feed",
-                ("in_accounts",),
-                exact=(
-                    "applied_accounts",
-                    "dropped_old",
-                    "dropped_unknown_account",
-                    "dropped_table_full",
-                    "pending_accounts",
-                ),
-            ),
-            _Rule(
-                "updates",
-                "scanner",
-                ("in_market_data",),
-                exact=("scanned_updates", "coalesced_updates", "disabled_updates", "dropped_corrupt"),
-            ),
-            _Rule(
-                "routes",
-                "scanner",
-                ("routes_sized",),
-                exact=("out_opportunities", "dropped_opportunities_no_room"),
-                prefixes=("rejected_",),
-            ),
-            _Rule(
-                "opportunities",
-                "planner",
-                ("in_opportunities",),
-                exact=("plans", "dropped_stale", "dropped_corrupt"),
-                prefixes=("rejected_",),
-            ),
-            _Rule(
-                "messages",
-                "sidecar",
-                tuple(f"in_{link.name}" for link in topology.LINKS),
-                exact=(*(f"out_{link.name}" for link in topology.LINKS), "spool_messages"),
-                prefixes=("dropped_",),
-            ),
+        page = reading.services.get(rule.service)
+        if page is not None:
+            found.append(rule.apply(page))
+    return tuple(found)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as plain values, under the keys the README documents."""
+    figures, reading = report.totals, report.reading
+    return {
+        "duration_s": round(report.duration_s, 3),
+        "updates": figures.updates,
+        "opportunities": figures.opportunities,
+        "plans": figures.plans,
+        "rejections": dict(figures.rejections),
+        "executions": dict(figures.executions),
+        "ledger_pnl_lamports": report.ledger_pnl_lamports,
+        "wallet_delta_lamports": report.wallet_delta_lamports,
+        "streams": dict(report.streams),
+        "links": {
+            name: entry for link in topology.LINKS for name, entry in _link_json(reading, link).items()
+        },
+        "latency_ns": {
+            stage: {"p50": figure.p50, "p99": figure.p99, "p999": figure.p999, "max": figure.max}
+            for stage, figure in sorted(reading.latency.items())
+        },
+        "restarts": report.restarts,
+        "kill_state": "killed" if reading.kill.killed else "running",
+    }
+
+
+class _Rule(NamedTuple):
+    """``taken`` = the sum of ``exact`` counters and of all that begin with one of ``prefixes``, in one
+    service."""
+
+    name: str
+    service: str
+    taken: tuple[str, ...]
+    exact: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+    def apply(self, page: ServiceReading) -> Balance:
+        counters = page.counters
+        accounted = {name: counters.get(name, 0) for name in self.exact}
+        for prefix in self.prefixes:
+            accounted |= {name: n for name, n in counters.items() if name.startswith(prefix)}
+        return Balance(
+            f"{self.service}: {self.name}",
+            sum(counters.get(name, 0) for name in self.taken),
+            _nonzero(accounted),
         )
+
+
+_RULES: tuple[_Rule, ...] = (
+    _Rule(
+        "accounts",
+        "feed",
+        ("in_accounts",),
+        exact=(
+            "applied_accounts",
+            "dropped_old",
+            "dropped_unknown_account",
+            "dropped_table_full",
+            "pending_accounts",
+        ),
+    ),
+    _Rule(
+        "updates",
+        "scanner",
+        ("in_market_data",),
+        exact=("scanned_updates", "coalesced_updates", "disabled_updates", "dropped_corrupt"),
+    ),
+    _Rule(
+        "routes",
+        "scanner",
+        ("routes_sized",),
+        exact=("out_opportunities", "dropped_opportunities_no_room"),
+        prefixes=("rejected_",),
+    ),
+    _Rule(
+        "opportunities",
+        "planner",
+        ("in_opportunities",),
+        exact=("plans", "dropped_stale", "dropped_corrupt"),
+        prefixes=("rejected_",),
+    ),
+    _Rule(
+        "messages",
+        "sidecar",
+        tuple(f"in_{link.name}" for link in topology.LINKS),
+        exact=(*(f"out_{link.name}" for link in topology.LINKS), "spool_messages"),
+        prefixes=("dropped_",),
+    ),
+)
 
 
 def _writer_balance(reading: Reading, link: topology.Link, ring: LinkReading) -> Balance:
