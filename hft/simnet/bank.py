@@ -1,0 +1,247 @@
+"""The cluster's state: every account (in a LiteSVM), the decoded pools beside it, slots and blockhashes.
+
+Accounts live in two places that are always written together: the SVM, where transactions run, and a mapping
+of plain accounts, from which pools are decoded and updates are published.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from solders.account import Account as SvmAccount
+from solders.clock import Clock
+from solders.litesvm import LiteSVM
+from solders.pubkey import Pubkey
+
+from hft.chain.frames import AccountUpdate, Balances, SlotUpdate
+from hft.simnet.market import Market
+from hft.venues import (
+    ABSENT,
+    Account,
+    ChainClock,
+    Pool,
+    PoolError,
+    Quote,
+    decode_changed,
+    required_accounts,
+    store,
+)
+from hft.venues.spl import TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM, token_amount
+
+BLOCKHASH_LIFE: Final = 150  # blocks after which a blockhash is dead
+# Mainnet skipped about this many slots up to 2026; the heights differ so that nobody can take one for the
+# other.
+SKIPPED_SLOTS: Final = 22_000_000
+_NATIVE_AT: Final = 109
+_RENT_EPOCH: Final = 2**64 - 1
+_SLOTS_PER_EPOCH: Final = 432_000
+
+
+class Bank:
+    """Accounts, pools and the clock of one local cluster.
+
+    Every change is kept as an ``AccountUpdate`` until ``take_changes``. Not thread-safe: one process steps
+    it.
+    """
+
+    def __init__(self, market: Market, genesis: Mapping[bytes, Account], *, seed: int, slot_ms: int) -> None:
+        """``genesis``: accounts added to the market's, such as the wallet's. ``slot_ms``: length of a
+        slot."""
+        self.svm = LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
+        self.accounts: dict[bytes, Account] = {**market.accounts, **genesis}
+        self.pools: dict[bytes, Pool] = dict(market.pools)
+        self._genesis_slot = market.slot
+        self._genesis_time = market.unix_timestamp
+        self._slot_ms = slot_ms
+        self._seed = seed
+        self._write_version = 0
+        self._versions: dict[bytes, tuple[int, int]] = {}
+        self._changes: list[AccountUpdate] = []
+        self._moved: set[bytes] = set()
+        self._readers: dict[bytes, list[bytes]] = {}
+        self._holders: dict[bytes, set[bytes]] = {}
+        self.blockhashes: OrderedDict[bytes, int] = OrderedDict()
+        self.clock = ChainClock(market.slot, market.unix_timestamp)
+        self._begin_slot(market.slot)
+        for pubkey, account in self.accounts.items():
+            self._write(pubkey, account)
+        for key in self.pools:
+            self._index(key)
+        self._changes.clear()
+
+    @property
+    def slot(self) -> int:
+        """The slot that transactions land in now."""
+        return self.clock.slot
+
+    @property
+    def block_height(self) -> int:
+        """Blocks since genesis: on this cluster every slot makes one."""
+        return self.clock.slot - SKIPPED_SLOTS if self.clock.slot > SKIPPED_SLOTS else self.clock.slot
+
+    @property
+    def blockhash(self) -> bytes:
+        """The newest blockhash."""
+        return next(reversed(self.blockhashes))
+
+    def slot_update(self) -> SlotUpdate:
+        """The current slot as it is published."""
+        height = self.block_height
+        return SlotUpdate(
+            self.clock.slot, height, height + BLOCKHASH_LIFE, self.clock.unix_timestamp, self.blockhash
+        )
+
+    def next_slot(self) -> SlotUpdate:
+        """Ends the slot: a new blockhash, the clock goes on. Accounts that pools came to need are
+        published."""
+        self._begin_slot(self.clock.slot + 1)
+        self._find_new_needs()
+        return self.slot_update()
+
+    def take_changes(self) -> list[AccountUpdate]:
+        """Updates since the last call, oldest first; each batch's last one is marked."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def snapshot(self) -> list[AccountUpdate]:
+        """Every account as it is now, also those known not to exist; only the last is marked
+        ``last_of_batch``."""
+        updates = [self._update(pubkey, *self._versions[pubkey], last=False) for pubkey in self.accounts]
+        updates[-1] = updates[-1]._replace(last_of_batch=True)
+        return updates
+
+    def account(self, pubkey: bytes) -> Account:
+        """The account, ``ABSENT`` if there is none."""
+        return self.accounts.get(pubkey, ABSENT)
+
+    def swap(self, pool: bytes, input_mint: bytes, quote: Quote) -> None:
+        """Carries out ``quote`` of ``pool``'s current state for an outside trader: pool and vaults change at
+        once.
+
+        ``ValueError`` if the vault can't pay; nothing is changed then.
+        """
+        before = self.pools[pool]
+        vault_in, vault_out = before.vaults(input_mint)
+        paying = self.accounts[vault_out]
+        if token_amount(paying.data) < quote.amount_out:
+            raise ValueError(
+                f"vault {Pubkey(vault_out)} holds less than the {quote.amount_out} it should pay"
+            )
+        changed = {
+            vault_in: with_token_amount(self.accounts[vault_in], quote.amount_in_used),
+            vault_out: with_token_amount(paying, -quote.amount_out),
+        }
+        after = quote.pool_after
+        for key, data in store(after, self.accounts).items():
+            changed[key] = self.accounts[key]._replace(data=data)
+        self.write(changed)
+        self.set_pool(decode_changed(after, self.accounts, changed.keys()))
+
+    def write(self, changed: Mapping[bytes, Account], *, in_svm: bool = True) -> None:
+        """Writes accounts as one batch; ``in_svm=False`` if the SVM holds them already."""
+        last = len(changed)
+        for number, (pubkey, account) in enumerate(changed.items(), 1):
+            self.accounts[pubkey] = account
+            self._write(pubkey, account, in_svm=in_svm)
+            self._changes.append(self._update(pubkey, *self._versions[pubkey], last=number == last))
+
+    def set_pool(self, pool: Pool) -> None:
+        """Takes ``pool`` as the decoded state of its (already written) accounts."""
+        self.pools[pool.key] = pool
+        self._moved.add(pool.key)
+
+    def decode_again(self, changed: Collection[bytes]) -> None:
+        """Decodes every pool again that reads one of the ``changed`` accounts; one that no longer decodes is
+        lost."""
+        for key in {pool for pubkey in changed for pool in self._readers.get(pubkey, ())}:
+            pool = self.pools.get(key)
+            if pool is None:
+                continue
+            try:
+                self.set_pool(decode_changed(pool, self.accounts, changed))
+            except PoolError:
+                del self.pools[key]
+
+    def knows_blockhash(self, blockhash: bytes) -> bool:
+        """Whether a transaction with this blockhash may still land."""
+        return blockhash in self.blockhashes
+
+    def balances(self, request: int, wallet: bytes) -> Balances:
+        """What ``wallet`` owns."""
+        tokens: dict[bytes, int] = {}
+        for pubkey in self._holders.get(wallet, ()):
+            data = self.accounts[pubkey].data
+            mint = bytes(data[0:32])
+            tokens[mint] = tokens.get(mint, 0) + token_amount(data)
+        lamports = self.account(wallet).lamports
+        return Balances(request, wallet, self.clock.slot, lamports, tuple(sorted(tokens.items())))
+
+    def _begin_slot(self, slot: int) -> None:
+        elapsed_ms = (slot - self._genesis_slot) * self._slot_ms
+        self.clock = ChainClock(slot, self._genesis_time + elapsed_ms // 1000)
+        self.svm.set_clock(
+            Clock(
+                slot=slot,
+                epoch_start_timestamp=self._genesis_time,
+                epoch=slot // _SLOTS_PER_EPOCH,
+                leader_schedule_epoch=slot // _SLOTS_PER_EPOCH + 1,
+                unix_timestamp=self.clock.unix_timestamp,
+            )
+        )
+        digest = hashlib.sha256(b"blockhash" + self._seed.to_bytes(8, "little") + slot.to_bytes(8, "little"))
+        self.blockhashes[digest.digest()] = self.block_height
+        while self.block_height - next(iter(self.blockhashes.values())) > BLOCKHASH_LIFE:
+            self.blockhashes.popitem(last=False)
+
+    def _write(self, pubkey: bytes, account: Account, *, in_svm: bool = True) -> None:
+        self._write_version += 1
+        self._versions[pubkey] = (self.clock.slot, self._write_version)
+        if account.owner == TOKEN_PROGRAM and len(account.data) == TOKEN_ACCOUNT_SIZE:
+            self._holders.setdefault(bytes(account.data[32:64]), set()).add(pubkey)
+        elif not account.data:
+            for held in self._holders.values():
+                held.discard(pubkey)
+        if in_svm and account is not ABSENT:
+            self.svm.set_account(Pubkey(pubkey), svm_account(account))
+
+    def _update(self, pubkey: bytes, slot: int, write_version: int, *, last: bool) -> AccountUpdate:
+        account = self.accounts[pubkey]
+        return AccountUpdate(slot, write_version, pubkey, account.owner, account.lamports, account.data, last)
+
+    def _index(self, key: bytes) -> Iterable[bytes]:
+        """Notes which accounts the pool reads; returns those it asks for that nobody has looked up yet."""
+        wanted = required_accounts(key, self.accounts[key])
+        for pubkey in (key, *wanted):
+            readers = self._readers.setdefault(pubkey, [])
+            if key not in readers:
+                readers.append(key)
+        return [pubkey for pubkey in wanted if pubkey not in self.accounts]
+
+    def _find_new_needs(self) -> None:
+        """A pool that moved may need further accounts (tick arrays); those not held do not exist here: say
+        so."""
+        needs = {pubkey: ABSENT for key in self._moved if key in self.pools for pubkey in self._index(key)}
+        self._moved.clear()
+        if needs:
+            self.write(needs)
+            self.decode_again(needs.keys())
+
+
+def svm_account(account: Account) -> SvmAccount:
+    """The same account for the SVM."""
+    return SvmAccount(
+        lamports=account.lamports,
+        data=account.data,
+        owner=Pubkey(account.owner),
+        executable=False,
+        rent_epoch=_RENT_EPOCH,
+    )
+
+
+def with_token_amount(account: Account, change: int) -> Account:
+    """A token account with ``change`` base units more; wrapped SOL carries its lamports along."""
+    data = account.data
+    amount = token_amount(data) + change
+    lamports = account.lamports + (change if data[_NATIVE_AT] else 0)
+    return Account(account.owner, data[:64] + amount.to_bytes(8, "little") + data[72:], lamports)

@@ -1,0 +1,162 @@
+"""A submitted transaction, opened: who signs, what it names, and the refusals a validator makes before
+executing.
+
+Legacy and v0, with address lookup tables read from the accounts at hand.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from solders.message import Message, MessageV0
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from hft.chain.transaction import MAX_ACCOUNT_LOCKS, MAX_TRANSACTION_BYTES
+from hft.venues import Account
+from hft.venues.spl import key
+
+LOOKUP_TABLE_PROGRAM: Final = key("AddressLookupTab1e1111111111111111111111111")
+_TABLE_KEYS_AT: Final = 56
+_ACTIVE: Final = 2**64 - 1
+
+
+class Refusal(StrEnum):
+    """Why a transaction never ran; the names are the chain's where it has one."""
+
+    MALFORMED = "Malformed"
+    TOO_LARGE = "TransactionTooLarge"
+    SIGNATURE_FAILURE = "SignatureFailure"
+    BLOCKHASH_NOT_FOUND = "BlockhashNotFound"
+    ALREADY_PROCESSED = "AlreadyProcessed"
+    TOO_MANY_ACCOUNT_LOCKS = "TooManyAccountLocks"
+    LOOKUP_TABLE_NOT_FOUND = "AddressLookupTableNotFound"
+    LOOKUP_INDEX = "InvalidAddressLookupTableIndex"
+    INSUFFICIENT_FUNDS_FOR_FEE = "InsufficientFundsForFee"
+
+
+class EnvelopeError(Exception):
+    """A transaction that never runs; ``refusal`` says why, ``signature`` is its first one (zeros if
+    unreadable)."""
+
+    def __init__(self, refusal: Refusal, signature: bytes, message: str) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.signature = signature
+
+
+class Named(NamedTuple):
+    """An account that the transaction names."""
+
+    pubkey: bytes
+    signer: bool
+    writable: bool
+
+
+class Call(NamedTuple):
+    """One instruction: its program, the accounts it names, its data."""
+
+    program: bytes
+    accounts: tuple[Named, ...]
+    data: bytes
+
+
+class Envelope(NamedTuple):
+    """A transaction whose form and signatures are right."""
+
+    signatures: tuple[bytes, ...]
+    payer: bytes
+    blockhash: bytes
+    accounts: tuple[Named, ...]
+    calls: tuple[Call, ...]
+
+    @property
+    def signature(self) -> bytes:
+        """The first signature, by which the chain knows the transaction."""
+        return self.signatures[0]
+
+
+def open_envelope(raw: bytes, account: Callable[[bytes], Account]) -> Envelope:
+    """Parses ``raw``, verifies every signature, resolves lookup tables through ``account``.
+
+    ``EnvelopeError``: MALFORMED, TOO_LARGE, SIGNATURE_FAILURE, TOO_MANY_ACCOUNT_LOCKS,
+    LOOKUP_TABLE_NOT_FOUND, LOOKUP_INDEX.
+    """
+    first = bytes(raw[1:65]) if len(raw) >= 65 and raw[0] == 1 else bytes(64)
+    if len(raw) > MAX_TRANSACTION_BYTES:
+        raise EnvelopeError(
+            Refusal.TOO_LARGE, first, f"{len(raw)} bytes: at most {MAX_TRANSACTION_BYTES} are a transaction"
+        )
+    try:
+        transaction = VersionedTransaction.from_bytes(raw)
+        transaction.sanitize()
+    except (ValueError, TypeError) as error:
+        raise EnvelopeError(Refusal.MALFORMED, first, f"no transaction: {error}") from error
+    signatures = tuple(bytes(signature) for signature in transaction.signatures)
+    if bytes(transaction) != raw:
+        raise EnvelopeError(
+            Refusal.MALFORMED, signatures[0], f"{len(raw)} bytes hold more than one transaction"
+        )
+    message = transaction.message
+    if not isinstance(message, Message | MessageV0):
+        raise EnvelopeError(Refusal.MALFORMED, signatures[0], "legacy and version 0 are taken, not version 1")
+    verified = transaction.verify_with_results()
+    if not all(verified) or len(signatures) != message.header.num_required_signatures:
+        raise EnvelopeError(
+            Refusal.SIGNATURE_FAILURE, signatures[0], f"signature {verified.index(False)} does not verify"
+        )
+    accounts = _accounts(message, account, signatures[0])
+    calls = tuple(
+        Call(
+            accounts[ix.program_id_index].pubkey,
+            tuple(accounts[index] for index in ix.accounts),
+            bytes(ix.data),
+        )
+        for ix in message.instructions
+    )
+    return Envelope(signatures, accounts[0].pubkey, bytes(message.recent_blockhash), accounts, calls)
+
+
+def _accounts(
+    message: Message | MessageV0, account: Callable[[bytes], Account], signature: bytes
+) -> tuple[Named, ...]:
+    header = message.header
+    keys = [bytes(pubkey) for pubkey in message.account_keys]
+    signers = header.num_required_signatures
+    writable_signers = signers - header.num_readonly_signed_accounts
+    writable_others = len(keys) - header.num_readonly_unsigned_accounts
+    named = [
+        Named(pubkey, index < signers, index < (writable_signers if index < signers else writable_others))
+        for index, pubkey in enumerate(keys)
+    ]
+    lookups = message.address_table_lookups if isinstance(message, MessageV0) else []
+    for writable in (True, False):
+        for lookup in lookups:
+            table = _table(bytes(lookup.account_key), account, signature)
+            for index in lookup.writable_indexes if writable else lookup.readonly_indexes:
+                if index >= len(table):
+                    raise EnvelopeError(
+                        Refusal.LOOKUP_INDEX,
+                        signature,
+                        f"lookup table {lookup.account_key} has {len(table)} keys, index {index} is asked "
+                        "for",
+                    )
+                named.append(Named(table[index], False, writable))
+    if len(named) > MAX_ACCOUNT_LOCKS:
+        raise EnvelopeError(
+            Refusal.TOO_MANY_ACCOUNT_LOCKS,
+            signature,
+            f"{len(named)} accounts, at most {MAX_ACCOUNT_LOCKS} are locked",
+        )
+    return tuple(named)
+
+
+def _table(pubkey: bytes, account: Callable[[bytes], Account], signature: bytes) -> list[bytes]:
+    held = account(pubkey)
+    data = held.data
+    deactivated = int.from_bytes(data[4:12], "little") != _ACTIVE
+    if held.owner != LOOKUP_TABLE_PROGRAM or len(data) < _TABLE_KEYS_AT or deactivated:
+        raise EnvelopeError(
+            Refusal.LOOKUP_TABLE_NOT_FOUND, signature, f"{Pubkey(pubkey)} is no active address lookup table"
+        )
+    return [bytes(data[at : at + 32]) for at in range(_TABLE_KEYS_AT, len(data) - 31, 32)]

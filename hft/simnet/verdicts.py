@@ -1,0 +1,76 @@
+"""What a failed instruction is called: the venues' own error codes, and the SVM's."""
+
+from typing import Final, NamedTuple
+
+from solders.transaction_status import (
+    InstructionErrorCustom,
+    TransactionErrorInstructionError,
+    TransactionErrorInsufficientFundsForRent,
+)
+
+from hft.venues import QuoteErrorCode, Venue, minimum_out_error
+from hft.venues.registry import BY_VENUE
+
+_TOKEN_INSUFFICIENT_FUNDS: Final = 1
+
+
+class Verdict(NamedTuple):
+    """Custom program error (0: the error has no code) and its name."""
+
+    code: int
+    name: str
+
+
+EXCEEDED: Final = Verdict(0, "ComputationalBudgetExceeded")
+MISSING_SIGNATURE: Final = Verdict(0, "MissingRequiredSignature")
+# Anchor's codes for an account that isn't what an instruction wants.
+NO_POOL: Final = Verdict(3012, "AccountNotInitialized")
+WRONG_ACCOUNT: Final = Verdict(2012, "ConstraintAddress")
+
+# Venues that look at the user's balance before they price: the others let the token program find out (custom
+# 1).
+_FUNDS: Final[dict[Venue, Verdict]] = {Venue.RAYDIUM_V4: Verdict(40, "InsufficientFunds")}
+
+_QUOTES: Final[dict[tuple[Venue, QuoteErrorCode], Verdict]] = {
+    (Venue.WHIRLPOOL, QuoteErrorCode.BAD_AMOUNT): Verdict(6034, "ZeroTradableAmount"),
+    (Venue.WHIRLPOOL, QuoteErrorCode.CLOCK_BEHIND): Verdict(6022, "InvalidTimestamp"),
+    (Venue.WHIRLPOOL, QuoteErrorCode.ARRAYS_EXHAUSTED): Verdict(6038, "TickArraySequenceInvalidIndex"),
+    (Venue.WHIRLPOOL, QuoteErrorCode.ARRAY_MISSING): Verdict(6038, "TickArraySequenceInvalidIndex"),
+    (Venue.RAYDIUM_V4, QuoteErrorCode.BAD_AMOUNT): Verdict(29, "InvalidInput"),
+    (Venue.RAYDIUM_V4, QuoteErrorCode.AMOUNT_TOO_SMALL): Verdict(29, "InvalidInput"),
+    (Venue.RAYDIUM_V4, QuoteErrorCode.INSUFFICIENT_LIQUIDITY): Verdict(40, "InsufficientFunds"),
+}
+
+
+def minimum_verdict(venue: Venue) -> Verdict:
+    """An output below the minimum."""
+    code = minimum_out_error(venue)
+    return Verdict(code, BY_VENUE[venue].error_names.get(code, "Custom"))
+
+
+def funds_verdict(venue: Venue) -> Verdict | None:
+    """A user who holds less than the amount in; ``None`` where the token program's own error comes
+    through."""
+    return _FUNDS.get(venue)
+
+
+def quote_verdict(venue: Venue, code: QuoteErrorCode) -> Verdict:
+    """A swap the venue does not price; without a known number the quote's own word for it."""
+    return _QUOTES.get((venue, code), Verdict(0, code.name.title().replace("_", "")))
+
+
+def is_short_of_funds(error: object) -> bool:
+    """Whether an SVM error is the token program's "insufficient funds"."""
+    inner = error.err if isinstance(error, TransactionErrorInstructionError) else None
+    return isinstance(inner, InstructionErrorCustom) and inner.code == _TOKEN_INSUFFICIENT_FUNDS
+
+
+def svm_verdict(error: object) -> tuple[int | None, Verdict]:
+    """(index of the instruction, ``None`` if the error is the whole transaction's; what it is called)."""
+    if isinstance(error, TransactionErrorInstructionError):
+        if isinstance(error.err, InstructionErrorCustom):
+            return error.index, Verdict(error.err.code, "Custom")
+        return error.index, Verdict(0, str(error.err).rsplit(".", maxsplit=1)[-1])
+    if isinstance(error, TransactionErrorInsufficientFundsForRent):
+        return None, Verdict(0, "InsufficientFundsForRent")
+    return None, Verdict(0, str(error).rsplit(".", maxsplit=1)[-1])
