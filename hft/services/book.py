@@ -1,0 +1,207 @@
+"""The book: every pool that account bytes make up, decoded when asked for and only as far as they changed.
+
+Shared by feed, scanner, planner and executor. Which accounts a pool rests on is learnt by watching what its decoder
+reads, so that a tick array that appears later, or comes into reach as the price moves, marks its pool changed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from hft.venues import Account, ChainClock, Pool, PoolError, PoolErrorCode, decode, decode_changed, venue_of
+from hft.wire import account as account_record
+from hft.wire.account import AccountRecord
+
+if TYPE_CHECKING:
+    from ringbuf import Table
+
+CLOCK_KEY = bytes.fromhex("06a7d51718c774c928566398691d5eb68b5eb8a39b4b6d5c73555b2100000000")
+"""The Clock sysvar, SysvarC1ock11111111111111111111111111111111."""
+CLOCK_LAYOUT = Struct("<QqQQq")
+"""slot, epoch start, epoch, leader-schedule epoch, unix timestamp: the sysvar's own 40 bytes."""
+
+Source = Callable[[bytes], AccountRecord | None]
+
+
+class Entry:
+    """One pool as the book has it. ``pool`` is None while its accounts give none; ``error`` then says why."""
+
+    __slots__ = ("changes", "dirty", "error", "key", "pool", "received_ns", "slot", "write_version")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.pool: Pool | None = None
+        self.error: PoolErrorCode | None = None
+        self.dirty: set[bytes] = set()
+        self.changes = 0
+        self.slot = 0
+        self.write_version = 0
+        self.received_ns = 0
+
+
+class _Accounts(Mapping[bytes, Account]):
+    """What decoders read: accounts fetched from the source once, each reading noted against the pool."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._known: dict[bytes, AccountRecord | None] = {}
+        self._views: dict[bytes, Account] = {}
+        self.users: dict[bytes, set[bytes]] = {}
+        self.reader: Entry | None = None
+
+    def forget(self, key: bytes) -> None:
+        self._known.pop(key, None)
+        self._views.pop(key, None)
+
+    def record(self, key: bytes) -> AccountRecord | None:
+        try:
+            return self._known[key]
+        except KeyError:
+            record = self._known[key] = self._source(key)
+            if record is not None:
+                self._views[key] = Account(record.owner, record.data, record.lamports)
+            return record
+
+    def get(self, key: bytes, default: Account | None = None) -> Account | None:  # type: ignore[override]
+        reader = self.reader
+        if reader is not None:
+            users = self.users.get(key)
+            if users is None:
+                self.users[key] = {reader.key}
+            else:
+                users.add(reader.key)
+        record = self.record(key)
+        return default if record is None else self._views[key]
+
+    def __getitem__(self, key: bytes) -> Account:
+        account = self.get(key)
+        if account is None:
+            raise KeyError(key)
+        return account
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, bytes) and self.get(key) is not None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+
+class Book:
+    """Pools over a source of account records. ``mark`` what changed, then ask for ``entry``."""
+
+    def __init__(self, source: Source) -> None:
+        self._accounts = _Accounts(source)
+        self._seen: set[bytes] = set()
+        self._changed: dict[bytes, None] = {}
+        self.entries: dict[bytes, Entry] = {}
+        self.clock = ChainClock(0, 0)
+        self.clock_received_ns = 0
+
+    def mark(self, keys: Iterable[bytes]) -> None:
+        """The accounts ``keys`` have new bytes. New pools among them are found; pools they belong to become dirty."""
+        accounts, seen, entries = self._accounts, self._seen, self.entries
+        for key in keys:
+            accounts.forget(key)
+            if key not in seen:
+                seen.add(key)
+                self._discover(key)
+            if key == CLOCK_KEY:
+                self._read_clock()
+            for user in accounts.users.get(key, ()):
+                entries[user].dirty.add(key)
+                self._changed[user] = None
+
+    def take_changed(self) -> list[bytes]:
+        """Keys of the pools that changed since the last call, each once, in order of change."""
+        changed = list(self._changed)
+        self._changed.clear()
+        return changed
+
+    def entry(self, key: bytes) -> Entry | None:
+        """The pool at ``key``, decoded up to the newest bytes marked; None if there is no such pool."""
+        entry = self.entries.get(key)
+        if entry is not None and entry.dirty:
+            self._decode(entry)
+        return entry
+
+    def account(self, key: bytes) -> AccountRecord | None:
+        """The newest record of any account, pool or not."""
+        return self._accounts.record(key)
+
+    def users(self, key: bytes) -> Iterable[bytes]:
+        """Keys of the pools that rest on the account ``key``."""
+        return self._accounts.users.get(key, ())
+
+    def data_age_ns(self, entry: Entry, now_ns: int) -> int:
+        """Age of a pool's data: since its bytes came, or since the stream last vouched for all of them.
+
+        The chain's clock comes in order on the same stream as the accounts, so each tick of it proves every
+        account seen until then current; an envelope (a message, a re-publication) proves nothing.
+        """
+        return max(now_ns - max(entry.received_ns, self.clock_received_ns), 0)
+
+    def _discover(self, key: bytes) -> None:
+        record = self._accounts.record(key)
+        if record is None or venue_of(Account(record.owner, record.data, record.lamports)) is None:
+            return
+        entry = self.entries[key] = Entry(key)
+        entry.dirty.add(key)
+        self._accounts.users.setdefault(key, set()).add(key)
+        self._changed[key] = None
+
+    def _decode(self, entry: Entry) -> None:
+        accounts = self._accounts
+        changed, entry.dirty = entry.dirty, set()
+        accounts.reader = entry
+        try:
+            if entry.pool is None:
+                entry.pool = decode(entry.key, accounts)
+            else:
+                entry.pool = decode_changed(entry.pool, accounts, changed)
+            entry.error = None
+        except PoolError as error:
+            entry.pool, entry.error = None, error.code
+        finally:
+            accounts.reader = None
+        entry.changes += 1
+        for key in changed:
+            record = accounts.record(key)
+            if record is None:
+                continue
+            entry.slot, entry.write_version = max(
+                (entry.slot, entry.write_version), (record.slot, record.write_version)
+            )
+            entry.received_ns = max(entry.received_ns, record.received_ns)
+
+    def _read_clock(self) -> None:
+        record = self._accounts.record(CLOCK_KEY)
+        if record is not None and len(record.data) == CLOCK_LAYOUT.size:
+            slot, _, _, _, unix_timestamp = CLOCK_LAYOUT.unpack(record.data)
+            self.clock = ChainClock(slot, unix_timestamp)
+            self.clock_received_ns = record.received_ns
+
+
+class TableBook(Book):
+    """The book over the account table in shared memory."""
+
+    def __init__(self, table: "Table") -> None:
+        get = table.get
+        unpack = account_record.unpack
+
+        def source(key: bytes) -> AccountRecord | None:
+            record = get(key)
+            return None if record is None else unpack(record)
+
+        super().__init__(source)
+        self._changed_since = table.changed_since
+        self._cursor = 0
+
+    def refresh(self) -> int:
+        """Takes notice of every account the feed has written since; returns how many changed."""
+        self._cursor, keys = self._changed_since(self._cursor)
+        if keys:
+            self.mark(keys)
+        return len(keys)

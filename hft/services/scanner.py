@@ -1,0 +1,222 @@
+"""The scanner: what changed in the market → two-hop routes that pay → ``opportunities``.
+
+A pool update says only *which* pool changed; the bytes come from the account table, so a lapped or late scanner
+never works on old state. Several updates of one pool that wait together are looked at once.
+
+Counters: in_market_data = scanned_updates + coalesced_updates + disabled_updates + dropped_corrupt, and
+routes_sized = out_opportunities + rejected_unprofitable + rejected_below_gross + rejected_duplicate +
+rejected_stale + dropped_opportunities_no_room.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hft import wire
+from hft.services.book import Entry, TableBook
+from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
+from hft.strategy import two_hop
+from hft.strategy.costs import profit_bps_milli
+from hft.strategy.dedupe import Deduper, Path, size_bucket
+from hft.strategy.risk import confidence
+from hft.strategy.validation import CONSERVATIVE_GROSS_BPS_MILLI
+from hft.venues import WRAPPED_SOL, Pool
+from hft.wire.enums import PoolStatus, Strategy
+
+if TYPE_CHECKING:
+    from hft.runtime.context import Context
+
+COUNTERS: tuple[str, ...] = (
+    "in_market_data",
+    "lost_market_data",
+    "scanned_updates",
+    "coalesced_updates",
+    "disabled_updates",
+    "dropped_corrupt",
+    "routes_sized",
+    "rejected_unprofitable",
+    "rejected_below_gross",
+    "rejected_duplicate",
+    "rejected_stale",
+    "dropped_opportunities_no_room",
+    "out_opportunities",
+    "pools",
+    "slot",
+    *SYSTEM_COUNTERS,
+)
+HISTOGRAMS: tuple[str, ...] = ("handoff_feed_scanner_ns", "stage_scanner_ns")
+
+POLL_LIMIT = 64
+
+
+class _Update(NamedTuple):
+    """The newest update of one pool that is still to be looked at."""
+
+    trace_id: bytes
+    received_ns: int
+    published_ns: int
+    scan_received_ns: int
+
+
+def build(ctx: "Context") -> "Scanner":
+    """The scanner of a run, attached to its links."""
+    return Scanner(ctx)
+
+
+class Scanner:
+    """See the module."""
+
+    def __init__(self, ctx: "Context") -> None:
+        settings, planner = ctx.config.scanner, ctx.config.planner
+        self._clock = ctx.clock
+        self._counters = ctx.counters
+        self._book = TableBook(ctx.table)
+        self.primary = ctx.subscription("market_data")
+        self._poll = self.primary.poll
+        self._out = Drops(ctx, "opportunities")
+        self._system = SystemLink(ctx)
+        self._minimum_gross = settings.minimum_gross_profit_lamports
+        self._minimum_gross_bps = CONSERVATIVE_GROSS_BPS_MILLI if planner.profile == "conservative" else 0
+        self._minimum_in = settings.minimum_size_lamports
+        self._maximum_in = settings.maximum_size_lamports
+        self._deduper = Deduper(settings.dedupe_slots)
+        self._data_age_limit_ns = planner.data_age_limit_ms * 1_000_000
+        self._slot_age_limit = planner.slot_age_limit
+        self._waiting: dict[bytes, _Update] = {}
+        self._pools: dict[bytes, Pool] = {}
+        self._read = wire.reader(
+            wire.pool_update, "trace_id", "status", "pool", "received_ns", "published_ns"
+        )
+        index = ctx.counters.index
+        self._in, self._scanned, self._coalesced = (
+            index("in_market_data"),
+            index("scanned_updates"),
+            index("coalesced_updates"),
+        )
+        self._disabled, self._corrupt = index("disabled_updates"), index("dropped_corrupt")
+        self._sized = index("routes_sized")
+        self._unprofitable, self._below = index("rejected_unprofitable"), index("rejected_below_gross")
+        self._duplicate, self._too_stale = index("rejected_duplicate"), index("rejected_stale")
+        self._handoff = ctx.counters.histogram_index("handoff_feed_scanner_ns")
+        self._stage = ctx.counters.histogram_index("stage_scanner_ns")
+
+    def on_start(self) -> None:
+        """Reads the pools that are in the table already, so that the first update finds its counterparts."""
+        self._book.refresh()
+        for key in self._book.take_changed():
+            self._take_pool(key)
+
+    def do_work(self) -> int:
+        """Takes waiting updates together, then looks once at every pool they name."""
+        count = self._poll(self._on_update, POLL_LIMIT)
+        if self._waiting:
+            self._scan()
+        return count
+
+    def on_housekeeping(self, now_ns: int) -> None:
+        self._system.poll()
+        counters = self._counters
+        counters.set(counters.index("lost_market_data"), self.primary.lost)
+        counters.set(counters.index("pools"), len(self._pools))
+        counters.set(counters.index("slot"), self._book.clock.slot)
+
+    def on_close(self) -> None:
+        """Nothing of its own to close."""
+
+    def _on_update(self, view: memoryview) -> None:
+        now_ns = self._clock.monotonic_ns()
+        counters = self._counters
+        counters.add(self._in)
+        try:
+            trace_id, status, key, received_ns, published_ns = self._read(view)
+        except wire.WireError:
+            counters.add(self._corrupt)
+            return
+        if status != PoolStatus.ACTIVE:
+            counters.add(self._disabled)
+            self._pools.pop(key, None)
+            if self._waiting.pop(key, None) is not None:
+                counters.add(self._coalesced)
+            return
+        counters.record(self._handoff, max(now_ns - published_ns, 0))
+        if key in self._waiting:
+            counters.add(self._coalesced)
+        self._waiting[key] = _Update(trace_id, received_ns, published_ns, now_ns)
+
+    def _scan(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        self._counters.add(self._scanned, len(waiting))
+        self._book.refresh()
+        for key in self._book.take_changed():
+            if key in self._pools:
+                self._take_pool(key)
+        for key in waiting:
+            self._take_pool(key)
+        changed = [key for key in waiting if key in self._pools]
+        if not changed:
+            return
+        for pool_1, pool_2 in two_hop.candidates(self._pools, WRAPPED_SOL, changed):
+            update = waiting.get(pool_1.key) or waiting[pool_2.key]
+            self._consider(pool_1, pool_2, update)
+
+    def _take_pool(self, key: bytes) -> None:
+        entry = self._book.entry(key)
+        if entry is None or entry.pool is None:
+            self._pools.pop(key, None)
+        else:
+            self._pools[key] = entry.pool
+
+    def _consider(self, pool_1: Pool, pool_2: Pool, update: _Update) -> None:
+        counters, book = self._counters, self._book
+        found = two_hop.size(
+            pool_1, pool_2, WRAPPED_SOL, book.clock, minimum_in=self._minimum_in, maximum_in=self._maximum_in
+        )
+        counters.add(self._sized)
+        if found is None or found.gross_profit <= 0:
+            counters.add(self._unprofitable)
+            return
+        bps = profit_bps_milli(found.gross_profit, found.amount_in)
+        if found.gross_profit < self._minimum_gross or bps < self._minimum_gross_bps:
+            counters.add(self._below)
+            return
+        entry_1, entry_2 = book.entries[pool_1.key], book.entries[pool_2.key]
+        slot = max(entry_1.slot, entry_2.slot)
+        sure_ppm = self._confidence(entry_1, entry_2, slot)
+        if sure_ppm <= 0:
+            counters.add(self._too_stale)
+            return
+        path = Path(Strategy.TWO_HOP, pool_1.key, pool_2.key, WRAPPED_SOL, size_bucket(found.amount_in))
+        if not self._deduper.first(path, slot):
+            counters.add(self._duplicate)
+            return
+        now_ns = self._clock.monotonic_ns()
+        sent = self._out.put(
+            wire.two_hop_opportunity,
+            update.trace_id,
+            self._out.sequence,
+            slot,
+            Strategy.TWO_HOP,
+            pool_1.venue,
+            pool_2.venue,
+            sure_ppm,
+            WRAPPED_SOL,
+            pool_1.other_mint(WRAPPED_SOL),
+            pool_1.key,
+            pool_2.key,
+            found.amount_in,
+            found.amount_mid,
+            found.amount_out,
+            found.gross_profit,
+            entry_1.slot,
+            entry_2.slot,
+            update.received_ns,
+            update.published_ns,
+            update.scan_received_ns,
+            now_ns,
+        )
+        if sent:
+            counters.record(self._stage, now_ns - update.scan_received_ns)
+
+    def _confidence(self, entry_1: Entry, entry_2: Entry, slot: int) -> int:
+        now_ns = self._clock.monotonic_ns()
+        age_ns = max(self._book.data_age_ns(entry_1, now_ns), self._book.data_age_ns(entry_2, now_ns))
+        slots = max(self._book.clock.slot - slot, 0)
+        return confidence(age_ns, slots, self._data_age_limit_ns, self._slot_age_limit)

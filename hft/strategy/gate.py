@@ -1,0 +1,172 @@
+"""The executor's pre-trade gate: the last limits before anything is signed.
+
+No setting can bypass it: settings are lowered to the ceilings written here, never raised above them, and a
+limit of zero lets nothing through. A value exactly at a maximum passes; a count or a loss that has reached
+its limit refuses the next plan.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from hft.wire.enums import ExecutionReason
+
+LAMPORTS_PER_SOL = 1_000_000_000
+MINUTE_NS = 60_000_000_000
+
+
+class GateLimits(NamedTuple):
+    """Lamports unless the name says otherwise."""
+
+    maximum_size_lamports: int
+    maximum_open_plans: int
+    maximum_trades_per_minute: int
+    maximum_daily_loss_lamports: int
+    maximum_tip_lamports: int
+    maximum_fee_lamports: int
+    minimum_wallet_lamports: int
+    manager_heartbeat_limit_ns: int
+
+
+CEILINGS = GateLimits(
+    maximum_size_lamports=1_000 * LAMPORTS_PER_SOL,
+    maximum_open_plans=64,
+    maximum_trades_per_minute=6_000,
+    maximum_daily_loss_lamports=100 * LAMPORTS_PER_SOL,
+    maximum_tip_lamports=LAMPORTS_PER_SOL,
+    maximum_fee_lamports=LAMPORTS_PER_SOL // 10,
+    minimum_wallet_lamports=5_000_000,  # a floor, not a ceiling: fees and rent of two token accounts
+    manager_heartbeat_limit_ns=30_000_000_000,
+)
+
+
+class GateState(NamedTuple):
+    """What the gate judges a plan against. ``manager_heartbeat_age_ns`` is None if it never beat."""
+
+    killed: bool
+    manager_heartbeat_age_ns: int | None
+    now_ns: int
+    open_plans: int
+    trades_last_minute: int
+    day_profit_lamports: int
+    wallet_lamports: int | None
+    base_token_free: int | None
+
+
+class PlanFigures(NamedTuple):
+    """The part of a plan that the gate looks at."""
+
+    expires_ns: int
+    amount_in: int
+    amount_mid: int
+    minimum_out: int
+    base_fee_lamports: int
+    priority_fee_lamports: int
+    tip_lamports: int
+
+
+class Refusal(NamedTuple):
+    """``observed`` against ``limit``, in the unit of the reason (lamports, counts or nanoseconds)."""
+
+    reason: ExecutionReason
+    observed: int
+    limit: int
+
+
+def bounded(settings: GateLimits) -> GateLimits:
+    """The settings, none of them laxer than the ceilings and none negative."""
+    lowered = [max(0, min(setting, ceiling)) for setting, ceiling in zip(settings, CEILINGS, strict=True)]
+    limits = GateLimits(*lowered)
+    floor = max(settings.minimum_wallet_lamports, CEILINGS.minimum_wallet_lamports)
+    return limits._replace(minimum_wallet_lamports=floor)
+
+
+def check(plan: PlanFigures, limits: GateLimits, state: GateState) -> Refusal | None:
+    """The first reason to refuse ``plan``, or None. ``limits`` come from :func:`bounded`.
+
+    An unknown wallet balance refuses: what isn't known can't be spent.
+    """
+    if state.killed:
+        return Refusal(ExecutionReason.KILLED, 1, 0)
+    age = state.manager_heartbeat_age_ns
+    if age is None or age > limits.manager_heartbeat_limit_ns:
+        observed = -1 if age is None else age
+        return Refusal(ExecutionReason.HEARTBEAT_LOST, observed, limits.manager_heartbeat_limit_ns)
+    if state.now_ns >= plan.expires_ns:
+        return Refusal(ExecutionReason.PLAN_EXPIRED, state.now_ns, plan.expires_ns)
+    return _check_amounts(plan, limits) or _check_counts(limits, state) or _check_wallet(plan, limits, state)
+
+
+def _check_amounts(plan: PlanFigures, limits: GateLimits) -> Refusal | None:
+    if not 0 < plan.amount_in <= limits.maximum_size_lamports:
+        return Refusal(ExecutionReason.SIZE_LIMIT, plan.amount_in, limits.maximum_size_lamports)
+    if plan.tip_lamports > limits.maximum_tip_lamports:
+        return Refusal(ExecutionReason.TIP_CAP, plan.tip_lamports, limits.maximum_tip_lamports)
+    fees = plan.base_fee_lamports + plan.priority_fee_lamports
+    if fees > limits.maximum_fee_lamports:
+        return Refusal(ExecutionReason.FEE_CAP, fees, limits.maximum_fee_lamports)
+    # A plan whose worst permitted outcome loses money guards nothing.
+    least = plan.amount_in + fees + plan.tip_lamports
+    if plan.amount_mid <= 0 or plan.minimum_out < least:
+        return Refusal(ExecutionReason.MINIMUM_OUT, plan.minimum_out, least)
+    return None
+
+
+def _check_counts(limits: GateLimits, state: GateState) -> Refusal | None:
+    if state.open_plans >= limits.maximum_open_plans:
+        return Refusal(ExecutionReason.OPEN_PLANS_LIMIT, state.open_plans, limits.maximum_open_plans)
+    if state.trades_last_minute >= limits.maximum_trades_per_minute:
+        observed, limit = state.trades_last_minute, limits.maximum_trades_per_minute
+        return Refusal(ExecutionReason.RATE_LIMIT, observed, limit)
+    loss = -state.day_profit_lamports
+    if loss >= limits.maximum_daily_loss_lamports:
+        return Refusal(ExecutionReason.DAILY_LOSS, loss, limits.maximum_daily_loss_lamports)
+    return None
+
+
+def _check_wallet(plan: PlanFigures, limits: GateLimits, state: GateState) -> Refusal | None:
+    fees = plan.base_fee_lamports + plan.priority_fee_lamports + plan.tip_lamports
+    wallet = state.wallet_lamports
+    needed = limits.minimum_wallet_lamports + fees
+    if wallet is None or wallet < needed:
+        return Refusal(ExecutionReason.WALLET_BALANCE, -1 if wallet is None else wallet, needed)
+    free = state.base_token_free
+    if free is None or free < plan.amount_in:
+        return Refusal(ExecutionReason.WALLET_BALANCE, -1 if free is None else free, plan.amount_in)
+    return None
+
+
+class TradeWindow:
+    """How many trades were begun within the last minute, exact and bounded by ``limit`` entries."""
+
+    def __init__(self, limit: int) -> None:
+        self._times: deque[int] = deque(maxlen=max(limit, 1))
+
+    def count(self, now_ns: int) -> int:
+        """Trades begun in (now - 60 s, now]."""
+        times = self._times
+        while times and times[0] <= now_ns - MINUTE_NS:
+            times.popleft()
+        return len(times)
+
+    def add(self, now_ns: int) -> None:
+        self._times.append(now_ns)
+
+
+class DayProfit:
+    """Profit since the last UTC midnight, in lamports, by the wall clock given."""
+
+    DAY_NS = 86_400_000_000_000
+
+    def __init__(self, day: int = 0, profit_lamports: int = 0) -> None:
+        self._day = day
+        self._profit = profit_lamports
+
+    def add(self, unix_ns: int, profit_lamports: int) -> None:
+        self._profit = self.value(unix_ns) + profit_lamports
+
+    def value(self, unix_ns: int) -> int:
+        """Today's profit; a clock that goes back does not forget the losses of the later day."""
+        day = unix_ns // self.DAY_NS
+        if day > self._day:
+            self._day, self._profit = day, 0
+        return self._profit
