@@ -32,6 +32,10 @@ POLL_S = 0.01
 Tell = Callable[[str], None]
 
 
+class Cancelled(Exception):
+    """The run was asked to stop before all its services ran."""
+
+
 class Supervisor:
     """One run of the pipeline. Use it as a context manager: leaving it removes every process and segment."""
 
@@ -39,6 +43,8 @@ class Supervisor:
         """``tell`` takes one line for a person: progress, crashes, restarts."""
         self.failure: HftError | None = None
         """Set when the run cannot go on; the owner then stops it."""
+        self.cancelled: Callable[[], bool] = lambda: False
+        """Asked while services start; True ends the start with ``Cancelled``."""
         self._clock = clock
         self._tell = tell
         self._children = {spec.name: Child(spec.name, state_dir, config.hft) for spec in topology.SERVICES}
@@ -79,8 +85,9 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.remove()
 
-    def start(self) -> None:
-        """Bring everything up; returns when every service runs.
+    def start(self, before_last_wave: Callable[[], None] | None = None) -> None:
+        """Bring everything up; returns when every service runs. ``before_last_wave`` is called before the
+        feed starts.
 
         ``HftError`` tells what did not start and why; whatever was started is then removed by ``remove``.
         """
@@ -94,6 +101,8 @@ class Supervisor:
         self._start_nats()
         self._write_run()
         for wave in topology.START_WAVES:
+            if wave is topology.START_WAVES[-1] and before_last_wave is not None:
+                before_last_wave()
             self._tell(f"starting {', '.join(wave)}")
             for name in wave:
                 self._spawn(self._children[name])
@@ -118,6 +127,10 @@ class Supervisor:
             elif child.restart_due(now_ns):
                 self._restart(child)
         self._watch_nats(now_ns)
+
+    def pause(self, duration_ns: int) -> None:
+        """Sleep between two polls."""
+        time.sleep(duration_ns / 1e9)
 
     def stop(self, before_cluster_ends: Callable[[], None] | None = None) -> list[str]:
         """Stop all in order, each drained before the next is asked; returns the names of those that did not
@@ -224,6 +237,8 @@ class Supervisor:
         deadline_ns = self._clock.monotonic_ns() + self.run.config.hft.start_limit_ms * 1_000_000
         page = self.segments.pages[child.name]
         while not ServiceState(page.state).alive:
+            if self.cancelled():
+                raise Cancelled
             code = child.wait(POLL_S)
             if code is not None:
                 raise self._not_started(child, code)
