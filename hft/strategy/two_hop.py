@@ -27,9 +27,9 @@ class Candidate(NamedTuple):
 class TwoHop(NamedTuple):
     """An exactly quoted route: ``amount_in`` of base to ``amount_mid``, back to ``amount_out`` of base.
 
-    ``gross_profit`` = amount_out − amount_in before network costs. ``marginal_1`` and ``marginal_2`` are output
-    per further unit of input at the optimum, fees taken off (floats; their product is about 1 unless a limit
-    binds).
+    ``gross_profit`` = amount_out − amount_in before network costs. ``marginal_1`` and
+    ``marginal_2`` are output per further unit of input at the optimum, fees taken off (floats;
+    their product is about 1 unless a limit binds).
     """
 
     pool_1: Pool
@@ -54,8 +54,8 @@ def candidates(
 ) -> list[Candidate]:
     """Ordered pool pairs base to X to base that can possibly pay after fees, the best first.
 
-    ``changed`` (pool keys) keeps only pairs in which one of those takes part. Without a ``clock`` dynamic fees
-    count at their lowest, so that no pair that pays is missed.
+    ``changed`` (pool keys) keeps only pairs in which one of those takes part. Without a ``clock``
+    dynamic fees count at their lowest, so that no pair that pays is missed.
     """
     values = pools.values() if isinstance(pools, Mapping) else pools
     by_mid: dict[bytes, list[tuple[Pool, float, float]]] = defaultdict(list)

@@ -53,7 +53,8 @@ def _spec_of(pubkey: bytes, account: Account) -> VenueSpec:
 def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
     """Keys of the accounts that ``decode`` needs besides the pool's own. Raises PoolError.
 
-    The keys may change with the pool account (tick or bin arrays follow the price): ask again when it changed.
+    The keys may change with the pool account (tick or bin arrays follow the price): ask again when
+    it changed.
     """
     return _spec_of(pubkey, account).required_accounts(pubkey, account)
 
@@ -61,7 +62,8 @@ def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
 def decode(pubkey: bytes, accounts: Mapping[bytes, Account], settings: Settings = DEFAULT_SETTINGS) -> Pool:
     """The pool ``pubkey`` and all that it needs, from ``accounts``. Raises PoolError with a coded reason.
 
-    A key that is missing from ``accounts`` is unknown; ``ABSENT`` says that the account does not exist on chain.
+    A key that is missing from ``accounts`` is unknown; ``ABSENT`` says that the account does not
+    exist on chain.
     """
     account = accounts.get(pubkey)
     if account is None or not account.data:
@@ -70,7 +72,8 @@ def decode(pubkey: bytes, accounts: Mapping[bytes, Account], settings: Settings 
 
 
 def decode_changed(pool: Pool, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> Pool:
-    """``pool`` after the accounts named in ``changed`` took the bytes in ``accounts``; only those are parsed again.
+    """``pool`` after the accounts named in ``changed`` took the bytes in ``accounts``; only those
+    are parsed again.
 
     Equal to ``decode(pool.key, accounts)`` if ``changed`` names all that differ. Raises PoolError.
     """
@@ -78,12 +81,16 @@ def decode_changed(pool: Pool, accounts: Mapping[bytes, Account], changed: Colle
 
 
 def quote(pool: Pool, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
-    """The exact result of swapping ``amount_in`` of ``input_mint`` now. Raises QuoteError with a coded reason."""
+    """The exact result of swapping ``amount_in`` of ``input_mint`` now. Raises QuoteError with a
+    coded reason.
+    """
     return pool.quote(input_mint, amount_in, clock)
 
 
 def quote_exact_out(pool: Pool, output_mint: bytes, amount_out: int, clock: ChainClock) -> Quote:
-    """The exact result of buying ``amount_out`` of ``output_mint`` now. Raises QuoteError with a coded reason."""
+    """The exact result of buying ``amount_out`` of ``output_mint`` now. Raises QuoteError with a
+    coded reason.
+    """
     return pool.quote_exact_out(output_mint, amount_out, clock)
 
 
@@ -105,7 +112,9 @@ def screen_form(pool: Pool, clock: ChainClock | None = None) -> ScreenForm:
 def swap_instruction(
     pool: Pool, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
 ) -> Instruction:
-    """The venue's exact-in swap instruction; the user's accounts are the associated ones. Raises QuoteError."""
+    """The venue's exact-in swap instruction; the user's accounts are the associated ones. Raises
+    QuoteError.
+    """
     return pool.swap_instruction(user, input_mint, amount_in, minimum_out)
 
 

@@ -176,7 +176,9 @@ def mint_program(accounts: Mapping[bytes, Account], mint: bytes) -> bytes:
 
 
 def _check_extensions(mint: bytes, data: bytes) -> None:
-    """Refuse mints with extensions that change, block or observe transfers (only known harmless ones pass)."""
+    """Refuse mints with extensions that change, block or observe transfers (only known harmless
+    ones pass).
+    """
     at = _EXTENSIONS_AT
     while at + 4 <= len(data):
         kind = int.from_bytes(data[at : at + 2], "little")
@@ -197,7 +199,9 @@ def _check_extensions(mint: bytes, data: bytes) -> None:
 
 
 def token_figures(accounts: Mapping[bytes, Account], mint: bytes, vault: bytes) -> dict[str, object]:
-    """Plain figures of one side of a pool: mint with decimals, supply and program, vault with owner and amount."""
+    """Plain figures of one side of a pool: mint with decimals, supply and program, vault with
+    owner and amount.
+    """
     mint_data = find_account(accounts, mint, "mint").data
     amount = vault_amount(accounts, vault, mint)
     return {

@@ -136,7 +136,8 @@ def pairs(
 ) -> tuple[Pair, ...]:
     """SOL against USDC and every LST; with ``stable_pairs`` also SOL/USDT and USDC/USDT.
 
-    Tokens that the list disables are left out unless ``disabled``. Raises TokenError if SOL or USDC is missing.
+    Tokens that the list disables are left out unless ``disabled``. Raises TokenError if SOL or
+    USDC is missing.
     """
     known = load_tokens() if tokens is None else tokens
     found = [make_pair(known, SOL_MINT, USDC_MINT)]

@@ -79,7 +79,9 @@ class QuoteErrorCode(IntEnum):
 
 
 class PoolError(Exception):
-    """Account bytes that are no usable pool; ``code`` says why, the text names the value and what is right."""
+    """Account bytes that are no usable pool; ``code`` says why, the text names the value and what
+    is right.
+    """
 
     def __init__(self, code: PoolErrorCode, message: str) -> None:
         super().__init__(f"{code.name.lower()}: {message}")
@@ -120,9 +122,9 @@ class Quote:
     """The exact result of one swap.
 
     ``amount_in`` asked, ``amount_in_used`` taken (less only on a partial fill at a venue's extreme price),
-    ``amount_out`` paid to the user, ``fee`` in the token the venue takes it in (the input unless the pool says
-    otherwise), ``crossings`` of initialised ticks or bins, ``rebate`` that comes back to the user's own host or
-    referral account (in the fee's token), ``pool_after`` built when first asked for.
+    ``amount_out`` paid to the user, ``fee`` in the token the venue takes it in (the input unless
+    the pool says otherwise), ``crossings`` of initialised ticks or bins, ``rebate`` that comes back to the
+    user's own host or referral account (in the fee's token), ``pool_after`` built when first asked for.
     """
 
     __slots__ = (
@@ -255,7 +257,8 @@ class Pool(ABC):
             return False
         raise QuoteError(
             QuoteErrorCode.UNKNOWN_MINT,
-            f"{Pubkey(mint)} is neither {Pubkey(self.mint_a)} nor {Pubkey(self.mint_b)} of pool {Pubkey(self.key)}",
+            f"{Pubkey(mint)} is neither mint of pool {Pubkey(self.key)}: "
+            f"{Pubkey(self.mint_a)}, {Pubkey(self.mint_b)}",
         )
 
     def other_mint(self, mint: bytes) -> bytes:
@@ -270,8 +273,8 @@ class Pool(ABC):
 class SwapCall(NamedTuple):
     """A venue's exact-in swap instruction read back: who pays what to whom.
 
-    ``a_to_b`` is None where the instruction doesn't say and the mint of ``user_in`` decides (see ``directed``).
-    ``host`` is the token account that gets the host or referral share, None if there is none.
+    ``a_to_b`` is None where the instruction doesn't say and the mint of ``user_in`` decides (see
+    ``directed``). ``host`` is the token account that gets the host or referral share, None if there is none.
     """
 
     venue: Venue

@@ -1,12 +1,12 @@
 """Orca Whirlpool: concentrated liquidity with fixed or adaptive fee, fixed and dynamic tick arrays.
 
-Program whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc (orca-so/whirlpools). Roundings follow the mainnet binary of
-2025-09; every vector of it and a recorded day of swaps come out to the unit.
+Program whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc (orca-so/whirlpools). Roundings follow the
+mainnet binary of 2025-09; every vector of it and a recorded day of swaps come out to the unit.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from struct import Struct
-from typing import Any, cast
+from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
@@ -115,7 +115,7 @@ class WhirlpoolPool(Pool):
         data = account.data
         (
             self.tick_spacing,
-            seed,
+            _,
             self.fee_rate,
             self.protocol_fee_rate,
             liquidity,
@@ -131,7 +131,7 @@ class WhirlpoolPool(Pool):
         if self.tick_spacing == 0 or self.fee_rate > FEE_CAP:
             raise PoolError(
                 PoolErrorCode.BAD_VALUE,
-                f"pool {Pubkey(pubkey)}: tick spacing {self.tick_spacing}, fee rate {self.fee_rate} millionths",
+                f"pool {Pubkey(pubkey)}: tick spacing {self.tick_spacing}, fee rate {self.fee_rate}",
             )
         if not MIN_SQRT_PRICE <= self.sqrt_price <= MAX_SQRT_PRICE or abs(self.tick) > TICK_LIMIT + 1:
             raise PoolError(

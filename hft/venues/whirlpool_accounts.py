@@ -108,7 +108,9 @@ def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
 def parse_tick_array(
     pool: bytes, pubkey: bytes, start: int, tick_spacing: int, account: Account
 ) -> TickArray:
-    """The initialised ticks of a fixed or dynamic tick array; an account that doesn't exist is an empty array."""
+    """The initialised ticks of a fixed or dynamic tick array; an account that doesn't exist is an
+    empty array.
+    """
     data = account.data
     if not data and account.lamports == 0:
         return _EMPTY_ARRAY
@@ -117,7 +119,8 @@ def parse_tick_array(
         if not 60 + ARRAY_TICKS <= len(data) <= DYNAMIC_ARRAY_MAX_SIZE:
             raise PoolError(
                 PoolErrorCode.WRONG_SIZE,
-                f"dynamic tick array {Pubkey(pubkey)} has {len(data)} bytes, wants 148 to {DYNAMIC_ARRAY_MAX_SIZE}",
+                f"dynamic tick array {Pubkey(pubkey)} has {len(data)} bytes, "
+                f"wants 148 to {DYNAMIC_ARRAY_MAX_SIZE}",
             )
         spl.check_account("tick array", pubkey, account, PROGRAM, len(data), DYNAMIC_HEAD)
         owner_pool = data[12:44]
@@ -171,8 +174,8 @@ def parse_oracle(pool: bytes, pubkey: bytes, account: Account) -> Oracle:
 def figures(pubkey: bytes, accounts: Mapping[bytes, Account]) -> dict[str, Any]:
     """The pool and what it needs as plain figures (JSON-able) that ``encode`` turns back into accounts.
 
-    Tick arrays: ``[start, kind, [[tick, net, gross], …]]`` with kind fixed, dynamic or absent; those not in the
-    mapping are left out. Fee growths and rewards are not kept.
+    Tick arrays: ``[start, kind, [[tick, net, gross], …]]`` with kind fixed, dynamic or absent;
+    those not in the mapping are left out. Fee growths and rewards are not kept.
     """
     account = spl.find_account(accounts, pubkey, "pool")
     check_pool(pubkey, account)

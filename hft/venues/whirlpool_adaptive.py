@@ -113,7 +113,9 @@ class _Walk:
         return max(tick_target, price) if self._down else min(tick_target, price)
 
     def advance(self, price: int, at_edge: int, edge: int) -> None:
-        """Go on to the next group after a step that ended at ``price`` (next tick ``edge`` at ``at_edge``)."""
+        """Go on to the next group after a step that ended at ``price`` (next tick ``edge`` at
+        ``at_edge``).
+        """
         if self.skipped:
             size = self.oracle.group_size
             if price == at_edge:
@@ -150,7 +152,9 @@ def swap_adaptive(
     limit: int,
     now: int,
 ) -> tuple[SwapEnd, Oracle]:
-    """Swap with an adaptive fee from ``start`` = (price, tick, liquidity); see ``swap_exact_in`` for the rest."""
+    """Swap with an adaptive fee from ``start`` = (price, tick, liquidity); see ``swap_exact_in``
+    for the rest.
+    """
     price, tick, liquidity = start
     walk = _Walk(oracle, tick, a_to_b, fee_rate, now)
     remaining = amount

@@ -1,0 +1,48 @@
+"""Accounts rebuilt from figures decode to the same pool; the figures survive JSON."""
+
+import json
+from typing import Any
+
+import pytest
+from venue_vectors import SETTINGS, Pools, key
+
+from hft.venues import PoolError, PoolErrorCode, decode, required_accounts, venue_of
+from hft.venues.encoders import encode, encode_all, figures
+
+SETS = (
+    "whirlpool/sol-usdc-2026-07",
+    "whirlpool/lst-2023-03",
+    "whirlpool/adaptive-fee-synthetic",
+    "raydium_v4/sol-usdc-2026-07",
+    "raydium_v4/sol-lst-rehomed",
+)
+
+
+def state(pool: Any) -> dict[str, Any]:
+    """All slots of a pool."""
+    names = {name for kind in type(pool).__mro__ for name in getattr(kind, "__slots__", ())}
+    return {name: getattr(pool, name) for name in sorted(names)}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_rebuilt_accounts_decode_to_the_same_pool(pools: Pools, name: str) -> None:
+    accounts = pools.accounts(name)
+    found = 0
+    for pubkey, account in list(accounts.items()):
+        if venue_of(account) is None:
+            continue
+        plain = json.loads(json.dumps(figures(pubkey, accounts)))
+        rebuilt = encode(plain)
+        assert state(decode(pubkey, rebuilt, SETTINGS)) == state(decode(pubkey, accounts, SETTINGS))
+        assert figures(pubkey, rebuilt) == plain
+        assert set(required_accounts(pubkey, rebuilt[pubkey])) == set(required_accounts(pubkey, account))
+        assert encode_all([plain, plain]) == rebuilt
+        found += 1
+    assert found
+
+
+def test_an_unknown_venue_is_refused() -> None:
+    with pytest.raises(PoolError, match="'serum' is none of") as error:
+        encode({"venue": "serum"})
+    assert error.value.code is PoolErrorCode.UNKNOWN_VENUE
+    assert key("11111111111111111111111111111111") == bytes(32)

@@ -1,0 +1,85 @@
+"""Swap instructions: bytes and accounts, and the size of the transaction the vectors' runs had."""
+
+from pathlib import Path
+
+import pytest
+from solders.compute_budget import set_compute_unit_limit
+from solders.hash import Hash
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+from venue_vectors import Pools, key, lines
+
+from hft.venues import associated_token_address, minimum_out_error, parse_swap, swap_instruction
+from hft.venues.registry import VENUES
+from hft.venues.whirlpool_accounts import array_start
+
+USER = Pubkey(bytes(range(1, 33)))
+PLAIN = {"whirlpool": "swap", "raydium_v4": "swap_base_in"}
+
+
+def transaction_size(instruction: object) -> int:
+    message = MessageV0.try_compile(
+        USER, [set_compute_unit_limit(1_400_000), instruction], [], Hash.default()
+    )
+    return len(bytes(VersionedTransaction.populate(message, [Signature.default()])))
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_instruction_round_trip_and_transaction_size(shared_data: Path, pools: Pools, name: str) -> None:
+    checked = 0
+    for line in lines(shared_data, name):
+        if line["instruction"] != PLAIN[name] or checked >= 200:
+            continue
+        pool = pools.pool(f"{name}/{line['set']}", line["pool"])
+        mint = key(line["input_mint"])
+        instruction = swap_instruction(pool, USER, mint, line["amount_in"], 7)
+        assert transaction_size(instruction) == line["tx_bytes"], line
+        call = parse_swap(
+            bytes(instruction.program_id),
+            [bytes(meta.pubkey) for meta in instruction.accounts],
+            instruction.data,
+        )
+        assert call is not None
+        call = call.directed(pool, mint)
+        assert (call.venue, call.pool, call.amount_in, call.minimum_out) == (
+            pool.venue,
+            pool.key,
+            line["amount_in"],
+            7,
+        )
+        assert (call.vault_in, call.vault_out) == pool.vaults(mint)
+        assert call.user == bytes(USER)
+        assert call.user_in == associated_token_address(call.user, mint)
+        assert call.user_out == associated_token_address(call.user, pool.other_mint(mint))
+        vaults = [pools.accounts(f"{name}/{line['set']}")[vault] for vault in (call.vault_a, call.vault_b)]
+        assert [vault.data[32:64] for vault in vaults] == [call.vault_authority] * 2
+        checked += 1
+    assert checked == 200
+
+
+def test_whirlpool_names_the_tick_arrays_the_program_expects(shared_data: Path, pools: Pools) -> None:
+    from hft.venues.whirlpool_accounts import tick_array_address
+
+    for line in lines(shared_data, "whirlpool"):
+        pool = pools.pool(f"whirlpool/{line['set']}", line["pool"])
+        instruction = swap_instruction(pool, USER, key(line["input_mint"]), 1, 0)
+        named = [bytes(meta.pubkey) for meta in instruction.accounts[7:10]]
+        assert named == [tick_array_address(pool.key, start) for start in line["arrays"]]
+
+
+def test_array_start_rounds_down() -> None:
+    assert [array_start(tick, 64) for tick in (-1, 0, 5631, 5632)] == [-5632, 0, 0, 5632]
+
+
+def test_minimum_out_errors_are_named() -> None:
+    for spec in VENUES:
+        assert minimum_out_error(spec.venue) in spec.error_names
+
+
+def test_foreign_instructions_are_no_swaps() -> None:
+    assert parse_swap(bytes(32), [], b"") is None
+    for spec in VENUES:
+        assert parse_swap(spec.program, [], b"") is None
+        assert parse_swap(spec.program, [bytes(32)] * 20, bytes(40)) is None
