@@ -73,8 +73,9 @@ class WhirlpoolPool(Pool):
     """A Whirlpool with the tick arrays around its price."""
 
     __slots__ = (
+        "_down",
+        "_up",
         "arrays",
-        "down",
         "fee_rate",
         "liquidity",
         "nets",
@@ -88,7 +89,6 @@ class WhirlpoolPool(Pool):
         "tick",
         "tick_spacing",
         "ticks",
-        "up",
     )
 
     venue = Venue.WHIRLPOOL
@@ -106,8 +106,8 @@ class WhirlpoolPool(Pool):
     arrays: dict[int, TickArray | None]
     ticks: Sequence[int]
     nets: Sequence[int]
-    down: tuple[int, int | None]
-    up: tuple[int, int | None]
+    _down: tuple[int, int | None] | None
+    _up: tuple[int, int | None] | None
 
     def _read_head(self, pubkey: bytes, account: Account) -> None:
         """Take over the pool account's swap fields."""
@@ -162,8 +162,7 @@ class WhirlpoolPool(Pool):
         self._set_bounds()
 
     def _set_bounds(self) -> None:
-        self.down = self._bound(True)
-        self.up = self._bound(False)
+        self._down = self._up = None  # worked out when a swap in that direction is first asked for
 
     def _bound(self, a_to_b: bool) -> tuple[int, int | None]:
         """(farthest tick a swap may reach, start of the first array that would be needed but is unknown)."""
@@ -214,7 +213,14 @@ class WhirlpoolPool(Pool):
     def _swap(self, a_to_b: bool, amount: int, exact_in: bool, now: int) -> tuple[SwapEnd, Oracle | None]:
         check_amount(amount)
         self._check_clock(now)
-        bound, missing = self.down if a_to_b else self.up
+        reach = self._down if a_to_b else self._up
+        if reach is None:
+            reach = self._bound(a_to_b)
+            if a_to_b:
+                self._down = reach
+            else:
+                self._up = reach
+        bound, missing = reach
         limit = MIN_SQRT_PRICE if a_to_b else MAX_SQRT_PRICE
         oracle = self.oracle
         try:

@@ -3,7 +3,8 @@
 Offsets count from the start of the account data. Source: IDL ``whirlpool`` (orca-so/whirlpools).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import compress
 from struct import Struct
 from typing import Any, NamedTuple
@@ -35,13 +36,15 @@ POOL_FIELDS_AT = 41
 ORACLE_CONSTANTS = Struct("<QHHHIIHH")
 # last reference update, last major swap, volatility reference, group reference, volatility accumulator
 ORACLE_VARIABLES = Struct("<QQIiI")
+# initialised, net liquidity's low and high half; the rest of a tick is growths
+_FIXED_TICKS = Struct("<BQq96x")
 
 
 class TickArray(NamedTuple):
     """Initialised ticks of one array, rising, with their net liquidity."""
 
-    ticks: tuple[int, ...]
-    nets: tuple[int, ...]
+    ticks: Sequence[int]
+    nets: Sequence[int]
 
 
 _EMPTY_ARRAY = TickArray((), ())
@@ -53,6 +56,7 @@ def array_start(tick: int, tick_spacing: int) -> int:
     return tick // span * span
 
 
+@lru_cache(maxsize=65_536)
 def tick_array_address(pool: bytes, start: int) -> bytes:
     """Address of a pool's tick array."""
     return spl.find_address(PROGRAM, b"tick_array", pool, str(start).encode())
@@ -114,7 +118,7 @@ def parse_tick_array(
     data = account.data
     if not data and account.lamports == 0:
         return _EMPTY_ARRAY
-    offsets: list[int]
+    nets: list[int]
     if data.startswith(DYNAMIC_HEAD):
         if not 60 + ARRAY_TICKS <= len(data) <= DYNAMIC_ARRAY_MAX_SIZE:
             raise PoolError(
@@ -125,11 +129,16 @@ def parse_tick_array(
         spl.check_account("tick array", pubkey, account, PROGRAM, len(data), DYNAMIC_HEAD)
         owner_pool = data[12:44]
         offsets, indexes = _dynamic_offsets(pubkey, data)
+        nets = [int.from_bytes(data[at + 1 : at + 17], "little", signed=True) for at in offsets]
     else:
         spl.check_account("tick array", pubkey, account, PROGRAM, FIXED_ARRAY_SIZE, FIXED_HEAD)
         owner_pool = data[9956:9988]
         indexes = tuple(compress(range(ARRAY_TICKS), data[12:9956:113]))
-        offsets = [12 + 113 * i for i in indexes]
+        nets = [
+            low if high == 0 else (high << 64) + low
+            for initialised, low, high in _FIXED_TICKS.iter_unpack(memoryview(data)[12:9956])
+            if initialised
+        ]
     spl.check_pool_key("tick array", pubkey, owner_pool, pool)
     found = int.from_bytes(data[8:12], "little", signed=True)
     if found != start:
@@ -137,9 +146,7 @@ def parse_tick_array(
             PoolErrorCode.BAD_VALUE,
             f"tick array {Pubkey(pubkey)} starts at {found}, its address says {start}",
         )
-    from_bytes = int.from_bytes
-    nets = tuple([from_bytes(data[at + 1 : at + 17], "little", signed=True) for at in offsets])
-    return TickArray(tuple([start + i * tick_spacing for i in indexes]), nets)
+    return TickArray([start + i * tick_spacing for i in indexes], nets)
 
 
 def _dynamic_offsets(pubkey: bytes, data: bytes) -> tuple[list[int], tuple[int, ...]]:

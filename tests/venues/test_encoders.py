@@ -21,7 +21,7 @@ SETS = (
 def state(pool: Any) -> dict[str, Any]:
     """All slots of a pool."""
     names = {name for kind in type(pool).__mro__ for name in getattr(kind, "__slots__", ())}
-    return {name: getattr(pool, name) for name in sorted(names)}
+    return {name: getattr(pool, name) for name in sorted(names) if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -12,7 +12,6 @@ from hft.venues import (
     ChainClock,
     Pool,
     PoolError,
-    PoolErrorCode,
     decode,
     decode_changed,
     quote,
