@@ -1,5 +1,6 @@
 """Shared-memory structures with one writer each: Ring, Table, Counters and Control (the kill latch)."""
 
+from ringbuf import _platform as _platform
 from ringbuf.control import Control, KillInfo, ServiceInfo
 from ringbuf.counters import Counters, Histogram
 from ringbuf.errors import (

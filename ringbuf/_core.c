@@ -23,6 +23,7 @@
 static PyObject *RingError, *ViewExpired, *RecordTooLong, *TableFull, *Closed;
 
 #define FAIL(type, ...) (PyErr_Format(type, __VA_ARGS__), NULL)
+#define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 #define CHECK_OPEN(self) \
     if (RB_UNLIKELY(!(self)->buffer.obj)) \
     return FAIL(Closed, "%s is closed", Py_TYPE(self)->tp_name)
@@ -55,10 +56,16 @@ static int u64_arg(PyObject *o, const char *name, uint64_t *out) {
     return 0;
 }
 
-static int arity(const char *name, Py_ssize_t n, Py_ssize_t low, Py_ssize_t high) {
-    if (n >= low && n <= high)
-        return 0;
-    PyErr_Format(PyExc_TypeError, "%s() takes %zd to %zd positional arguments, got %zd", name, low, high, n);
+/* The number of arguments, the optional last one given by position or by its name; -1 with an error set. */
+static Py_ssize_t arguments(const char *method, Py_ssize_t n, PyObject *names, Py_ssize_t low, Py_ssize_t high,
+                            const char *last) {
+    if (names && PyTuple_GET_SIZE(names) == 1 && n == high - 1 &&
+        !PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), last))
+        n++, names = NULL; /* its value stands right behind the positional ones */
+    if (n >= low && n <= high && (!names || !PyTuple_GET_SIZE(names)))
+        return n;
+    PyErr_Format(PyExc_TypeError, "%s() takes %zd to %zd arguments, of which only %s may be named", method, low, high,
+                 last);
     return -1;
 }
 
@@ -185,12 +192,14 @@ static int pub_end_claim(Publication *self) {
     return 0;
 }
 
-static PyObject *pub_commit(Publication *self, PyObject *const *args, Py_ssize_t n) {
+static PyObject *pub_commit(Publication *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
     CHECK_OPEN(self);
     uint32_t length = self->length;
+    if (RB_UNLIKELY((n = arguments("commit", n, names, 0, 1, "length")) < 0))
+        return NULL;
     if (n && args[0] != Py_None) {
         Py_ssize_t given = PyLong_AsSsize_t(args[0]);
-        if (given < 1 || given > (Py_ssize_t)length || n > 1) {
+        if (given < 1 || given > (Py_ssize_t)length) {
             if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError))
                 return NULL;
             return FAIL(RecordTooLong, "commit of %R bytes; 1 to %u are claimed", args[0], length);
@@ -272,7 +281,7 @@ static PyObject *pub_mtu(Publication *self, void *Py_UNUSED(c)) { return PyLong_
 
 static PyMethodDef pub_methods[] = {
     {"claim", (PyCFunction)pub_claim, METH_O, NULL},
-    {"commit", (PyCFunction)(void (*)(void))pub_commit, METH_FASTCALL, NULL},
+    {"commit", FAST(pub_commit), NULL},
     {"abort", (PyCFunction)pub_abort, METH_NOARGS, NULL},
     {"offer", (PyCFunction)pub_offer, METH_O, NULL},
     {"offer_batch", (PyCFunction)pub_offer_batch, METH_O, NULL},
@@ -302,14 +311,19 @@ typedef struct {
     Py_buffer buffer;
     rb_subscriber s;
     PyObject *scratch, *view, *scratch_view;
-    int polling;
+    int busy; /* in a handler, or waiting without the GIL */
 } Subscription;
+
+#define CHECK_FREE(self) \
+    CHECK_OPEN(self); \
+    if (RB_UNLIKELY((self)->busy)) \
+    return FAIL(RingError, "the subscription is in its own handler, or another thread waits on it")
 
 static PyObject *sub_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
     PyObject *memory;
     unsigned index;
-    int gating, resume, from_start;
-    if (!PyArg_ParseTuple(args, "OIppp", &memory, &index, &gating, &resume, &from_start))
+    int gating, resume, held, from_start;
+    if (!PyArg_ParseTuple(args, "OIpppp", &memory, &index, &gating, &resume, &held, &from_start))
         return NULL;
     Subscription *self = (Subscription *)type->tp_alloc(type, 0);
     if (!self)
@@ -320,9 +334,7 @@ static PyObject *sub_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED
     self->scratch = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)r->header.params[1]);
     if (!self->scratch)
         goto failed;
-    uint64_t next, settled;
-    rb_join(&r->slots[index], r, resume, from_start, &next, &settled);
-    rb_subscriber_init(&self->s, r, index, next, gating ? settled : UINT64_MAX);
+    rb_join(&self->s, r, index, gating, resume, held, from_start);
     return (PyObject *)self;
 failed:
     Py_DECREF(self);
@@ -346,8 +358,10 @@ static void sub_dealloc(Subscription *self) {
 }
 
 static PyObject *sub_release(Subscription *self, PyObject *Py_UNUSED(ignored)) {
-    if (self->polling)
-        return FAIL(RingError, "close() inside this subscription's own handler");
+    if (!self->buffer.obj)
+        Py_RETURN_NONE;
+    CHECK_FREE(self);
+    atomic_fetch_and_explicit(&self->s.ring->may_park, ~self->s.bit, memory_order_relaxed);
     sub_clear(self);
     Py_RETURN_NONE;
 }
@@ -366,13 +380,13 @@ static uint32_t sub_next(Subscription *self, uint8_t **data) {
     return cell->length <= s->mtu ? cell->length : (uint32_t)s->mtu;
 }
 
-static PyObject *sub_poll(Subscription *self, PyObject *const *args, Py_ssize_t n) {
-    CHECK_OPEN(self);
+static PyObject *sub_poll(Subscription *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+    CHECK_FREE(self);
     Py_ssize_t limit = 64, done = 0;
-    if (arity("poll", n, 1, 2) || (n == 2 && (limit = PyLong_AsSsize_t(args[1])) == -1 && PyErr_Occurred()))
+    if (RB_UNLIKELY((n = arguments("poll", n, names, 1, 2, "limit")) < 0))
         return NULL;
-    if (RB_UNLIKELY(self->polling))
-        return FAIL(RingError, "poll() inside this subscription's own handler");
+    if (n == 2 && (limit = PyLong_AsSsize_t(args[1])) == -1 && PyErr_Occurred())
+        return NULL;
     while (done < limit) {
         uint8_t *data;
         uint32_t length = sub_next(self, &data);
@@ -384,9 +398,9 @@ static PyObject *sub_poll(Subscription *self, PyObject *const *args, Py_ssize_t 
         PyObject *view = view_open(keep, copied ? self->scratch : self->buffer.obj, data, length, 1);
         if (!view)
             return NULL;
-        self->polling = 1;
+        self->busy = 1;
         PyObject *result = PyObject_CallOneArg(args[0], view);
-        self->polling = 0;
+        self->busy = 0;
         view_close(view);
         uint64_t sequence = self->s.next;
         int exported = ((PyMemoryViewObject *)view)->exports || view_master(view)->exports > 1;
@@ -415,7 +429,7 @@ static PyObject *sub_take_one(Subscription *self) {
 }
 
 static PyObject *sub_take(Subscription *self, PyObject *Py_UNUSED(ignored)) {
-    CHECK_OPEN(self);
+    CHECK_FREE(self);
     PyObject *record = sub_take_one(self);
     if (!record && !PyErr_Occurred())
         Py_RETURN_NONE;
@@ -423,7 +437,7 @@ static PyObject *sub_take(Subscription *self, PyObject *Py_UNUSED(ignored)) {
 }
 
 static PyObject *sub_take_batch(Subscription *self, PyObject *arg) {
-    CHECK_OPEN(self);
+    CHECK_FREE(self);
     Py_ssize_t limit = PyLong_AsSsize_t(arg);
     if (limit == -1 && PyErr_Occurred())
         return NULL;
@@ -438,61 +452,75 @@ static PyObject *sub_take_batch(Subscription *self, PyObject *arg) {
     return list;
 }
 
-/* Spin until a record is there or the time is up: 2 us with the GIL held, then without; signals every 1 ms. */
-static PyObject *sub_spin(Subscription *self, PyObject *arg) {
-    CHECK_OPEN(self);
-    int64_t timeout = PyLong_AsLongLong(arg), start = rb_now_ns(), now = start, stop;
-    if (timeout == -1 && PyErr_Occurred())
-        return NULL;
-    while (!rb_available(&self->s) && now - start < timeout && now - start < 2000) {
-        for (int i = 0; i < 8 && !rb_available(&self->s); i++)
-            rb_pause();
-        now = rb_now_ns();
+/* After a stretch without the GIL: 0, or -1 when a signal's handler raised or closed the subscription. */
+static int sub_signals(Subscription *self) {
+    self->busy = 0;
+    if (PyErr_CheckSignals())
+        return -1;
+    if (self->buffer.obj)
+        return 0;
+    PyErr_SetString(Closed, "the subscription was closed by a signal's handler");
+    return -1;
+}
+
+/* When to give up, from the one argument timeout_ns; -1 with an error set. */
+static int64_t deadline(const char *method, PyObject *const *args, Py_ssize_t n, PyObject *names, int64_t now) {
+    if (arguments(method, n, names, 1, 1, "timeout_ns") < 0)
+        return -1;
+    int64_t timeout = PyLong_AsLongLong(args[0]);
+    if (timeout < 0) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_ValueError, "%s() for %R ns", method, args[0]);
+        return -1;
     }
-    while (!rb_available(&self->s) && now - start < timeout) {
-        stop = now + 1000000 < start + timeout ? now + 1000000 : start + timeout;
+    return timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
+}
+
+/* 2 us with the GIL held, then without; the clock every 32 looks, signals every 1 ms. */
+static PyObject *sub_spin(Subscription *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+    CHECK_FREE(self);
+    int64_t now = rb_now_ns(), end = deadline("spin", args, n, names, now), stop = now + 2000;
+    if (end < 0)
+        return NULL;
+    for (; !rb_available(&self->s) && now < end && now < stop; now = rb_now_ns())
+        for (int i = 0; i < 32 && !rb_available(&self->s); i++)
+            rb_pause();
+    while (!rb_available(&self->s) && now < end) {
+        stop = now + 1000000 < end ? now + 1000000 : end;
+        self->busy = 1;
         Py_BEGIN_ALLOW_THREADS
-        do {
+        for (; !rb_available(&self->s) && now < stop; now = rb_now_ns())
             for (int i = 0; i < 32 && !rb_available(&self->s); i++)
                 rb_pause();
-            now = rb_now_ns();
-        } while (now < stop && !rb_available(&self->s));
         Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals())
+        if (sub_signals(self))
             return NULL;
-        CHECK_OPEN(self);
     }
     return PyBool_FromLong(rb_available(&self->s) != 0);
 }
 
-/* Sleep on the ring's futex until a record is there or the time is up. */
-static PyObject *sub_wait(Subscription *self, PyObject *arg) {
-    CHECK_OPEN(self);
-    int64_t timeout = PyLong_AsLongLong(arg), now = rb_now_ns(), end;
-    if (timeout == -1 && PyErr_Occurred())
+static PyObject *sub_wait(Subscription *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+    CHECK_FREE(self);
+    int64_t now = rb_now_ns(), end = deadline("wait", args, n, names, now);
+    if (end < 0)
         return NULL;
-    end = timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
     rb_ring *r = self->s.ring;
     uint32_t bit = self->s.bit;
     /* A commit under way may have looked at may_park before we set it: the first sleep is short. */
     int first = !(atomic_fetch_or_explicit(&r->may_park, bit, memory_order_seq_cst) & bit);
     while (!rb_available(&self->s) && now < end) {
-        uint32_t word = atomic_fetch_or_explicit(&r->parked, bit, memory_order_seq_cst) | bit; /* [parked] */
-        RB_CRASH(RB_WAIT_PARKED);
-        RB_FENCE(seq_cst); /* our flag before our look; the publisher does it the other way round */
+        uint32_t word = rb_park(&self->s);
         if (rb_available(&self->s))
             break;
-        int64_t nap = end - now;
-        if (first && nap > 100000)
-            nap = 100000;
-        first = 0;
+        int64_t nap = first && end - now > 100000 ? 100000 : end - now;
         struct timespec t = {.tv_sec = nap / 1000000000, .tv_nsec = nap % 1000000000};
+        first = 0;
+        self->busy = 1;
         Py_BEGIN_ALLOW_THREADS
         futex(&r->parked, FUTEX_WAIT, word, &t);
         Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals())
+        if (sub_signals(self))
             return NULL;
-        CHECK_OPEN(self);
         now = rb_now_ns();
     }
     atomic_fetch_and_explicit(&r->parked, ~bit, memory_order_relaxed);
@@ -510,11 +538,11 @@ static PyObject *sub_lag(Subscription *self, void *Py_UNUSED(c)) {
 }
 
 static PyMethodDef sub_methods[] = {
-    {"poll", (PyCFunction)(void (*)(void))sub_poll, METH_FASTCALL, NULL},
+    {"poll", FAST(sub_poll), NULL},
     {"take", (PyCFunction)sub_take, METH_NOARGS, NULL},
     {"take_batch", (PyCFunction)sub_take_batch, METH_O, NULL},
-    {"spin", (PyCFunction)sub_spin, METH_O, NULL},
-    {"wait", (PyCFunction)sub_wait, METH_O, NULL},
+    {"spin", FAST(sub_spin), NULL},
+    {"wait", FAST(sub_wait), NULL},
     {"release", (PyCFunction)sub_release, METH_NOARGS, NULL},
     {0},
 };
@@ -534,322 +562,7 @@ static PyTypeObject SubscriptionType = {
     .tp_getset = sub_getset,
 };
 
-/* ---------------------------------------------------------------- Memory: Table, Counters and Control hold one */
-
-typedef struct {
-    PyObject_HEAD
-    Py_buffer buffer;
-} Memory;
-
-static PyObject *memory_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
-    PyObject *memory;
-    if (!PyArg_ParseTuple(args, "O", &memory))
-        return NULL;
-    Memory *self = (Memory *)type->tp_alloc(type, 0);
-    if (self && PyObject_GetBuffer(memory, &self->buffer, PyBUF_WRITABLE))
-        Py_CLEAR(self);
-    return (PyObject *)self;
-}
-
-static void memory_dealloc(Memory *self) {
-    PyBuffer_Release(&self->buffer);
-    Py_TYPE(self)->tp_free((PyObject *)self);
-}
-
-static PyObject *memory_release(Memory *self, PyObject *Py_UNUSED(ignored)) {
-    PyBuffer_Release(&self->buffer);
-    Py_RETURN_NONE;
-}
-
-#define MEMORY_TYPE(name, methods, getset) \
-    static PyTypeObject name##Type = { \
-        PyVarObject_HEAD_INIT(NULL, 0).tp_name = "ringbuf._core." #name, \
-        .tp_basicsize = sizeof(Memory), \
-        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, \
-        .tp_new = memory_new, \
-        .tp_dealloc = (destructor)memory_dealloc, \
-        .tp_methods = methods, \
-        .tp_getset = getset, \
-    }
-
-/* ---------------------------------------------------------------- Table */
-
-static const uint8_t *key_arg(PyObject *o) {
-    if (PyBytes_CheckExact(o) && PyBytes_GET_SIZE(o) == 32)
-        return (const uint8_t *)PyBytes_AS_STRING(o);
-    PyErr_Format(PyExc_ValueError, "a key is 32 bytes, got %R", o);
-    return NULL;
-}
-
-static PyObject *table_put(Memory *self, PyObject *const *args, Py_ssize_t n) {
-    CHECK_OPEN(self);
-    const uint8_t *key;
-    Py_buffer record;
-    if (arity("put", n, 2, 3) || !(key = key_arg(args[0])) || PyObject_GetBuffer(args[1], &record, PyBUF_SIMPLE))
-        return NULL;
-    uint64_t capacity = (uint64_t)record.len;
-    int64_t version = RB_RECORD_LONG;
-    if (n == 3 && args[2] != Py_None && u64_arg(args[2], "record_capacity", &capacity)) {
-        PyBuffer_Release(&record);
-        return NULL;
-    }
-    Py_ssize_t length = record.len;
-    if (length <= INT32_MAX && capacity <= INT32_MAX)
-        version = rb_put(self->buffer.buf, key, record.buf, (uint32_t)length, (uint32_t)capacity);
-    PyBuffer_Release(&record);
-    if (version == RB_TABLE_FULL)
-        return FAIL(TableFull, "no entry left for key %R: capacity is %llu entries", args[0],
-                    RB_TABLE_PARAM((rb_table *)self->buffer.buf, 0));
-    if (version == RB_ARENA_FULL)
-        return FAIL(TableFull, "no room for two buffers of %llu bytes for key %R", capacity, args[0]);
-    if (version == RB_RECORD_LONG)
-        return FAIL(RecordTooLong, "a record of %zd bytes for key %R is over its capacity", length, args[0]);
-    return PyLong_FromLongLong(version);
-}
-
-static PyObject *table_read(Memory *self, PyObject *key_object, uint64_t *version) {
-    CHECK_OPEN(self);
-    const uint8_t *key = key_arg(key_object), *data;
-    uint64_t place;
-    uint32_t length;
-    if (!key)
-        return NULL;
-    rb_table *t = self->buffer.buf;
-    rb_entry *e = rb_find(t, key, &place);
-    for (int tries = 0; tries < 100000; tries++) {
-        if (!e || !(*version = rb_read_begin(t, e, &data, &length)))
-            Py_RETURN_NONE;
-        PyObject *record = PyBytes_FromStringAndSize(NULL, length);
-        if (!record)
-            return NULL;
-        rb_copy(PyBytes_AS_STRING(record), data, length);
-        if (rb_read_done(e, *version))
-            return record;
-        Py_DECREF(record);
-    }
-    return FAIL(RingError, "record %R changed under 100000 reads in a row", key_object);
-}
-
-static PyObject *table_get(Memory *self, PyObject *key) {
-    uint64_t version;
-    return table_read(self, key, &version);
-}
-
-static PyObject *table_get_versioned(Memory *self, PyObject *key) {
-    uint64_t version;
-    PyObject *record = table_read(self, key, &version);
-    if (!record || record == Py_None)
-        return record;
-    return Py_BuildValue("(KN)", (unsigned long long)version, record);
-}
-
-static int add_key(PyObject *list, rb_entry *e) {
-    PyObject *key = PyBytes_FromStringAndSize((char *)e->key, 32);
-    int failed = !key || PyList_Append(list, key);
-    Py_XDECREF(key);
-    return failed;
-}
-
-/* Keys whose newest change lies at or above `since`. */
-static int add_changed_entries(PyObject *list, rb_table *t, uint64_t since) {
-    uint64_t n = RB_LOAD(&t->entries, acquire); /* [index] */
-    for (uint64_t i = 0; i < n && i < RB_TABLE_PARAM(t, 0); i++) {
-        rb_entry *e = &rb_table_entries(t)[i];
-        if (RB_LOAD(&e->version, acquire) && RB_LOAD(&e->changed, relaxed) >= since && add_key(list, e))
-            return -1;
-    }
-    return 0;
-}
-
-static PyObject *table_keys(Memory *self, PyObject *Py_UNUSED(ignored)) {
-    CHECK_OPEN(self);
-    PyObject *list = PyList_New(0);
-    if (list && add_changed_entries(list, self->buffer.buf, 0))
-        Py_CLEAR(list);
-    return list;
-}
-
-static PyObject *table_changed_since(Memory *self, PyObject *arg) {
-    CHECK_OPEN(self);
-    uint64_t cursor;
-    if (u64_arg(arg, "cursor", &cursor))
-        return NULL;
-    rb_table *t = self->buffer.buf;
-    uint64_t end = RB_LOAD(&t->changes, acquire), size = RB_TABLE_PARAM(t, 2); /* [changes] */
-    PyObject *list = PyList_New(0);
-    if (!list || cursor >= end)
-        return list ? Py_BuildValue("(KN)", (unsigned long long)(cursor < end ? end : cursor), list) : NULL;
-    int failed = 0;
-    for (uint64_t i = cursor; !failed && end - cursor < size && i < end; i++) {
-        uint32_t at = RB_LOAD(&rb_table_log(t)[i & (size - 1)], relaxed);
-        rb_entry *e = &rb_table_entries(t)[at];
-        if (at < RB_TABLE_PARAM(t, 0) && RB_LOAD(&e->changed, relaxed) == i + 1)
-            failed = add_key(list, e); /* its later changes stand later in the log */
-    }
-    if (!failed && RB_LOAD(&t->changes, acquire) - cursor >= size) { /* the log came round under us */
-        failed = PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL) || add_changed_entries(list, t, cursor + 1);
-    }
-    if (failed) {
-        Py_DECREF(list);
-        return NULL;
-    }
-    return Py_BuildValue("(KN)", (unsigned long long)end, list);
-}
-
-static PyObject *table_recover(Memory *self, PyObject *Py_UNUSED(ignored)) {
-    CHECK_OPEN(self);
-    rb_table_recover(self->buffer.buf);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef table_methods[] = {
-    {"put", (PyCFunction)(void (*)(void))table_put, METH_FASTCALL, NULL},
-    {"get", (PyCFunction)table_get, METH_O, NULL},
-    {"get_versioned", (PyCFunction)table_get_versioned, METH_O, NULL},
-    {"keys", (PyCFunction)table_keys, METH_NOARGS, NULL},
-    {"changed_since", (PyCFunction)table_changed_since, METH_O, NULL},
-    {"recover", (PyCFunction)table_recover, METH_NOARGS, NULL},
-    {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
-    {0},
-};
-MEMORY_TYPE(Table, table_methods, NULL);
-
-/* ---------------------------------------------------------------- Counters */
-
-/* The word of counter (which = 0) or the histogram (1) with this index. */
-static void *counters_at(Memory *self, PyObject *index, int which) {
-    CHECK_OPEN(self);
-    rb_counters *c = self->buffer.buf;
-    size_t i = PyLong_AsSize_t(index);
-    if (RB_UNLIKELY(i >= c->header.params[which])) {
-        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError))
-            return NULL;
-        PyErr_Clear();
-        return FAIL(PyExc_IndexError, "%s %R; there are %llu", which ? "histogram" : "counter", index,
-                    c->header.params[which]);
-    }
-    return (uint8_t *)c + c->header.params[3 + which] + i * (which ? sizeof(rb_histogram) : 8);
-}
-
-static PyObject *counters_add(Memory *self, PyObject *const *args, Py_ssize_t n) {
-    uint64_t by = 1;
-    if (arity("add", n, 1, 2) || (n == 2 && u64_arg(args[1], "n", &by)))
-        return NULL;
-    _Atomic uint64_t *counter = counters_at(self, args[0], 0);
-    if (!counter)
-        return NULL;
-    rb_add(counter, by);
-    Py_RETURN_NONE;
-}
-
-static PyObject *counters_set(Memory *self, PyObject *const *args, Py_ssize_t n) {
-    uint64_t value;
-    if (arity("set", n, 2, 2) || u64_arg(args[1], "value", &value))
-        return NULL;
-    _Atomic uint64_t *counter = counters_at(self, args[0], 0);
-    if (!counter)
-        return NULL;
-    RB_STORE(counter, value, relaxed);
-    Py_RETURN_NONE;
-}
-
-static PyObject *counters_value(Memory *self, PyObject *index) {
-    _Atomic uint64_t *counter = counters_at(self, index, 0);
-    return counter ? PyLong_FromUnsignedLongLong(RB_LOAD(counter, relaxed)) : NULL;
-}
-
-static PyObject *counters_record(Memory *self, PyObject *const *args, Py_ssize_t n) {
-    if (arity("record", n, 2, 2))
-        return NULL;
-    long long value = PyLong_AsLongLong(args[1]);
-    if (value == -1 && PyErr_Occurred())
-        return NULL;
-    rb_histogram *h = counters_at(self, args[0], 1);
-    if (!h)
-        return NULL;
-    rb_record(h, value < 0 ? 0 : (uint64_t)value);
-    Py_RETURN_NONE;
-}
-
-static PyObject *counters_buckets(Memory *self, PyObject *index) {
-    rb_histogram *h = counters_at(self, index, 1);
-    PyObject *list = h ? PyList_New(0) : NULL;
-    for (unsigned i = 0; list && i < RB_BUCKETS; i++) {
-        unsigned long long count = RB_LOAD(&h->buckets[i], relaxed);
-        PyObject *pair = count ? Py_BuildValue("(KK)", (unsigned long long)rb_bucket_middle(i), count) : NULL;
-        if (count && (!pair || PyList_Append(list, pair)))
-            Py_CLEAR(list);
-        Py_XDECREF(pair);
-    }
-    if (!list)
-        return NULL;
-    return Py_BuildValue("(KKN)", (unsigned long long)RB_LOAD(&h->sum, relaxed),
-                         (unsigned long long)RB_LOAD(&h->max, relaxed), list);
-}
-
-static PyObject *counters_beat(Memory *self, PyObject *arg) {
-    CHECK_OPEN(self);
-    uint64_t now;
-    if (u64_arg(arg, "now_ns", &now))
-        return NULL;
-    RB_STORE(&((rb_counters *)self->buffer.buf)->heartbeat_ns, now, relaxed);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef counters_methods[] = {
-    {"add", (PyCFunction)(void (*)(void))counters_add, METH_FASTCALL, NULL},
-    {"set", (PyCFunction)(void (*)(void))counters_set, METH_FASTCALL, NULL},
-    {"value", (PyCFunction)counters_value, METH_O, NULL},
-    {"record", (PyCFunction)(void (*)(void))counters_record, METH_FASTCALL, NULL},
-    {"buckets", (PyCFunction)counters_buckets, METH_O, NULL},
-    {"beat", (PyCFunction)counters_beat, METH_O, NULL},
-    {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
-    {0},
-};
-MEMORY_TYPE(Counters, counters_methods, NULL);
-
-/* ---------------------------------------------------------------- Control */
-
-static PyObject *control_killed(Memory *self, void *Py_UNUSED(c)) {
-    if (RB_UNLIKELY(!self->buffer.obj) || RB_UNLIKELY(rb_killed(self->buffer.buf)))
-        Py_RETURN_TRUE;
-    Py_RETURN_FALSE;
-}
-
-static PyObject *control_trip(Memory *self, PyObject *args) {
-    CHECK_OPEN(self);
-    unsigned long long reason;
-    Py_buffer by, message;
-    long long monotonic_ns, unix_ns;
-    if (!PyArg_ParseTuple(args, "Ky*y*LL", &reason, &by, &message, &monotonic_ns, &unix_ns))
-        return NULL;
-    uint8_t who[64] = {0}, what[256] = {0};
-    memcpy(who, by.buf, by.len < 64 ? (size_t)by.len : 64);
-    memcpy(what, message.buf, message.len < 256 ? (size_t)message.len : 256);
-    PyBuffer_Release(&by);
-    PyBuffer_Release(&message);
-    return PyBool_FromLong(rb_trip(self->buffer.buf, reason, who, what, monotonic_ns, unix_ns));
-}
-
-static PyObject *control_beat(Memory *self, PyObject *const *args, Py_ssize_t n) {
-    CHECK_OPEN(self);
-    uint64_t index, now;
-    if (arity("beat", n, 2, 2) || u64_arg(args[0], "index", &index) || u64_arg(args[1], "now_ns", &now))
-        return NULL;
-    if (index >= RB_SERVICES)
-        return FAIL(PyExc_IndexError, "service slot %R; there are %d", args[0], RB_SERVICES);
-    RB_STORE(&((rb_control *)self->buffer.buf)->services[index].heartbeat_ns, now, relaxed);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef control_methods[] = {
-    {"trip_latch", (PyCFunction)control_trip, METH_VARARGS, NULL},
-    {"beat", (PyCFunction)(void (*)(void))control_beat, METH_FASTCALL, NULL},
-    {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
-    {0},
-};
-static PyGetSetDef control_getset[] = {{"killed", (getter)control_killed, NULL, NULL, NULL}, {0}};
-MEMORY_TYPE(Control, control_methods, control_getset);
+#include "_pages.h"
 
 /* ---------------------------------------------------------------- module */
 

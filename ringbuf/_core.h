@@ -131,14 +131,6 @@ static inline void rb_publisher_init(rb_publisher *p, void *base) {
     p->limit = p->sequence; /* the first claim looks at the gates */
 }
 
-static inline void rb_subscriber_init(rb_subscriber *s, void *base, uint32_t index, uint64_t next, uint64_t settled) {
-    rb_ring *r = base;
-    *s = (rb_subscriber){.ring = r, .slot = &r->slots[index], .cells = (uint8_t *)base + r->header.params[4],
-                         .mask = r->header.params[0] - 1, .depth = r->header.params[0], .mtu = r->header.params[1],
-                         .stride = r->header.params[2], .next = next, .settled = settled, .seen = next,
-                         .lost = RB_LOAD(&r->slots[index].lost, relaxed), .bit = 1u << index};
-}
-
 /* Lowest gate + depth. The fence pairs with rb_join's: either we see the newcomer's slot, or it sees our
  * newest published sequence and starts no lower than that [join]. */
 static inline void rb_look_at_gates(rb_publisher *p) {
@@ -187,23 +179,6 @@ static inline int rb_commit(rb_publisher *p, uint32_t length) {
     return rb_publish(p, 1);
 }
 
-/* Write a newcomer's (or a successor's) place: the first sequence it reads, and from where on it is safe.
- * The caller holds the segment's lock and has filled label, pid, start, gating and a cursor that is not too high. */
-static inline void rb_join(rb_slot *slot, rb_ring *r, int resume, int from_start, uint64_t *next, uint64_t *settled) {
-    uint64_t cursor = RB_LOAD(&slot->cursor, relaxed), depth = r->header.params[0];
-    int held = resume && RB_LOAD(&slot->state, relaxed) == RB_SLOT_ACTIVE;
-    if (!resume)
-        RB_STORE(&slot->cursor, cursor = RB_LOAD(&r->published, acquire), relaxed);
-    RB_STORE(&slot->state, RB_SLOT_ACTIVE, release);
-    RB_FENCE(seq_cst); /* [join] */
-    uint64_t published = RB_LOAD(&r->published, acquire);
-    *settled = held ? cursor : published; /* a gate that never opened kept its cells */
-    if (!resume)
-        cursor = !from_start ? published : published > depth ? published - depth : 0;
-    RB_STORE(&slot->cursor, cursor, release);
-    *next = cursor;
-}
-
 static inline uint64_t rb_available(rb_subscriber *s) {
     if (s->next >= s->seen)
         s->seen = RB_LOAD(&s->ring->published, acquire); /* [published] */
@@ -223,6 +198,36 @@ static inline void rb_skip_lost(rb_subscriber *s, uint64_t intent) {
     s->lost += oldest - s->next;
     RB_STORE(&s->slot->lost, s->lost, relaxed);
     rb_advance(s, oldest);
+}
+
+/* Join (or resume) at slot `index`: the caller holds the segment's lock and has filled label, pid, start and gating.
+ * held: the gate that is resumed never opened, so its cells were kept. */
+static inline void rb_join(rb_subscriber *s, void *base, uint32_t index, int gating, int resume, int held,
+                           int from_start) {
+    rb_ring *r = base;
+    rb_slot *slot = &r->slots[index];
+    *s = (rb_subscriber){.ring = r, .slot = slot, .cells = (uint8_t *)base + r->header.params[4],
+                         .mask = r->header.params[0] - 1, .depth = r->header.params[0], .mtu = r->header.params[1],
+                         .stride = r->header.params[2], .lost = RB_LOAD(&slot->lost, relaxed), .bit = 1u << index};
+    if (!resume)
+        RB_STORE(&slot->cursor, RB_LOAD(&r->published, acquire), relaxed); /* not too high, whatever follows */
+    RB_STORE(&slot->state, RB_SLOT_ACTIVE, release);
+    RB_FENCE(seq_cst); /* [join] */
+    uint64_t published = RB_LOAD(&r->published, acquire), intent = RB_LOAD(&r->intent, acquire);
+    uint64_t oldest = intent > s->depth ? intent - s->depth : 0;
+    s->next = s->seen = resume ? RB_LOAD(&slot->cursor, relaxed) : from_start && oldest < published ? oldest : published;
+    s->settled = !gating ? UINT64_MAX : held ? s->next : published;
+    RB_STORE(&slot->cursor, s->next, release);
+    if (s->next < s->settled && intent > s->next + s->depth)
+        rb_skip_lost(s, intent);
+}
+
+/* Raise the flag that asks for a wake-up; the futex word to sleep on, if then nothing is there. */
+static inline uint32_t rb_park(rb_subscriber *s) {
+    uint32_t word = atomic_fetch_or_explicit(&s->ring->parked, s->bit, memory_order_seq_cst) | s->bit; /* [parked] */
+    RB_CRASH(RB_WAIT_PARKED);
+    RB_FENCE(seq_cst); /* our flag before our look; the publisher does it the other way round */
+    return word;
 }
 
 /* Copy record s->next to `to` (mtu bytes). Its length, or 0 when nothing is there. Never torn, never hangs:
@@ -379,13 +384,14 @@ static inline void rb_table_recover(rb_table *t) {
     t->pending = 0;
 }
 
-/* Where the newest whole version lies (bounds checked); rb_read_done tells if a copy of it is whole. */
+/* Where the newest whole version lies, never outside the segment; rb_read_done tells if a copy of it is whole. */
 static inline uint64_t rb_read_begin(rb_table *t, rb_entry *e, const uint8_t **data, uint32_t *length) {
     uint64_t version = RB_LOAD(&e->version, acquire); /* [version] */
     *length = __atomic_load_n(&e->length[version & 1], __ATOMIC_RELAXED);
-    if (*length > e->capacity)
-        *length = e->capacity;
-    *data = (const uint8_t *)t + e->offset + (version & 1) * e->capacity;
+    uint64_t offset = e->offset + (version & 1) * e->capacity;
+    if (*length > e->capacity || offset > t->header.size || *length > t->header.size - offset)
+        *length = 0; /* a damaged entry */
+    *data = (const uint8_t *)t + (*length ? offset : 0);
     return version;
 }
 
@@ -489,7 +495,7 @@ static inline int rb_trip(rb_control *c, uint64_t reason, const uint8_t by[64], 
     memcpy(c->by, by, 64);
     memcpy(c->message, message, 256);
     rb_add(&c->trips, 1);
-    RB_STORE(&c->written, RB_LOAD(&c->written, relaxed) + 1, release); /* [info] */
+    RB_STORE(&c->written, (RB_LOAD(&c->written, relaxed) | 1) + 1, release); /* [info] */
     return 1;
 }
 

@@ -12,9 +12,9 @@ class Publication:
 
     def __new__(cls, memory: Buffer) -> Self: ...
     def claim(self, length: int, /) -> memoryview | None:
-        """A writable view of length bytes (1 to mtu) in the next cell, or None while a gating subscription is a
-        full lap behind. Dead after commit or abort: its use raises ValueError."""
-    def commit(self, length: int | None = None, /) -> None:
+        """A writable view of length bytes (1 to mtu) in the next cell, or None while a gating subscription
+        is a full lap behind. Dead after commit or abort: its use raises ValueError."""
+    def commit(self, length: int | None = None) -> None:
         """Publish what was claimed, or only its first length bytes."""
     def abort(self) -> None:
         """Give the claim back; nobody sees it."""
@@ -35,19 +35,22 @@ class Publication:
 class Subscription:
     """A reading end of a ring. Not for two threads."""
 
-    def __new__(cls, memory: Buffer, index: int, gating: bool, resume: bool, from_start: bool, /) -> Self: ...
-    def poll(self, handler: Callable[[memoryview], object], limit: int = 64, /) -> int:
+    def __new__(
+        cls, memory: Buffer, index: int, gating: bool, resume: bool, held: bool, from_start: bool, /
+    ) -> Self: ...
+    def poll(self, handler: Callable[[memoryview], object], /, limit: int = 64) -> int:
         """Call handler with a read-only view of each waiting record, at most limit; how many it saw.
 
-        The view and its slices are dead once the handler returns. A record counts as read even when its handler
-        raises. ViewExpired when the handler kept a slice or an export (as numpy's) of it."""
+        The view and its slices are dead once the handler returns: their use raises ValueError. A record
+        counts as read even when its handler raises. ViewExpired when a slice or an export (as numpy's) of it
+        was kept."""
     def take(self) -> bytes | None:
         """The next record, copied."""
     def take_batch(self, limit: int, /) -> list[bytes]:
         """Up to limit records, copied."""
-    def spin(self, timeout_ns: int, /) -> bool:
+    def spin(self, timeout_ns: int) -> bool:
         """Busy-wait until a record waits; False when the time is up. Signals are honoured within 1 ms."""
-    def wait(self, timeout_ns: int, /) -> bool:
+    def wait(self, timeout_ns: int) -> bool:
         """Sleep until a record waits; False when the time is up. Signals are honoured at once."""
     def release(self) -> None:
         """Let go of the memory."""
@@ -63,7 +66,7 @@ class Subscription:
 
 class Table:
     def __new__(cls, memory: Buffer, /) -> Self: ...
-    def put(self, key: bytes, record: Buffer, record_capacity: int | None = None, /) -> int: ...
+    def put(self, key: bytes, record: Buffer, /, record_capacity: int | None = None) -> int: ...
     def get(self, key: bytes, /) -> bytes | None: ...
     def get_versioned(self, key: bytes, /) -> tuple[int, bytes] | None: ...
     def keys(self) -> list[bytes]: ...
@@ -73,13 +76,13 @@ class Table:
 
 class Counters:
     def __new__(cls, memory: Buffer, /) -> Self: ...
-    def add(self, index: int, n: int = 1, /) -> None:
+    def add(self, index: int, /, n: int = 1) -> None:
         """Add n (0 to 2**64-1, wrapping) to a counter."""
-    def set(self, index: int, value: int, /) -> None:
+    def set(self, index: int, /, value: int) -> None:
         """Set a counter to value (0 to 2**64-1)."""
     def value(self, index: int, /) -> int:
         """A counter's value."""
-    def record(self, index: int, value: int, /) -> None:
+    def record(self, index: int, /, value: int) -> None:
         """Count value (0 to 2**63-1, a negative one as 0) in a histogram."""
     def buckets(self, index: int, /) -> tuple[int, int, list[tuple[int, int]]]:
         """A histogram's sum, greatest value and non-empty buckets (middle value, count), ascending."""
@@ -92,7 +95,7 @@ class Control:
     def trip_latch(
         self, reason: int, by: bytes, message: bytes, monotonic_ns: int, unix_ns: int, /
     ) -> bool: ...
-    def beat(self, index: int, now_ns: int, /) -> None:
+    def beat(self, index: int, /, now_ns: int) -> None:
         """Write a service's heartbeat."""
     def release(self) -> None: ...
     @property

@@ -1,6 +1,7 @@
 """Control: the kill latch, the run's id and the services' heartbeats."""
 
 import time
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from ringbuf import _core, layout
@@ -24,7 +25,8 @@ class KillInfo(NamedTuple):
     """How often the latch was tripped in this segment's life."""
 
 
-class ServiceInfo(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ServiceInfo:
     """A service's slot."""
 
     index: int
@@ -59,7 +61,9 @@ class Control(_core.Control):
     @classmethod
     def attach(cls, name: str) -> Self:
         """Map an existing page. SegmentMissing, SegmentMismatch."""
-        return cls(Segment.attach(name, Kind.CONTROL))
+        segment = Segment.attach(name, Kind.CONTROL)
+        segment.check_geometry((), layout.CONTROL_BYTES)
+        return cls(segment)
 
     @property
     def run_id(self) -> bytes:
@@ -121,7 +125,8 @@ class Control(_core.Control):
         )
 
     def register(self, service: str) -> int:
-        """The calling process's slot under this name (1 to 40 bytes), for beat(). RingError when all are taken."""
+        """The calling process's slot under this name (1 to 40 bytes), for beat(). RingError when all are
+        taken."""
         raw = service.encode()
         if not 1 <= len(raw) <= layout.SERVICE_NAME_BYTES:
             raise InvalidArgument(f"service name {service!r} must have 1..{layout.SERVICE_NAME_BYTES} bytes")

@@ -1,9 +1,10 @@
-"""Counters: one page a service. Written by that service alone in nanoseconds, read from outside at any time."""
+"""Counters: one page a service. Written by that service alone in nanoseconds, read from outside any time."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple, Self
+from typing import Self
 
 from ringbuf import _core, layout
 from ringbuf.errors import InvalidArgument
@@ -13,7 +14,8 @@ from ringbuf.segment import Owner, Segment, this_process
 COUNT_LIMIT = 4096
 
 
-class Histogram(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Histogram:
     """A copy of a log-bucketed histogram; a value is known to 1.6 % (below 64 and at the maximum exactly)."""
 
     count: int
@@ -47,7 +49,7 @@ class Histogram(NamedTuple):
 
 
 class Counters(_core.Counters):
-    """Named u64 counters and histograms, a heartbeat and a state; see ``_core.pyi`` for add, set, record, beat."""
+    """Named u64 counters and histograms, a heartbeat, a state; add, set, record, beat: see ``_core.pyi``."""
 
     def __new__(cls, segment: Segment) -> Self:
         """Made by create() and attach()."""
@@ -88,17 +90,11 @@ class Counters(_core.Counters):
                 )
         if len(label.encode()) > 64:
             raise InvalidArgument(f"counters label {label!r} is over 64 bytes")
-        names_at = layout.COUNTERS_NAMES_AT
-        values_at = layout.round_up(
-            names_at + layout.NAME_BYTES * (len(counters) + len(histograms)), layout.LINE
-        )
-        histograms_at = layout.round_up(values_at + 8 * len(counters), layout.LINE)
-        size = histograms_at + _core.HISTOGRAM_BYTES * len(histograms)
-        params = (len(counters), len(histograms), names_at, values_at, histograms_at)
+        params, size = _geometry(len(counters), len(histograms))
         segment = Segment.create(name, Kind.COUNTERS, size, 0, params)
         for i, item in enumerate((*counters, *histograms)):
             raw = item.encode()
-            at = names_at + layout.NAME_BYTES * i
+            at = params[2] + layout.NAME_BYTES * i
             segment.memory[at : at + len(raw)] = raw
         raw = label.encode()
         segment.memory[layout.COUNTERS_LABEL_AT : layout.COUNTERS_LABEL_AT + len(raw)] = raw
@@ -108,7 +104,9 @@ class Counters(_core.Counters):
     @classmethod
     def attach(cls, name: str) -> Self:
         """Map an existing page. SegmentMissing, SegmentMismatch."""
-        return cls(Segment.attach(name, Kind.COUNTERS))
+        segment = Segment.attach(name, Kind.COUNTERS)
+        segment.check_geometry(*_geometry(*segment.params(2)))
+        return cls(segment)
 
     def index(self, name: str) -> int:
         """A counter's or a histogram's index, to be looked up once; InvalidArgument for an unknown name."""
@@ -170,3 +168,12 @@ class Counters(_core.Counters):
     def unlink(self) -> None:
         """Remove the page's name."""
         self._segment.unlink()
+
+
+def _geometry(counters: int, histograms: int) -> tuple[tuple[int, ...], int]:
+    """The header's params (see layout) and the segment's size."""
+    names_at = layout.COUNTERS_NAMES_AT
+    values_at = layout.round_up(names_at + layout.NAME_BYTES * (counters + histograms), layout.LINE)
+    histograms_at = layout.round_up(values_at + 8 * counters, layout.LINE)
+    size = histograms_at + _core.HISTOGRAM_BYTES * histograms
+    return (counters, histograms, names_at, values_at, histograms_at), size

@@ -1,10 +1,13 @@
 """What a duty cycle does when it found no work.
 
-Measured on two shared vCPUs with four processes in a row: sched_yield 18 us end to end at 5,000 records a second,
-a futex 3 to 6 times that but nearly free of CPU, pure spinning 4 ms. So: busy_spin only with a core for each hot
-process, yield when hot processes share cores, backoff or park for what may be late. Never spin under SCHED_FIFO.
+Measured on two shared vCPUs, four processes in a row, 5,000 records a second: sched_yield 18 us end to
+end, a futex 3 to 6 times that but nearly free of CPU, pure spinning 4 ms. So: busy_spin only with a core for
+each hot process, yield when they share cores, backoff or park for what may be late. A spinner under SCHED_FIFO
+starves whom it waits for: refused.
 """
 
+import os
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ringbuf import _core
@@ -82,7 +85,10 @@ def make_idle(name: str, subscription: Subscription | None = None) -> Idle:
         return Park(subscription) if subscription is not None else Backoff()
     if name not in NAMES:
         raise InvalidArgument(f"idle strategy {name!r}; there are {', '.join(NAMES)}")
-    return {"busy_spin": BusySpin, "yield": Yield, "backoff": Backoff}[name]()
+    if name in ("busy_spin", "yield") and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        raise InvalidArgument(f"idle strategy {name!r} under a real-time scheduler; use park or backoff")
+    makers: dict[str, Callable[[], Idle]] = {"busy_spin": BusySpin, "yield": Yield, "backoff": Backoff}
+    return makers[name]()
 
 
 def default_idle(cores: int, hot_processes: int) -> str:

@@ -2,14 +2,14 @@
 
 Header, the first 256 bytes of each segment::
 
-    0        8        12    16        24           32    40           48             56               64
-    | magic  | layout | kind| build_id| schema_hash| size| creator_pid| creator_start| created_unix_ns| boot_id[16] ...
-      written  u32      u32                                             clock ticks                     80 params[8]
-      last                                                              since boot                      144 reserved
+    0 magic (written last) | 8 layout version u32 | 12 kind u32 | 16 build_id | 24 schema_hash | 32 size
+    40 creator_pid | 48 creator_start (clock ticks since boot) | 56 created_unix_ns | 64 boot_id[16]
+    80 params[8] | 144 reserved
 
 Ring (kind 1); params: depth, mtu, stride, max_subscriptions, cells offset::
 
-    256 published | 384 intent | 512 parked u32, may_park u32 | 640 owner pid, start, takeovers, skipped, lifted
+    256 published | 384 intent | 512 parked u32, may_park u32
+    640 owner pid, start, takeovers, skipped, lifted
     768 slot 0 .. slot max-1, 256 bytes each:
         0 cursor, 8 lost | 128 state u32, 132 gating u32, 136 pid, 144 start, 152 label[64]
     cells: depth of them, stride bytes each: 0 length u32, 4 reserved u32, 8 data[mtu]
@@ -29,7 +29,8 @@ Counters (kind 3); params: counters, histograms, offsets of names, values, histo
 
 Control (kind 4); params: run id in two words::
 
-    256 latch | 384 written, trips, resets, reason, monotonic_ns i64, unix_ns i64, 432 by[64], 496 message[256]
+    256 latch | 384 written, trips, resets, reason, monotonic_ns i64, unix_ns i64
+    432 by[64] | 496 message[256]
     768 services, 32 of 64 bytes: 0 heartbeat_ns, 8 pid, 16 start, 24 name[40]
 """
 
@@ -73,6 +74,7 @@ TABLE_CHANGES_AT: Final = 256
 TABLE_ENTRIES_AT: Final = 264
 TABLE_OWNER_AT: Final = 384
 TABLE_TAKEOVERS_AT: Final = 400
+TABLE_INDEX_AT: Final = 512
 ENTRY_BYTES: Final = 128
 
 COUNTERS_HEARTBEAT_AT: Final = 256

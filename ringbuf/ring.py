@@ -1,11 +1,11 @@
-"""Ring: a stream from one publication to any number of subscriptions, through fixed cells of shared memory."""
+"""Ring: a stream from one publication to many subscriptions, through fixed cells of shared memory."""
 
 from typing import Any, Self
 
 from ringbuf import _core, layout
 from ringbuf.errors import InvalidArgument, PublicationTaken, SubscriptionTaken
 from ringbuf.layout import Kind
-from ringbuf.segment import Owner, Segment, this_process
+from ringbuf.segment import NOBODY, Segment, this_process
 
 DEPTH_LIMIT = 1 << 24
 MTU_LIMIT = 1 << 20
@@ -21,13 +21,14 @@ class Ring:
         self.depth = segment.param(0)
         self.mtu = segment.param(1)
         self.max_subscriptions = segment.param(3)
+        self.closed = False
 
     @classmethod
     def create(
         cls, name: str, *, depth: int, mtu: int, schema_hash: int = 0, max_subscriptions: int = 16
     ) -> Self:
-        """Make a ring of depth cells (a power of two up to 2**24), for records of 1 to mtu bytes (up to 1 MiB)."""
-        if not 1 <= depth <= DEPTH_LIMIT or depth & (depth - 1):
+        """Make a ring of depth cells (a power of two to 2**24) for records of 1 to mtu bytes (to 1 MiB)."""
+        if not _is_depth(depth):
             raise InvalidArgument(f"ring {name!r}: depth {depth} must be a power of two in 1..{DEPTH_LIMIT}")
         if not 1 <= mtu <= MTU_LIMIT:
             raise InvalidArgument(f"ring {name!r}: mtu {mtu} must lie in 1..{MTU_LIMIT}")
@@ -35,17 +36,18 @@ class Ring:
             raise InvalidArgument(
                 f"ring {name!r}: max_subscriptions {max_subscriptions} must lie in 1..{SUBSCRIPTION_LIMIT}"
             )
-        stride = layout.round_up(layout.CELL_HEADER_BYTES + mtu, 64)
-        cells_at = layout.RING_SLOTS_AT + layout.SLOT_BYTES * max_subscriptions
-        params = (depth, mtu, stride, max_subscriptions, cells_at)
-        segment = Segment.create(name, Kind.RING, cells_at + depth * stride, schema_hash, params)
+        params, size = _geometry(depth, mtu, max_subscriptions)
+        segment = Segment.create(name, Kind.RING, size, schema_hash, params)
         segment.seal()
         return cls(segment)
 
     @classmethod
     def attach(cls, name: str, *, schema_hash: int | None = None) -> Self:
         """Map an existing ring; schema_hash None is not compared. SegmentMissing, SegmentMismatch."""
-        return cls(Segment.attach(name, Kind.RING, schema_hash))
+        segment = Segment.attach(name, Kind.RING, schema_hash)
+        depth, mtu, _, subscriptions, _ = segment.params(5)
+        segment.check_geometry(*_geometry(depth, mtu, subscriptions), sound=_is_depth(depth))
+        return cls(segment)
 
     def publication(self) -> "Publication":
         """The writing end. PublicationTaken while a live process holds it; a dead one's is taken over."""
@@ -64,8 +66,8 @@ class Ring:
     def subscribe(self, label: str, *, gating: bool, from_start: bool = False) -> "Subscription":
         """A reading end, from the next record on; from_start: from the oldest that is still there.
 
-        The label (1 to 64 bytes) names its slot: a dead owner's is taken over where it stopped reading. Gating: the
-        publication waits for it. SubscriptionTaken when the label is live elsewhere or no slot is free.
+        The label (1 to 64 bytes) names its slot: a dead owner's is taken over where it stopped reading.
+        Gating: the publication waits for it. SubscriptionTaken when the label is live or no slot is free.
         """
         raw = label.encode()
         if not 1 <= len(raw) <= layout.SLOT_LABEL_BYTES or "\0" in label:
@@ -80,9 +82,10 @@ class Ring:
             segment.memory[at + layout.SLOT_LABEL_AT : at + layout.SLOT_LABEL_AT + len(raw)] = raw
             if not resume:
                 segment.store(at + layout.SLOT_LOST_AT, 0)
-            state, _ = _state(segment, index)
+            state, gated = _state(segment, index)
+            held = resume and gated and state == layout.SLOT_ACTIVE
             segment.store(at + layout.SLOT_STATE_AT, state | gating << 32)
-            return Subscription(segment, index, label, gating, resume, from_start)
+            return Subscription(segment, index, label, (gating, resume, held, from_start))
 
     def _place(self, label: str) -> tuple[int, bool]:
         """The slot for a label, and whether it resumes a dead owner's. The caller holds the lock."""
@@ -127,8 +130,10 @@ class Ring:
         }
 
     def close(self) -> None:
-        """Let go of the segment; publications and subscriptions made from it must be closed before."""
-        self._segment.close()
+        """Let go of the segment, which stays mapped until what was made from it is closed too. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._segment.close()
 
     def unlink(self) -> None:
         """Remove the ring's name."""
@@ -141,12 +146,13 @@ class Publication(_core.Publication):
     def __new__(cls, segment: Segment) -> Self:
         """Made by Ring.publication()."""
         self = super().__new__(cls, segment.memory)
-        self._segment = segment
+        self._segment = segment.hold()
         self.name = segment.name
         return self
 
     _segment: Segment
     name: str
+    closed: bool = False
 
     def lift_dead(self) -> list[str]:
         """Lift the gates of subscribers whose process is dead; their labels. Each is counted in stats()."""
@@ -167,24 +173,24 @@ class Publication(_core.Publication):
 
     def close(self) -> None:
         """End the publication; another may follow at its sequence. Idempotent."""
-        if self._segment.load(layout.RING_OWNER_AT) == this_process().pid and not self.closed:
-            self._segment.set_owner(layout.RING_OWNER_AT, Owner(0, 0))
+        if self.closed:
+            return
         self.closed = True
         self.release()
-
-    closed: bool = False
+        with self._segment.locked():
+            if self._segment.owner(layout.RING_OWNER_AT) == this_process():
+                self._segment.set_owner(layout.RING_OWNER_AT, NOBODY)
+        self._segment.close()
 
 
 class Subscription(_core.Subscription):
     """A reading end of a ring; see ``_core.pyi`` for poll, take, take_batch, spin and wait."""
 
-    def __new__(
-        cls, segment: Segment, index: int, label: str, gating: bool, resume: bool, from_start: bool
-    ) -> Self:
-        """Made by Ring.subscribe()."""
-        self = super().__new__(cls, segment.memory, index, gating, resume, from_start)
-        self._segment, self._index = segment, index
-        self.label, self.gating = label, gating
+    def __new__(cls, segment: Segment, index: int, label: str, how: tuple[bool, bool, bool, bool]) -> Self:
+        """Made by Ring.subscribe(); how: gating, resume, held, from_start."""
+        self = super().__new__(cls, segment.memory, index, *how)
+        self._segment, self._index = segment.hold(), index
+        self.label, self.gating = label, how[0]
         return self
 
     _segment: Segment
@@ -201,8 +207,21 @@ class Subscription(_core.Subscription):
         self.closed = True
         with self._segment.locked():
             at = _slot_at(self._index)
-            self._segment.store(at + layout.SLOT_STATE_AT, layout.SLOT_FREE)
-            self._segment.set_owner(at + layout.SLOT_OWNER_AT, Owner(0, 0))
+            if self._segment.owner(at + layout.SLOT_OWNER_AT) == this_process():
+                self._segment.store(at + layout.SLOT_STATE_AT, layout.SLOT_FREE)
+                self._segment.set_owner(at + layout.SLOT_OWNER_AT, NOBODY)
+        self._segment.close()
+
+
+def _is_depth(depth: int) -> bool:
+    return 1 <= depth <= DEPTH_LIMIT and depth & (depth - 1) == 0
+
+
+def _geometry(depth: int, mtu: int, max_subscriptions: int) -> tuple[tuple[int, ...], int]:
+    """The header's params (see layout) and the segment's size."""
+    stride = layout.round_up(layout.CELL_HEADER_BYTES + mtu, 64)
+    cells_at = layout.RING_SLOTS_AT + layout.SLOT_BYTES * max_subscriptions
+    return (depth, mtu, stride, max_subscriptions, cells_at), cells_at + depth * stride
 
 
 def _slot_at(index: int) -> int:

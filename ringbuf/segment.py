@@ -1,10 +1,9 @@
-"""Segments of shared memory: made, checked on attach, locked for rare changes, swept when their run is dead."""
+"""Segments of shared memory: made, checked on attach, locked for rare changes, swept when stale."""
 
 import contextlib
 import fcntl
 import mmap
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +20,6 @@ NAME_LIMIT: Final = 200
 """Bytes of a name; NAME_MAX of tmpfs is 255."""
 SIZE_LIMIT: Final = 1 << 36
 
-if sys.platform != "linux":
-    raise ImportError(f"ringbuf needs Linux (futex, /dev/shm, /proc), this is {sys.platform}")
-
 
 class Owner(NamedTuple):
     """A process by number and start time (clock ticks since boot), so that a reused number is no mistake."""
@@ -35,6 +31,9 @@ class Owner(NamedTuple):
     def alive(self) -> bool:
         """Does this very process still run? A zombie does not."""
         return self.pid != 0 and process_start(self.pid) == self.start
+
+
+NOBODY: Final = Owner(0, 0)
 
 
 def process_start(pid: int) -> int | None:
@@ -87,6 +86,7 @@ class Segment:
         self.name = name
         self.memory = memory
         self._descriptor = descriptor
+        self._holders = 1
 
     @classmethod
     def create(cls, name: str, kind: Kind, size: int, schema_hash: int, params: tuple[int, ...]) -> Self:
@@ -106,7 +106,7 @@ class Segment:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             _reserve(name, descriptor, size)
-            memory = mmap.mmap(descriptor, size)
+            memory = _map(descriptor, size)
             owner = this_process()
             values = (
                 layout.LAYOUT,
@@ -145,7 +145,7 @@ class Segment:
                 raise SegmentMismatch(
                     f"segment {name!r} has {size} bytes; a header needs {layout.HEADER_BYTES}"
                 )
-            memory = mmap.mmap(descriptor, size)
+            memory = _map(descriptor, size)
             _check_header(name, memory, size, kind, schema_hash)
         except BaseException:
             os.close(descriptor)
@@ -155,6 +155,25 @@ class Segment:
     def param(self, index: int) -> int:
         """The kind's own header field."""
         return _core.load(self.memory, layout.PARAMS_AT + 8 * index)
+
+    def params(self, count: int) -> tuple[int, ...]:
+        """The kind's first fields."""
+        return tuple(self.param(index) for index in range(count))
+
+    def check_geometry(self, params: tuple[int, ...], size: int, *, sound: bool = True) -> None:
+        """Close and raise SegmentMismatch unless the header's fields agree with each other."""
+        found = (*self.params(len(params)), layout.HEADER.unpack_from(self.memory)[5])
+        if found != (*params, size) or not sound:
+            self.close()
+            raise SegmentMismatch(
+                f"segment {self.name!r}: the header's geometry is {found}, "
+                f"from which would follow {(*params, size)}"
+            )
+
+    def hold(self) -> Self:
+        """One more holder, whose close() counts."""
+        self._holders += 1
+        return self
 
     def load(self, offset: int) -> int:
         """The u64 at offset, acquired."""
@@ -187,7 +206,10 @@ class Segment:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Unmap, unless somebody still holds an export of the memory: then it stays mapped. Idempotent."""
+        """The last holder's unmaps, unless an export of the memory is alive: then it stays mapped."""
+        self._holders -= 1
+        if self._holders > 0:
+            return
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -200,6 +222,11 @@ class Segment:
             posix_ipc.unlink_shared_memory(f"/{self.name}")
 
 
+def _map(descriptor: int, size: int) -> mmap.mmap:
+    """Map with page tables filled, so that the first lap takes no faults."""
+    return mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+
+
 def _reserve(name: str, descriptor: int, size: int) -> None:
     """Give the segment real pages, so that no later write can fail with SIGBUS."""
     try:
@@ -207,7 +234,8 @@ def _reserve(name: str, descriptor: int, size: int) -> None:
     except OSError as error:
         free = os.statvfs(SHM)
         raise SegmentFull(
-            f"segment {name!r} needs {size} bytes; {SHM} has {free.f_bavail * free.f_frsize} free ({error.strerror})"
+            f"segment {name!r} needs {size} bytes; {SHM} has {free.f_bavail * free.f_frsize} free "
+            f"({error.strerror})"
         ) from None
 
 
@@ -236,9 +264,9 @@ def _show(value: int | bytes) -> str:
 
 
 def sweep(prefix: str, grace_s: float = 5.0) -> list[str]:
-    """Remove the segments under prefix whose creator is dead or that an earlier boot left; return their names.
+    """Remove the segments under prefix whose creator is dead or that an earlier boot left; their names.
 
-    One without a header is left alone while its creator holds its lock, and for grace_s seconds after it was made.
+    One without a header is left alone while its creator holds its lock and for grace_s seconds more.
     """
     return [name for name in segment_names(prefix) if _is_stale(name, grace_s) and _remove(name)]
 

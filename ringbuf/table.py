@@ -1,17 +1,20 @@
 """Table: the newest whole record of each 32-byte key, written by one process and read by any."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ringbuf import _core, layout
 from ringbuf.errors import InvalidArgument, PublicationTaken
 from ringbuf.layout import Kind
 from ringbuf.segment import Segment, this_process
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 ENTRY_LIMIT = 1 << 24
 
 
 class Table(_core.Table):
-    """Latest values by key. A reader never waits and never sees half a record, even when the writer was killed.
+    """Latest values by key. A reader never waits nor sees half a record, even when the writer was killed.
 
     The first put() of a process makes it the writer; PublicationTaken while another live one is.
     """
@@ -35,30 +38,24 @@ class Table(_core.Table):
             raise InvalidArgument(f"table {name!r}: capacity {capacity} must lie in 1..{ENTRY_LIMIT}")
         if data_bytes < 1:
             raise InvalidArgument(f"table {name!r}: data_bytes {data_bytes} must be at least 1")
-        index_size = layout.power_of_two(2 * capacity)
-        log_size = layout.power_of_two(max(2 * capacity, 1024))
-        arena = 2 * layout.round_up(data_bytes + 64 * capacity, 64)
-        index_at = 512
-        log_at = layout.round_up(index_at + 4 * index_size, layout.LINE)
-        entries_at = layout.round_up(log_at + 4 * log_size, layout.LINE)
-        data_at = entries_at + layout.ENTRY_BYTES * capacity
-        params = (capacity, index_size, log_size, arena, index_at, log_at, entries_at, data_at)
-        segment = Segment.create(name, Kind.TABLE, data_at + arena, schema_hash, params)
+        arena = 2 * layout.round_up(data_bytes + 63 * capacity, 64)
+        params, size = _geometry(capacity, arena)
+        segment = Segment.create(name, Kind.TABLE, size, schema_hash, params)
         segment.seal()
         return cls(segment)
 
     @classmethod
     def attach(cls, name: str, *, schema_hash: int | None = None) -> Self:
         """Map an existing table; schema_hash None is not compared. SegmentMissing, SegmentMismatch."""
-        return cls(Segment.attach(name, Kind.TABLE, schema_hash))
+        segment = Segment.attach(name, Kind.TABLE, schema_hash)
+        segment.check_geometry(*_geometry(segment.param(0), segment.param(3)))
+        return cls(segment)
 
-    def put(
-        self, key: bytes, record: bytes | bytearray | memoryview, record_capacity: int | None = None
-    ) -> int:
+    def put(self, key: bytes, record: "Buffer", /, record_capacity: int | None = None) -> int:
         """Write key's record; its version (1, 2, …). Becomes the writer on first use.
 
-        record_capacity (default: the first record's length) is fixed by the first put of a key. RecordTooLong,
-        TableFull, PublicationTaken.
+        record_capacity (default: the first record's length; rounded up to 64) is fixed by a key's first put.
+        RecordTooLong, TableFull, PublicationTaken.
         """
         self._become_writer()
         return super().put(key, record, record_capacity)
@@ -73,7 +70,7 @@ class Table(_core.Table):
                 segment.store(layout.TABLE_TAKEOVERS_AT, segment.load(layout.TABLE_TAKEOVERS_AT) + 1)
             self.recover()
             segment.set_owner(layout.TABLE_OWNER_AT, me)
-        self.put = super().put  # type: ignore[method-assign]
+        self.put = super().put  # type: ignore[method-assign]  # from now on without a detour
 
     def __len__(self) -> int:
         """Keys that have a record."""
@@ -87,3 +84,14 @@ class Table(_core.Table):
     def unlink(self) -> None:
         """Remove the table's name."""
         self._segment.unlink()
+
+
+def _geometry(capacity: int, arena: int) -> tuple[tuple[int, ...], int]:
+    """The header's params (see layout) and the segment's size."""
+    index_size = layout.power_of_two(2 * capacity)
+    log_size = layout.power_of_two(max(2 * capacity, 1024))
+    log_at = layout.round_up(layout.TABLE_INDEX_AT + 4 * index_size, layout.LINE)
+    entries_at = layout.round_up(log_at + 4 * log_size, layout.LINE)
+    data_at = entries_at + layout.ENTRY_BYTES * capacity
+    params = (capacity, index_size, log_size, arena, layout.TABLE_INDEX_AT, log_at, entries_at, data_at)
+    return params, data_at + arena

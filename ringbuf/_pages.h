@@ -1,0 +1,320 @@
+/* ringbuf._core's second half: Table, Counters and Control as Python sees them. Included by _core.c alone. */
+
+/* ---------------------------------------------------------------- Memory: Table, Counters and Control hold one */
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer buffer;
+} Memory;
+
+static PyObject *memory_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
+    PyObject *memory;
+    if (!PyArg_ParseTuple(args, "O", &memory))
+        return NULL;
+    Memory *self = (Memory *)type->tp_alloc(type, 0);
+    if (self && PyObject_GetBuffer(memory, &self->buffer, PyBUF_WRITABLE))
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static void memory_dealloc(Memory *self) {
+    PyBuffer_Release(&self->buffer);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *memory_release(Memory *self, PyObject *Py_UNUSED(ignored)) {
+    PyBuffer_Release(&self->buffer);
+    Py_RETURN_NONE;
+}
+
+#define MEMORY_TYPE(name, methods, getset) \
+    static PyTypeObject name##Type = { \
+        PyVarObject_HEAD_INIT(NULL, 0).tp_name = "ringbuf._core." #name, \
+        .tp_basicsize = sizeof(Memory), \
+        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, \
+        .tp_new = memory_new, \
+        .tp_dealloc = (destructor)memory_dealloc, \
+        .tp_methods = methods, \
+        .tp_getset = getset, \
+    }
+
+/* ---------------------------------------------------------------- Table */
+
+static const uint8_t *key_arg(PyObject *o) {
+    if (PyBytes_CheckExact(o) && PyBytes_GET_SIZE(o) == 32)
+        return (const uint8_t *)PyBytes_AS_STRING(o);
+    PyErr_Format(PyExc_ValueError, "a key is 32 bytes, got %R", o);
+    return NULL;
+}
+
+static PyObject *table_put(Memory *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+    CHECK_OPEN(self);
+    const uint8_t *key;
+    Py_buffer record;
+    if ((n = arguments("put", n, names, 2, 3, "record_capacity")) < 0 || !(key = key_arg(args[0])) ||
+        PyObject_GetBuffer(args[1], &record, PyBUF_SIMPLE))
+        return NULL;
+    uint64_t capacity = (uint64_t)record.len;
+    int64_t version = RB_RECORD_LONG;
+    if (n == 3 && args[2] != Py_None && u64_arg(args[2], "record_capacity", &capacity)) {
+        PyBuffer_Release(&record);
+        return NULL;
+    }
+    Py_ssize_t length = record.len;
+    if (length <= INT32_MAX && capacity <= INT32_MAX)
+        version = rb_put(self->buffer.buf, key, record.buf, (uint32_t)length, (uint32_t)capacity);
+    PyBuffer_Release(&record);
+    if (version == RB_TABLE_FULL)
+        return FAIL(TableFull, "no entry left for key %R: capacity is %llu entries", args[0],
+                    RB_TABLE_PARAM((rb_table *)self->buffer.buf, 0));
+    if (version == RB_ARENA_FULL)
+        return FAIL(TableFull, "no room for two buffers of %llu bytes for key %R", capacity, args[0]);
+    if (version == RB_RECORD_LONG)
+        return FAIL(RecordTooLong, "a record of %zd bytes for key %R is over its capacity", length, args[0]);
+    return PyLong_FromLongLong(version);
+}
+
+static PyObject *table_read(Memory *self, PyObject *key_object, uint64_t *version) {
+    CHECK_OPEN(self);
+    const uint8_t *key = key_arg(key_object), *data;
+    uint64_t place;
+    uint32_t length;
+    if (!key)
+        return NULL;
+    rb_table *t = self->buffer.buf;
+    rb_entry *e = rb_find(t, key, &place);
+    for (int tries = 0; tries < 100000; tries++) {
+        if (!e || !(*version = rb_read_begin(t, e, &data, &length)))
+            Py_RETURN_NONE;
+        PyObject *record = PyBytes_FromStringAndSize(NULL, length);
+        if (!record)
+            return NULL;
+        rb_copy(PyBytes_AS_STRING(record), data, length);
+        if (rb_read_done(e, *version))
+            return record;
+        Py_DECREF(record);
+    }
+    return FAIL(RingError, "record %R changed under 100000 reads in a row", key_object);
+}
+
+static PyObject *table_get(Memory *self, PyObject *key) {
+    uint64_t version;
+    return table_read(self, key, &version);
+}
+
+static PyObject *table_get_versioned(Memory *self, PyObject *key) {
+    uint64_t version;
+    PyObject *record = table_read(self, key, &version);
+    if (!record || record == Py_None)
+        return record;
+    return Py_BuildValue("(KN)", (unsigned long long)version, record);
+}
+
+static int add_key(PyObject *list, rb_entry *e) {
+    PyObject *key = PyBytes_FromStringAndSize((char *)e->key, 32);
+    int failed = !key || PyList_Append(list, key);
+    Py_XDECREF(key);
+    return failed;
+}
+
+/* Keys whose newest change lies at or above `since`. */
+static int add_changed_entries(PyObject *list, rb_table *t, uint64_t since) {
+    uint64_t n = RB_LOAD(&t->entries, acquire); /* [index] */
+    for (uint64_t i = 0; i < n && i < RB_TABLE_PARAM(t, 0); i++) {
+        rb_entry *e = &rb_table_entries(t)[i];
+        if (RB_LOAD(&e->version, acquire) && RB_LOAD(&e->changed, relaxed) >= since && add_key(list, e))
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *table_keys(Memory *self, PyObject *Py_UNUSED(ignored)) {
+    CHECK_OPEN(self);
+    PyObject *list = PyList_New(0);
+    if (list && add_changed_entries(list, self->buffer.buf, 0))
+        Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *table_changed_since(Memory *self, PyObject *arg) {
+    CHECK_OPEN(self);
+    uint64_t cursor;
+    if (u64_arg(arg, "cursor", &cursor))
+        return NULL;
+    rb_table *t = self->buffer.buf;
+    uint64_t end = RB_LOAD(&t->changes, acquire), size = RB_TABLE_PARAM(t, 2); /* [changes] */
+    PyObject *list = PyList_New(0);
+    if (!list || cursor >= end)
+        return list ? Py_BuildValue("(KN)", (unsigned long long)(cursor < end ? end : cursor), list) : NULL;
+    int failed = 0;
+    for (uint64_t i = cursor; !failed && end - cursor < size && i < end; i++) {
+        uint32_t at = RB_LOAD(&rb_table_log(t)[i & (size - 1)], relaxed);
+        rb_entry *e = &rb_table_entries(t)[at];
+        if (at < RB_TABLE_PARAM(t, 0) && RB_LOAD(&e->changed, relaxed) == i + 1)
+            failed = add_key(list, e); /* its later changes stand later in the log */
+    }
+    if (!failed && RB_LOAD(&t->changes, acquire) - cursor >= size) { /* the log came round under us */
+        failed = PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL) || add_changed_entries(list, t, cursor + 1);
+    }
+    if (failed) {
+        Py_DECREF(list);
+        return NULL;
+    }
+    return Py_BuildValue("(KN)", (unsigned long long)end, list);
+}
+
+static PyObject *table_recover(Memory *self, PyObject *Py_UNUSED(ignored)) {
+    CHECK_OPEN(self);
+    rb_table_recover(self->buffer.buf);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef table_methods[] = {
+    {"put", FAST(table_put), NULL},
+    {"get", (PyCFunction)table_get, METH_O, NULL},
+    {"get_versioned", (PyCFunction)table_get_versioned, METH_O, NULL},
+    {"keys", (PyCFunction)table_keys, METH_NOARGS, NULL},
+    {"changed_since", (PyCFunction)table_changed_since, METH_O, NULL},
+    {"recover", (PyCFunction)table_recover, METH_NOARGS, NULL},
+    {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
+    {0},
+};
+MEMORY_TYPE(Table, table_methods, NULL);
+
+/* ---------------------------------------------------------------- Counters */
+
+/* The word of counter (which = 0) or the histogram (1) with this index. */
+static void *counters_at(Memory *self, PyObject *index, int which) {
+    CHECK_OPEN(self);
+    rb_counters *c = self->buffer.buf;
+    size_t i = PyLong_AsSize_t(index);
+    if (RB_UNLIKELY(i >= c->header.params[which])) {
+        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError))
+            return NULL;
+        PyErr_Clear();
+        return FAIL(PyExc_IndexError, "%s %R; there are %llu", which ? "histogram" : "counter", index,
+                    c->header.params[which]);
+    }
+    return (uint8_t *)c + c->header.params[3 + which] + i * (which ? sizeof(rb_histogram) : 8);
+}
+
+static PyObject *counters_add(Memory *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+    uint64_t by = 1;
+    if ((n = arguments("add", n, names, 1, 2, "n")) < 0 || (n == 2 && u64_arg(args[1], "n", &by)))
+        return NULL;
+    _Atomic uint64_t *counter = counters_at(self, args[0], 0);
+    if (!counter)
+        return NULL;
+    rb_add(counter, by);
+    Py_RETURN_NONE;
+}
+
+static PyObject *counters_set(Memory *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+    uint64_t value;
+    if (arguments("set", n, names, 2, 2, "value") < 0 || u64_arg(args[1], "value", &value))
+        return NULL;
+    _Atomic uint64_t *counter = counters_at(self, args[0], 0);
+    if (!counter)
+        return NULL;
+    RB_STORE(counter, value, relaxed);
+    Py_RETURN_NONE;
+}
+
+static PyObject *counters_value(Memory *self, PyObject *index) {
+    _Atomic uint64_t *counter = counters_at(self, index, 0);
+    return counter ? PyLong_FromUnsignedLongLong(RB_LOAD(counter, relaxed)) : NULL;
+}
+
+static PyObject *counters_record(Memory *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+    if (arguments("record", n, names, 2, 2, "value") < 0)
+        return NULL;
+    long long value = PyLong_AsLongLong(args[1]);
+    if (value == -1 && PyErr_Occurred())
+        return NULL;
+    rb_histogram *h = counters_at(self, args[0], 1);
+    if (!h)
+        return NULL;
+    rb_record(h, value < 0 ? 0 : (uint64_t)value);
+    Py_RETURN_NONE;
+}
+
+static PyObject *counters_buckets(Memory *self, PyObject *index) {
+    rb_histogram *h = counters_at(self, index, 1);
+    PyObject *list = h ? PyList_New(0) : NULL;
+    for (unsigned i = 0; list && i < RB_BUCKETS; i++) {
+        unsigned long long count = RB_LOAD(&h->buckets[i], relaxed);
+        PyObject *pair = count ? Py_BuildValue("(KK)", (unsigned long long)rb_bucket_middle(i), count) : NULL;
+        if (count && (!pair || PyList_Append(list, pair)))
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    if (!list)
+        return NULL;
+    return Py_BuildValue("(KKN)", (unsigned long long)RB_LOAD(&h->sum, relaxed),
+                         (unsigned long long)RB_LOAD(&h->max, relaxed), list);
+}
+
+static PyObject *counters_beat(Memory *self, PyObject *arg) {
+    CHECK_OPEN(self);
+    uint64_t now;
+    if (u64_arg(arg, "now_ns", &now))
+        return NULL;
+    RB_STORE(&((rb_counters *)self->buffer.buf)->heartbeat_ns, now, relaxed);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef counters_methods[] = {
+    {"add", FAST(counters_add), NULL},
+    {"set", FAST(counters_set), NULL},
+    {"value", (PyCFunction)counters_value, METH_O, NULL},
+    {"record", FAST(counters_record), NULL},
+    {"buckets", (PyCFunction)counters_buckets, METH_O, NULL},
+    {"beat", (PyCFunction)counters_beat, METH_O, NULL},
+    {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
+    {0},
+};
+MEMORY_TYPE(Counters, counters_methods, NULL);
+
+/* ---------------------------------------------------------------- Control */
+
+static PyObject *control_killed(Memory *self, void *Py_UNUSED(c)) {
+    if (RB_UNLIKELY(!self->buffer.obj) || RB_UNLIKELY(rb_killed(self->buffer.buf)))
+        Py_RETURN_TRUE;
+    Py_RETURN_FALSE;
+}
+
+static PyObject *control_trip(Memory *self, PyObject *args) {
+    CHECK_OPEN(self);
+    unsigned long long reason;
+    Py_buffer by, message;
+    long long monotonic_ns, unix_ns;
+    if (!PyArg_ParseTuple(args, "Ky*y*LL", &reason, &by, &message, &monotonic_ns, &unix_ns))
+        return NULL;
+    uint8_t who[64] = {0}, what[256] = {0};
+    memcpy(who, by.buf, by.len < 64 ? (size_t)by.len : 64);
+    memcpy(what, message.buf, message.len < 256 ? (size_t)message.len : 256);
+    PyBuffer_Release(&by);
+    PyBuffer_Release(&message);
+    return PyBool_FromLong(rb_trip(self->buffer.buf, reason, who, what, monotonic_ns, unix_ns));
+}
+
+static PyObject *control_beat(Memory *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+    CHECK_OPEN(self);
+    uint64_t index, now;
+    if (arguments("beat", n, names, 2, 2, "now_ns") < 0 || u64_arg(args[0], "index", &index) || u64_arg(args[1], "now_ns", &now))
+        return NULL;
+    if (index >= RB_SERVICES)
+        return FAIL(PyExc_IndexError, "service slot %R; there are %d", args[0], RB_SERVICES);
+    RB_STORE(&((rb_control *)self->buffer.buf)->services[index].heartbeat_ns, now, relaxed);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef control_methods[] = {
+    {"trip_latch", (PyCFunction)control_trip, METH_VARARGS, NULL},
+    {"beat", FAST(control_beat), NULL},
+    {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
+    {0},
+};
+static PyGetSetDef control_getset[] = {{"killed", (getter)control_killed, NULL, NULL, NULL}, {0}};
+MEMORY_TYPE(Control, control_methods, control_getset);
+
