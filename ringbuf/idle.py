@@ -1,9 +1,9 @@
 """What a duty cycle does when it found no work.
 
-Measured on two shared vCPUs, four processes in a row, 5,000 records a second: sched_yield 18 us end to
-end, a futex 3 to 6 times that but nearly free of CPU, pure spinning 4 ms. So: busy_spin only with a core for
-each hot process, yield when they share cores, backoff or park for what may be late. A spinner under SCHED_FIFO
-starves whom it waits for: refused.
+Measured on two shared vCPUs, four processes in a row, 5,000 records a second: sched_yield 18 us end to end,
+a futex 3 to 6 times that but nearly free of CPU, pure spinning 4 ms. So: busy_spin only with a core for each
+hot process, yield when they share cores, backoff or park for what may be late. A spinner under a real-time
+scheduler starves whom it waits for: refused.
 """
 
 import os
