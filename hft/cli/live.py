@@ -1,0 +1,225 @@
+"""The live view: what ``hft start`` shows while it runs."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from hft.cli import panels, text
+from hft.runtime import cpus, topology
+from hft.runtime.monitor import Reading
+from hft.runtime.report import Totals, totals
+
+RATE_WINDOW_NS = 5_000_000_000
+"""Rates are taken over the last five seconds."""
+
+HISTORY = 1200
+"""Readings kept for the line of profit."""
+
+EVENTS = 4
+"""Lines of news at the foot of the view."""
+
+WIDE = 112
+"""From this width on, tables stand side by side."""
+
+
+class Facts(NamedTuple):
+    """What does not change during a run."""
+
+    run_id: str
+    mode: str
+    market: str
+    cpus: Mapping[str, tuple[int, ...]]
+    duration_s: float | None
+    nats_url: str
+
+
+class Live:
+    """Collects readings and draws them."""
+
+    def __init__(self) -> None:
+        self.facts = Facts("", "paper", "", {}, None, "")
+        self.events: deque[str] = deque(maxlen=64)
+        self.restarts: Mapping[str, int] = {}
+        self._readings: deque[tuple[Reading, Totals]] = deque(maxlen=HISTORY)
+        self._window: deque[tuple[Reading, Totals]] = deque()
+        self._began_ns = 0
+
+    def add(self, reading: Reading) -> None:
+        """Take a reading in."""
+        entry = (reading, totals(reading))
+        self._began_ns = self._began_ns or reading.at_ns
+        self._readings.append(entry)
+        self._window.append(entry)
+        while len(self._window) > 2 and reading.at_ns - self._window[1][0].at_ns >= RATE_WINDOW_NS:
+            self._window.popleft()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first reading."""
+        return (self._readings[-1][0].at_ns - self._began_ns) / 1e9 if self._readings else 0.0
+
+    def rate(self, now: int, before: int) -> float:
+        """What grew from ``before`` to ``now`` over the window, a second."""
+        seconds = (self._window[-1][0].at_ns - self._window[0][0].at_ns) / 1e9
+        return (now - before) / seconds if seconds > 0 else 0.0
+
+    def render(self, width: int) -> RenderableType:
+        """The whole view for a terminal of ``width`` columns."""
+        if not self._readings:
+            return self._news()
+        reading, figures = self._readings[-1]
+        services = self._services(reading)
+        latency = panels.latency(reading.latency)
+        outcomes = [
+            panels.bars("rejected plans", figures.rejections, "yellow"),
+            panels.bars("executions", figures.executions, "green", panels.END_STATE_STYLES),
+            self._links(reading),
+        ]
+        body: list[RenderableType] = [self._headline(reading, figures, width)]
+        if width >= WIDE:
+            body += [_beside([services, latency], (1, 1)), _beside(outcomes, (1, 1, 1))]
+        else:
+            body += [services, latency, *outcomes]
+        return Group(*body, self._news())
+
+    def line(self) -> str:
+        """The same in one plain line, for a log or a pipe."""
+        reading, figures = self._readings[-1]
+        before = self._window[0][1]
+        executions = " ".join(f"{name} {n:,}" for name, n in figures.executions.items()) or "none"
+        signed = reading.latency.get("tick_to_signed")
+        parts = [
+            text.clock(self.elapsed_s),
+            "HALTED" if reading.kill.killed else "running",
+            f"updates {figures.updates:,} ({text.rate(self.rate(figures.updates, before.updates))}/s)",
+            f"opportunities {figures.opportunities:,}",
+            f"plans {figures.plans:,}",
+            f"rejected {figures.rejected:,}",
+            f"executions {executions}",
+            f"P&L {text.sol(figures.pnl_lamports)} SOL",
+        ]
+        if signed is not None:
+            parts.append(f"bytes→signed p50 {text.duration(signed.p50)} p99 {text.duration(signed.p99)}")
+        return "  ".join(parts)
+
+    def _headline(self, reading: Reading, figures: Totals, width: int) -> Panel:
+        before = self._window[0][1]
+        executed, executed_before = figures.executed, before.executed
+        grid = Table.grid(expand=True, padding=(0, 2))
+        for _ in range(5):
+            grid.add_column(justify="left", ratio=1)
+        grid.add_column(justify="right", ratio=2)
+        grid.add_row(
+            *(
+                Text(name, style="dim")
+                for name in ("updates", "opportunities", "plans", "rejected", "executed")
+            ),
+            "",
+        )
+        pairs = (
+            (figures.updates, before.updates),
+            (figures.opportunities, before.opportunities),
+            (figures.plans, before.plans),
+            (figures.rejected, before.rejected),
+            (executed, executed_before),
+        )
+        style = (
+            "bold green" if figures.pnl_lamports > 0 else "bold red" if figures.pnl_lamports < 0 else "bold"
+        )
+        grid.add_row(
+            *(Text(text.count(now), style="bold") for now, _ in pairs),
+            Text(f"P&L {text.sol(figures.pnl_lamports)} SOL", style=style),
+        )
+        grid.add_row(
+            *(Text(f"{text.rate(self.rate(now, then))}/s", style="cyan") for now, then in pairs),
+            Text(
+                text.sparkline(self._profit_line(), max(10, width // 4)),
+                style="green" if figures.pnl_lamports >= 0 else "red",
+            ),
+        )
+        return Panel(
+            grid, title=self._title(reading), title_align="left", border_style=_mood(reading), padding=(0, 1)
+        )
+
+    def _title(self, reading: Reading) -> Text:
+        facts = self.facts
+        title = Text()
+        title.append(" hft ", style="bold reverse")
+        title.append(f" {facts.mode}  ", style="cyan")
+        if reading.kill.killed:
+            title.append(
+                f"■ HALTED {text.words(reading.kill.trigger)}: {reading.kill.message}  ", style="bold red"
+            )
+        else:
+            title.append("● running  ", style="bold green")
+        limit = f" of {text.clock(facts.duration_s)}" if facts.duration_s is not None else ""
+        title.append(f"{text.clock(self.elapsed_s)}{limit}  ", style="bold")
+        title.append(f"{facts.market}  run {facts.run_id} ", style="dim")
+        return title
+
+    def _profit_line(self) -> list[float]:
+        step = max(1, len(self._readings) // 200)
+        return [float(figures.pnl_lamports) for _, figures in list(self._readings)[::step]]
+
+    def _services(self, reading: Reading) -> Panel:
+        before = self._window[0][0]
+        table = panels.table(
+            "service", "state", ">CPU", ">heartbeat", ">in/s", ">out/s", ">memory", ">restarts"
+        )
+        for spec in topology.SERVICES:
+            page, earlier = reading.services[spec.name], before.services[spec.name]
+            flows = [
+                self.rate(sum(page.total(prefix).values()), sum(earlier.total(prefix).values()))
+                for prefix in ("in_", "out_")
+            ]
+            restarts = self.restarts.get(spec.name, 0)
+            table.add_row(
+                Text(spec.name, style="bold" if spec.hot else ""),
+                panels.state(page.state),
+                cpus.format_list(self.facts.cpus.get(spec.name, ())) or "any",
+                panels.heartbeat(page),
+                *(text.rate(flow) for flow in flows),
+                text.size(page.counters.get("runner_memory_bytes", 0)),
+                Text(str(restarts), style="bold yellow" if restarts else "dim"),
+            )
+        return panels.framed("services", table)
+
+    def _links(self, reading: Reading) -> Panel:
+        before = self._window[0][0]
+        table = panels.table("link", ">messages", ">/s", ">lost", ">behind")
+        for name, link in reading.links.items():
+            lost = sum(reader.lost for reader in link.readers.values())
+            behind = max((reader.unread for reader in link.readers.values()), default=0)
+            table.add_row(
+                name,
+                text.count(link.published),
+                text.rate(self.rate(link.published, before.links[name].published)),
+                Text(text.count(lost), style="bold yellow" if lost else "dim"),
+                Text(text.count(behind), style="" if behind else "dim"),
+            )
+        return panels.framed("links", table)
+
+    def _news(self) -> RenderableType:
+        lines = [Text(f"  {event}", style=panels.event_style(event)) for event in list(self.events)[-EVENTS:]]
+        hint = Text(
+            "  Ctrl-C stops in order · hft kill --reason … halts at once · hft tail EXECUTED listens",
+            style="dim",
+        )
+        return Group(*lines, hint)
+
+
+def _mood(reading: Reading) -> str:
+    return "red" if reading.kill.killed else "green"
+
+
+def _beside(parts: Sequence[RenderableType], ratios: Sequence[int]) -> Table:
+    grid = Table.grid(expand=True)
+    for ratio in ratios:
+        grid.add_column(ratio=ratio)
+    grid.add_row(*parts)
+    return grid

@@ -1,0 +1,51 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hft.runtime import config as configuration
+from hft.runtime import state
+from hft.runtime.context import Run
+from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.settings import Config
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Settings file; default: hft.ini here, else the project's."
+    ),
+]
+Overlays = Annotated[
+    list[Path] | None,
+    typer.Option("--overlay", metavar="FILE", help="Settings over the settings file; may be repeated."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting over all files; may be repeated."),
+]
+StateDir = Annotated[
+    Path | None,
+    typer.Option("--state-dir", metavar="DIR", help="State folder; default: [hft] state_dir, else XDG's."),
+]
+
+
+def load_config(file: Path | None, overlays: list[Path] | None, sets: list[str] | None) -> Config:
+    """Settings from the usual places; ``ConfigError`` with everything that is wrong."""
+    return configuration.load(file or configuration.default_file(), overlays or [], sets or [])
+
+
+def state_folder(option: Path | None, config: Config | None = None) -> Path:
+    """The state folder: the option, else the setting (read from the usual places), else systemd's or
+    XDG's."""
+    if option is not None:
+        return option.expanduser().absolute()
+    return state.choose((config or load_config(None, None, None)).hft.state_dir)
+
+
+def running(folder: Path) -> Run:
+    """The run that holds a state folder; ``HftError`` (NOT_RUNNING) when there is none."""
+    if state.holder(folder) == 0 or not (folder / state.RUN_FILE).exists():
+        raise HftError(f"nothing runs with state folder {folder}", ExitCode.NOT_RUNNING)
+    return Run.load(folder / state.RUN_FILE)

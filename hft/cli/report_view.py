@@ -1,0 +1,131 @@
+"""The closing report for a person; the same figures as JSON come from ``hft.runtime.report.as_json``."""
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from hft.cli import panels, stages, text
+from hft.runtime.report import Report, as_json
+
+
+def render(report: Report) -> RenderableType:
+    """The whole report."""
+    side = Table.grid(expand=True)
+    for _ in range(3):
+        side.add_column(ratio=1)
+    side.add_row(
+        panels.bars("rejected plans", report.totals.rejections, "yellow"),
+        panels.bars("executions", report.totals.executions, "green", panels.END_STATE_STYLES),
+        _streams(report.streams),
+    )
+    return Group(_summary(report), side, _links(report), _latency(report), _verdict(report))
+
+
+def _summary(report: Report) -> Panel:
+    figures = report.totals
+    grid = Table.grid(padding=(0, 3))
+    grid.add_column(style="dim")
+    grid.add_column(justify="right", style="bold")
+    grid.add_column(style="dim")
+    grid.add_column(justify="right", style="bold")
+    pnl_style = "green" if report.ledger_pnl_lamports > 0 else "red" if report.ledger_pnl_lamports < 0 else ""
+    rows = (
+        (
+            "duration",
+            text.clock(report.duration_s),
+            "ledger P&L",
+            Text(f"{text.sol(report.ledger_pnl_lamports)} SOL", style=pnl_style),
+        ),
+        ("updates", text.count(figures.updates), "wallet change", _wallet(report)),
+        (
+            "opportunities",
+            text.count(figures.opportunities),
+            "fees paid",
+            f"{text.sol(figures.fees_lamports, sign=False)} SOL",
+        ),
+        (
+            "plans",
+            text.count(figures.plans),
+            "tips paid",
+            f"{text.sol(figures.tips_lamports, sign=False)} SOL",
+        ),
+        ("executed", text.count(figures.executed), "win rate", f"{figures.win_rate:.1%}"),
+        ("restarts", text.count(report.restarts), "kill latch", _kill(report)),
+    )
+    for row in rows:
+        grid.add_row(*row)
+    return Panel(grid, title="[bold] report [/bold]", title_align="left", border_style="cyan", padding=(0, 1))
+
+
+def _wallet(report: Report) -> Text:
+    if report.wallet_delta_lamports is None:
+        return Text("unknown: the cluster did not answer", style="yellow")
+    same = report.money_agrees
+    mark = "  ✓ equal" if same else "  ✗ differs"
+    return Text(f"{text.sol(report.wallet_delta_lamports)} SOL{mark}", style="green" if same else "bold red")
+
+
+def _kill(report: Report) -> Text:
+    kill = report.reading.kill
+    if not kill.killed:
+        return Text("running", style="green")
+    return Text(f"killed: {text.words(kill.trigger)}, {kill.message}", style="bold red")
+
+
+def _streams(counts: Mapping[str, int]) -> Panel:
+    table = panels.table("stream", ">stored in this run")
+    for name, number in counts.items():
+        table.add_row(name, Text(text.count(number), style="" if number else "bold yellow"))
+    return panels.framed("NATS JetStream", table)
+
+
+def _links(report: Report) -> Panel:
+    table = panels.table("link", ">in", ">out", "dropped, by reason")
+    for name, entry in as_json(report)["links"].items():
+        dropped = ", ".join(f"{text.words(reason)} {n:,}" for reason, n in entry["dropped"].items())
+        reader = name.partition(">")[2]
+        table.add_row(
+            Text(f"  also → {reader}", style="dim") if reader else name,
+            text.count(entry["in"]),
+            text.count(entry["out"]),
+            Text(dropped or "none", style="yellow" if dropped else "dim"),
+        )
+    return panels.framed("links: in = out + dropped", table)
+
+
+def _latency(report: Report) -> Panel:
+    table = panels.table("latency", ">samples", ">p50", ">p99", ">p99.9", ">max", "1µs     1ms    1s")
+    for group, rows in stages.groups(stages.ordered(report.reading.latency)).items():
+        table.add_row(Text(group, style="dim italic"), *[""] * 6)
+        for stage in rows:
+            figure = stage.latency
+            table.add_row(
+                f" {stage.title}",
+                Text(text.count(figure.samples), style="dim"),
+                Text(text.duration(figure.p50), style="cyan"),
+                *(text.duration(ns) for ns in (figure.p99, figure.p999, figure.max)),
+                panels.span(figure),
+            )
+    return panels.framed("latency, from the stamps in the messages", table)
+
+
+def _verdict(report: Report) -> RenderableType:
+    """Whether everything balances, in one line; each equation that does not in a line of its own."""
+    held = len(report.balances) - len(report.unbalanced)
+    if not report.unbalanced:
+        return Text(f"  ✓ all {held} counters balance: in = out + rejected + dropped", style="green")
+    lines = [
+        Text(
+            f"  ✗ {len(report.unbalanced)} of {len(report.balances)} counters do not balance:",
+            style="bold red",
+        )
+    ]
+    for balance in report.unbalanced:
+        parts = " + ".join(f"{name} {n:,}" for name, n in balance.accounted.items()) or "0"
+        lines.append(
+            Text(f"    {balance.name}: {balance.taken:,} ≠ {parts} ({balance.missing:+,})", style="red")
+        )
+    return Group(*lines)

@@ -1,0 +1,107 @@
+"""``hft status``: what a running instance does, from its shared memory."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from hft.cli import options, panels, text
+from hft.runtime import cpus, killstate, state, topology
+from hft.runtime.clock import SystemClock
+from hft.runtime.context import Run
+from hft.runtime.exit_codes import ExitCode
+from hft.runtime.monitor import Monitor, Reading
+from hft.runtime.report import totals
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    state_dir: options.StateDir = None,
+) -> int:
+    """Show services, totals and the kill latch. Exit code 6 when nothing runs."""
+    folder = options.state_folder(state_dir)
+    console = Console()
+    latch = killstate.load(folder)
+    if state.holder(folder) == 0 or not (folder / state.RUN_FILE).exists():
+        if as_json:
+            console.print_json(
+                json.dumps({"running": False, "kill_state": "killed" if latch.killed else "running"})
+            )
+        else:
+            console.print(f"nothing runs with state folder {folder}", soft_wrap=True)
+            console.print(
+                f"kill latch: {'killed, ' + latch.message if latch.killed else 'running'}", soft_wrap=True
+            )
+        return int(ExitCode.NOT_RUNNING)
+    run = options.running(folder)
+    monitor = Monitor.attach(run, SystemClock())
+    try:
+        reading = monitor.read()
+    finally:
+        monitor.close()
+    if as_json:
+        console.print_json(json.dumps(_plain(run, reading)))
+    else:
+        _draw(console, run, reading)
+    return int(ExitCode.OK)
+
+
+def _plain(run: Run, reading: Reading) -> dict[str, Any]:
+    figures = totals(reading)
+    return {
+        "running": True,
+        "run_id": run.run_id.hex(),
+        "pid": run.supervisor_pid,
+        "state_dir": str(run.state_dir),
+        "nats_url": run.nats_url,
+        "uptime_s": round((SystemClock().unix_ns() - run.started_unix_ns) / 1e9, 1),
+        "kill_state": "killed" if reading.kill.killed else "running",
+        "kill": reading.kill._asdict(),
+        "services": {
+            name: {
+                "state": page.state.name.lower(),
+                "pid": page.pid,
+                "cpus": list(run.cpus.get(name, ())),
+                "idle": run.idle.get(name, ""),
+                "heartbeat_age_ns": page.heartbeat_age_ns,
+                "counters": dict(page.counters),
+            }
+            for name, page in reading.services.items()
+        },
+        "totals": {
+            **figures._asdict(),
+            "rejections": dict(figures.rejections),
+            "executions": dict(figures.executions),
+        },
+        "latency_ns": {stage: figure._asdict() for stage, figure in reading.latency.items()},
+    }
+
+
+def _draw(console: Console, run: Run, reading: Reading) -> None:
+    figures = totals(reading)
+    table = panels.table("service", "state", ">pid", ">CPU", "idle", ">heartbeat", ">memory")
+    for spec in topology.SERVICES:
+        page = reading.services[spec.name]
+        table.add_row(
+            spec.name,
+            panels.state(page.state),
+            str(page.pid),
+            cpus.format_list(run.cpus.get(spec.name, ())) or "any",
+            run.idle.get(spec.name, ""),
+            panels.heartbeat(page),
+            text.size(page.counters.get("runner_memory_bytes", 0)),
+        )
+    console.print(panels.framed(f"run {run.run_id8}, pid {run.supervisor_pid}, {run.state_dir}", table))
+    if reading.kill.killed:
+        kill = reading.kill
+        console.print(
+            f"[bold red]■ HALTED[/bold red] {text.words(kill.trigger)} by {kill.by}: {kill.message}"
+        )
+    executions = ", ".join(f"{text.words(name)} {n:,}" for name, n in figures.executions.items()) or "none"
+    console.print(
+        f"updates {figures.updates:,} · opportunities {figures.opportunities:,} · plans {figures.plans:,} · "
+        f"rejected {figures.rejected:,} · executions: {executions} · "
+        f"P&L {text.sol(figures.pnl_lamports)} SOL",
+        highlight=False,
+    )
