@@ -4,6 +4,7 @@ A verified buffer is safe to read: the root table, its vtable and every field th
 the buffer, aligned. Fields that only a newer schema knows are left alone; those an older one lacks are zero.
 """
 
+from functools import cache
 from importlib import import_module
 from struct import Struct
 from typing import Any
@@ -65,28 +66,38 @@ def read(layout: Layout, view: View) -> tuple[Any, ...]:
     """All fields in schema order of a message in whatever layout; WireError if it is no valid one."""
     verify(layout, view)
     root = _root(layout, view)
-    return tuple(_value(root, field) for field in layout.fields)
+    return tuple(_value(root, view, field) for field in layout.fields)
 
 
 def read_fields(layout: Layout, view: View, names: tuple[str, ...]) -> tuple[Any, ...]:
     """These fields, in the order named, of a message in whatever layout; WireError if it is no valid one."""
     verify(layout, view)
     root = _root(layout, view)
-    return tuple(_value(root, layout.fields[layout.position(name)]) for name in names)
+    return tuple(_value(root, view, layout.fields[layout.position(name)]) for name in names)
 
 
 def _root(layout: Layout, view: View) -> Any:
+    return _accessor(layout.name).GetRootAs(view, 0)
+
+
+@cache
+def _accessor(name: str) -> Any:
     # Imported on first need: the flatbuffers runtime pulls numpy in, which our own messages never use.
-    return getattr(import_module(f"hft.wire.generated.{layout.name}"), layout.name).GetRootAs(view, 0)
+    return getattr(import_module(f"hft.wire.generated.{name}"), name)
 
 
-def _value(root: Any, field: Field) -> Any:
+def _value(root: Any, view: View, field: Field) -> Any:
     value = getattr(root, accessor_name(field.name))()
     if field.code[-1] != "s":
         return value
-    return bytes(field.bytes) if value is None else bytes(value.Bytes())
+    if value is None:
+        return bytes(field.bytes)
+    # The struct's own accessor makes a list a byte at a time: 25 times slower than a slice at its place.
+    start = value._tab.Pos
+    return bytes(view[start : start + field.bytes])
 
 
+@cache
 def accessor_name(field: str) -> str:
     """Name that flatc gives the accessor of this field."""
     return "".join(part[:1].upper() + part[1:] for part in field.split("_"))
