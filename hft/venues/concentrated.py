@@ -153,16 +153,18 @@ def swap_exact_in(  # noqa: PLR0915 - one loop, both directions inline: calls wo
     fee_rate: int,
     shares: tuple[int, int, int],
     ticks: Sequence[int],
-    nets: Sequence[int],
+    nets: Sequence[int | None],
+    load: Callable[[int], int],
     bound: int,
     limit: int,
     sqrt_price: Callable[[int], int],
 ) -> SwapEnd:
     """Swap ``amount`` with a fixed fee of ``fee_rate`` millionths on the input.
 
-    ``ticks`` are the initialised ticks in rising order with their ``nets``; none beyond ``bound`` is used,
-    and reaching it with something left raises ARRAYS_EXHAUSTED. ``shares`` = (rate 1, rate 2, base): of each
-    step's fee ⌊fee·rate/base⌋ is put aside. Stops early only at ``limit``.
+    ``ticks`` are the initialised ticks in rising order with their ``nets`` (``load(index)`` where that is
+    None: not read from the bytes yet); none beyond ``bound`` is used, and reaching it with something left
+    raises ARRAYS_EXHAUSTED. ``shares`` = (rate 1, rate 2, base): of each step's fee ⌊fee·rate/base⌋ is put
+    aside. Stops early only at ``limit``.
     """
     keep = MILLION - fee_rate
     share_1, share_2, share_base = shares
@@ -208,7 +210,10 @@ def swap_exact_in(  # noqa: PLR0915 - one loop, both directions inline: calls wo
         if after == at_edge:
             end = edge - 1 if a_to_b else edge
             if initialised:
-                liquidity += -nets[index] if a_to_b else nets[index]
+                net = nets[index]
+                if net is None:
+                    net = load(index)
+                liquidity += -net if a_to_b else net
                 crossings += 1
                 index += -1 if a_to_b else 1
         elif after != price:
@@ -234,7 +239,8 @@ def swap_exact_out(
     fee_rate: int,
     shares: tuple[int, int, int],
     ticks: Sequence[int],
-    nets: Sequence[int],
+    nets: Sequence[int | None],
+    load: Callable[[int], int],
     bound: int,
     limit: int,
     sqrt_price: Callable[[int], int],
@@ -262,7 +268,10 @@ def swap_exact_out(
         if after == at_edge:
             end = edge - 1 if a_to_b else edge
             if initialised:
-                liquidity += -nets[index] if a_to_b else nets[index]
+                net = nets[index]
+                if net is None:
+                    net = load(index)
+                liquidity += -net if a_to_b else net
                 crossings += 1
                 index += -1 if a_to_b else 1
         elif after != price:

@@ -48,9 +48,11 @@ from hft.venues.whirlpool_accounts import (
     POOL_FIELDS_AT,
     PROGRAM,
     TickArray,
+    array_start,
     check_pool,
     encode,
     figures,
+    fixed_net,
     oracle_address,
     parse_oracle,
     parse_tick_array,
@@ -75,6 +77,7 @@ class WhirlpoolPool(Pool):
     __slots__ = (
         "_down",
         "_up",
+        "adaptive",
         "arrays",
         "fee_rate",
         "liquidity",
@@ -92,6 +95,7 @@ class WhirlpoolPool(Pool):
     )
 
     venue = Venue.WHIRLPOOL
+    adaptive: bool
     tick_spacing: int
     fee_rate: int
     protocol_fee_rate: int
@@ -105,7 +109,7 @@ class WhirlpoolPool(Pool):
     oracle: Oracle | None
     arrays: dict[int, TickArray | None]
     ticks: Sequence[int]
-    nets: Sequence[int]
+    nets: list[int | None]
     _down: tuple[int, int | None] | None
     _up: tuple[int, int | None] | None
 
@@ -115,7 +119,7 @@ class WhirlpoolPool(Pool):
         data = account.data
         (
             self.tick_spacing,
-            _,
+            seed,
             self.fee_rate,
             self.protocol_fee_rate,
             liquidity,
@@ -127,6 +131,7 @@ class WhirlpoolPool(Pool):
         self.liquidity = int.from_bytes(liquidity, "little")
         self.sqrt_price = int.from_bytes(sqrt_price, "little")
         self.reward_last_updated = int.from_bytes(data[261:269], "little")
+        self.adaptive = seed != self.tick_spacing
         self.shares = (self.protocol_fee_rate, 0, 10_000)
         if self.tick_spacing == 0 or self.fee_rate > FEE_CAP:
             raise PoolError(
@@ -139,6 +144,19 @@ class WhirlpoolPool(Pool):
                 f"pool {Pubkey(pubkey)}: root price {self.sqrt_price} or tick {self.tick} is out of range",
             )
 
+    def _read_oracle(self, accounts: Mapping[bytes, Account]) -> None:
+        """Take over the oracle; an adaptive pool whose oracle doesn't exist has a fixed fee."""
+        self.oracle = None
+        if self.adaptive:
+            pubkey = oracle_address(self.key)
+            if pubkey not in accounts:
+                raise PoolError(
+                    PoolErrorCode.ACCOUNT_MISSING,
+                    f"oracle {Pubkey(pubkey)} of pool {Pubkey(self.key)} is not among the accounts",
+                )
+            if spl.exists(accounts[pubkey]):
+                self.oracle = parse_oracle(self.key, pubkey, accounts[pubkey])
+
     def _read_array(self, start: int, accounts: Mapping[bytes, Account]) -> TickArray | None:
         pubkey = tick_array_address(self.key, start)
         account = accounts.get(pubkey)
@@ -149,7 +167,7 @@ class WhirlpoolPool(Pool):
     def _join(self) -> None:
         """Merge the arrays' ticks and work out how far a swap may go in either direction."""
         ticks: list[int] = []
-        nets: list[int] = []
+        nets: list[int | None] = []
         for array in self.arrays.values():
             if array is not None:
                 ticks += array.ticks
@@ -163,6 +181,15 @@ class WhirlpoolPool(Pool):
 
     def _set_bounds(self) -> None:
         self._down = self._up = None  # worked out when a swap in that direction is first asked for
+
+    def _load_net(self, index: int) -> int:
+        """Net liquidity of an initialised tick of a fixed array, read when it is first crossed."""
+        tick = self.ticks[index]
+        start = array_start(tick, self.tick_spacing)
+        array = self.arrays[start]
+        assert array is not None
+        net = self.nets[index] = fixed_net(array.data, (tick - start) // self.tick_spacing)
+        return net
 
     def _bound(self, a_to_b: bool) -> tuple[int, int | None]:
         """(farthest tick a swap may reach, start of the first array that would be needed but is unknown)."""
@@ -183,24 +210,22 @@ class WhirlpoolPool(Pool):
             new.program_b = spl.mint_program(accounts, self.mint_b)
         if self.key in changed:
             new._read_head(self.key, spl.find_account(accounts, self.key, "pool"))
-        if self.oracle is not None:
-            pubkey = oracle_address(self.key)
-            if pubkey in changed:
-                new.oracle = parse_oracle(self.key, pubkey, spl.find_account(accounts, pubkey, "oracle"))
+        if self.adaptive and oracle_address(self.key) in changed:
+            new._read_oracle(accounts)
+        old = self.arrays
+        moved = array_start(new.tick, new.tick_spacing) != array_start(self.tick, self.tick_spacing)
+        starts = window(new.tick, new.tick_spacing) if moved else list(old)
         arrays: dict[int, TickArray | None] = {}
-        same = True
-        for start in window(new.tick, new.tick_spacing):
-            old = self.arrays.get(start)
-            if old is not None and tick_array_address(self.key, start) not in changed:
-                arrays[start] = old
-            else:
-                arrays[start] = new._read_array(start, accounts)
-            same = same and start in self.arrays and arrays[start] is old
-        if same and len(arrays) == len(self.arrays):
-            new._set_bounds()
-        else:
+        for start in starts:
+            array = old.get(start)
+            if array is None or tick_array_address(self.key, start) in changed:
+                array = new._read_array(start, accounts)
+            arrays[start] = array
+        if moved or any(arrays[start] is not old[start] for start in starts):
             new.arrays = arrays
             new._join()
+        else:
+            new._set_bounds()
         return new
 
     def _check_clock(self, now: int) -> None:
@@ -236,6 +261,7 @@ class WhirlpoolPool(Pool):
                     self.shares,
                     self.ticks,
                     self.nets,
+                    self._load_net,
                     bound,
                     limit,
                     orca_sqrt_price,
@@ -251,6 +277,7 @@ class WhirlpoolPool(Pool):
                     oracle,
                     self.ticks,
                     self.nets,
+                    self._load_net,
                     bound,
                     limit,
                     now,
@@ -404,17 +431,7 @@ def decode(
     pool.mint_b, pool.vault_b = data[181:213], data[213:245]
     pool.program_a = spl.mint_program(accounts, pool.mint_a)
     pool.program_b = spl.mint_program(accounts, pool.mint_b)
-    pool.oracle = None
-    seed = int.from_bytes(data[43:45], "little")
-    if seed != pool.tick_spacing:
-        oracle = oracle_address(pubkey)
-        if oracle not in accounts:
-            raise PoolError(
-                PoolErrorCode.ACCOUNT_MISSING,
-                f"oracle {Pubkey(oracle)} of pool {Pubkey(pubkey)} is not among the accounts",
-            )
-        if spl.exists(accounts[oracle]):
-            pool.oracle = parse_oracle(pubkey, oracle, accounts[oracle])
+    pool._read_oracle(accounts)
     pool.arrays = {start: pool._read_array(start, accounts) for start in window(pool.tick, pool.tick_spacing)}
     pool._join()
     return pool

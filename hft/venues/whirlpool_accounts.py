@@ -36,18 +36,20 @@ POOL_FIELDS_AT = 41
 ORACLE_CONSTANTS = Struct("<QHHHIIHH")
 # last reference update, last major swap, volatility reference, group reference, volatility accumulator
 ORACLE_VARIABLES = Struct("<QQIiI")
-# initialised, net liquidity's low and high half; the rest of a tick is growths
-_FIXED_TICKS = Struct("<BQq96x")
 
 
 class TickArray(NamedTuple):
-    """Initialised ticks of one array, rising, with their net liquidity."""
+    """Initialised ticks of one array, rising, with their net liquidity.
+
+    ``nets`` of a fixed array are None: ``fixed_net`` reads one from ``data`` when it is needed.
+    """
 
     ticks: Sequence[int]
-    nets: Sequence[int]
+    nets: Sequence[int | None]
+    data: bytes
 
 
-_EMPTY_ARRAY = TickArray((), ())
+_EMPTY_ARRAY = TickArray((), (), b"")
 
 
 def array_start(tick: int, tick_spacing: int) -> int:
@@ -118,7 +120,7 @@ def parse_tick_array(
     data = account.data
     if not data and account.lamports == 0:
         return _EMPTY_ARRAY
-    nets: list[int]
+    nets: Sequence[int | None]
     if data.startswith(DYNAMIC_HEAD):
         if not 60 + ARRAY_TICKS <= len(data) <= DYNAMIC_ARRAY_MAX_SIZE:
             raise PoolError(
@@ -134,11 +136,7 @@ def parse_tick_array(
         spl.check_account("tick array", pubkey, account, PROGRAM, FIXED_ARRAY_SIZE, FIXED_HEAD)
         owner_pool = data[9956:9988]
         indexes = tuple(compress(range(ARRAY_TICKS), data[12:9956:113]))
-        nets = [
-            low if high == 0 else (high << 64) + low
-            for initialised, low, high in _FIXED_TICKS.iter_unpack(memoryview(data)[12:9956])
-            if initialised
-        ]
+        nets = [None] * len(indexes)
     spl.check_pool_key("tick array", pubkey, owner_pool, pool)
     found = int.from_bytes(data[8:12], "little", signed=True)
     if found != start:
@@ -146,7 +144,13 @@ def parse_tick_array(
             PoolErrorCode.BAD_VALUE,
             f"tick array {Pubkey(pubkey)} starts at {found}, its address says {start}",
         )
-    return TickArray([start + i * tick_spacing for i in indexes], nets)
+    return TickArray([start + i * tick_spacing for i in indexes], nets, data)
+
+
+def fixed_net(data: bytes, index: int) -> int:
+    """Net liquidity of the tick at ``index`` of a fixed array."""
+    at = 13 + 113 * index
+    return int.from_bytes(data[at : at + 16], "little", signed=True)
 
 
 def _dynamic_offsets(pubkey: bytes, data: bytes) -> tuple[list[int], tuple[int, ...]]:
@@ -232,8 +236,12 @@ def _array_figures(pool: bytes, pubkey: bytes, start: int, tick_spacing: int, ac
     else:
         offsets = [12 + 113 * ((tick - start) // tick_spacing) for tick in array.ticks]
     rows = [
-        [tick, net, int.from_bytes(data[at + 17 : at + 33], "little")]
-        for tick, net, at in zip(array.ticks, array.nets, offsets, strict=True)
+        [
+            tick,
+            int.from_bytes(data[at + 1 : at + 17], "little", signed=True),
+            int.from_bytes(data[at + 17 : at + 33], "little"),
+        ]
+        for tick, at in zip(array.ticks, offsets, strict=True)
     ]
     return [start, "dynamic" if dynamic else "fixed", rows]
 

@@ -4,7 +4,7 @@ Follows ``fee_rate_manager`` of orca-so/whirlpools, held to executions of the ma
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hft.venues.concentrated import (
@@ -147,7 +147,8 @@ def swap_adaptive(
     protocol_rate: int,
     oracle: Oracle,
     ticks: Sequence[int],
-    nets: Sequence[int],
+    nets: Sequence[int | None],
+    load: Callable[[int], int],
     bound: int,
     limit: int,
     now: int,
@@ -190,7 +191,10 @@ def swap_adaptive(
         if price == at_edge:
             end = edge - 1 if a_to_b else edge
             if initialised:
-                liquidity += -nets[index] if a_to_b else nets[index]
+                net = nets[index]
+                if net is None:
+                    net = load(index)
+                liquidity += -net if a_to_b else net
                 crossings += 1
                 index += -1 if a_to_b else 1
             elif remaining > 0 and price != limit:

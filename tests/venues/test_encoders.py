@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from venue_vectors import SETTINGS, Pools, key
 
-from hft.venues import PoolError, PoolErrorCode, decode, required_accounts, venue_of
+from hft.venues import PoolError, PoolErrorCode, Venue, decode, required_accounts, venue_of
 from hft.venues.encoders import encode, encode_all, figures
 
 SETS = (
@@ -19,7 +19,12 @@ SETS = (
 
 
 def state(pool: Any) -> dict[str, Any]:
-    """All slots of a pool."""
+    """All slots of a pool; lazily read figures read, raw bytes left out."""
+    if pool.venue is Venue.WHIRLPOOL:
+        for index, net in enumerate(pool.nets):
+            if net is None:
+                pool._load_net(index)
+        pool.arrays = {start: array and array.ticks for start, array in pool.arrays.items()}
     names = {name for kind in type(pool).__mro__ for name in getattr(kind, "__slots__", ())}
     return {name: getattr(pool, name) for name in sorted(names) if not name.startswith("_")}
 
