@@ -1,7 +1,8 @@
 """The book: every pool that account bytes make up, decoded when asked for and only as far as they changed.
 
-Shared by feed, scanner, planner and executor. Which accounts a pool rests on is learnt by watching what its decoder
-reads, so that a tick array that appears later, or comes into reach as the price moves, marks its pool changed.
+Shared by feed, scanner, planner and executor. Which accounts a pool rests on is learnt by watching what its
+decoder reads, so that a tick array that appears later, or comes into reach as the price moves, marks its
+pool changed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -101,7 +102,9 @@ class Book:
         self.clock_received_ns = 0
 
     def mark(self, keys: Iterable[bytes]) -> None:
-        """The accounts ``keys`` have new bytes. New pools among them are found; pools they belong to become dirty."""
+        """The accounts ``keys`` have new bytes. New pools among them are found; pools they belong to become
+        dirty.
+        """
         accounts, seen, entries = self._accounts, self._seen, self.entries
         for key in keys:
             accounts.forget(key)

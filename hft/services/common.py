@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from ringbuf import Publication
 
 HELD_LIMIT = 1_024
-"""Messages an outbox holds for a link whose gating reader is a lap behind, before its owner stops taking input."""
+"""Messages an outbox holds for a link whose gating reader is a lap behind, before its owner stops taking
+input.
+"""
 
 SYSTEM_COUNTERS: tuple[str, ...] = ("in_system", "dropped_system_corrupt", "lost_system")
 
@@ -19,7 +21,8 @@ SYSTEM_COUNTERS: tuple[str, ...] = ("in_system", "dropped_system_corrupt", "lost
 class Outbox:
     """Messages to one link, in order and without loss: what finds no room waits and goes first.
 
-    The owner takes no new input while ``blocked``, so that what waits stays bounded by what is in flight already.
+    The owner takes no new input while ``blocked``, so that what waits stays bounded by what is in flight
+    already.
     """
 
     def __init__(self, ctx: "Context", link: str) -> None:
@@ -67,6 +70,10 @@ class Outbox:
             self._counters.add(self._out, sent)
         return sent
 
+    def close(self) -> None:
+        """End the publication; a successor goes on at its sequence."""
+        self._publication.close()
+
 
 class Drops:
     """A link whose readers may be lapped: a message that finds no room is dropped and counted."""
@@ -95,9 +102,15 @@ class Drops:
         self._counters.add(self._out)
         return True
 
+    def close(self) -> None:
+        """End the publication; a successor goes on at its sequence."""
+        self._publication.close()
+
 
 class SystemLink:
-    """The manager's word, read in housekeeping. The latch in shared memory is what halts; this counts and remembers."""
+    """The manager's word, read in housekeeping. The latch in shared memory is what halts; this counts and
+    remembers.
+    """
 
     LIMIT = 64
 

@@ -1,22 +1,24 @@
 """The feed: account bytes from the cluster into the account table, what changed into ``market_data``.
 
-Newest only, by (slot, write_version); a batch's accounts are written together and each pool they touch is announced
-once, at the end of the batch. A pool whose accounts give no pool is disabled and says why; the others go on.
+Newest only, by (slot, write_version); a batch's accounts are written together and each pool they touch is
+announced once, at the end of the batch. A pool whose accounts give no pool is disabled and says why; the
+others go on.
 
-Counters: in_accounts = applied_accounts + dropped_old + dropped_unknown_account + dropped_table_full (+ pending).
+Counters: in_accounts = applied_accounts + dropped_old + dropped_unknown_account + dropped_table_full (+
+pending).
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from hft import wire
 from hft.chain.frames import AccountUpdate, SlotUpdate
 from hft.chain.keys import paper_keypair
 from hft.chain.local import ClusterClosed, ClusterError, LocalCluster
-from hft.services.book import CLOCK_KEY, CLOCK_LAYOUT, Book, Entry
-from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
-from hft.venues import TOKEN_2022_PROGRAM, TOKEN_PROGRAM, VENUES, PoolErrorCode, Venue
+from hft.services import announce
+from hft.services.announce import UNTOUCHED, Announcer, Touch
+from hft.services.book import CLOCK_KEY, CLOCK_LAYOUT, Book
+from hft.services.common import SYSTEM_COUNTERS, SystemLink
+from hft.venues import TOKEN_2022_PROGRAM, TOKEN_PROGRAM, VENUES, PoolErrorCode
 from hft.wire.account import AccountRecord, pack, unpack
-from hft.wire.enums import PoolDisabledReason, PoolStatus
 from ringbuf import RingError
 
 if TYPE_CHECKING:
@@ -31,11 +33,9 @@ COUNTERS: tuple[str, ...] = (
     "dropped_old_slot",
     "dropped_unknown_account",
     "dropped_table_full",
-    "dropped_market_data_no_room",
-    "out_market_data",
+    *announce.COUNTERS,
     "pools",
     "pools_disabled",
-    "announced_disabled",
     "connects",
     "disconnects",
     "silences",
@@ -43,43 +43,20 @@ COUNTERS: tuple[str, ...] = (
     "last_update_ns",
     *SYSTEM_COUNTERS,
 )
-HISTOGRAMS: tuple[str, ...] = ("stage_feed_ns",)
+HISTOGRAMS: tuple[str, ...] = announce.HISTOGRAMS
 
 SYSVAR_OWNER = bytes.fromhex("06a7d5171875f729c73d93408f216120067ed88c76e08c287fc1946000000000")
 KNOWN_OWNERS = frozenset(
     (*(spec.program for spec in VENUES), TOKEN_PROGRAM, TOKEN_2022_PROGRAM, SYSVAR_OWNER)
 )
-NO_MINT = bytes(32)
+TOKEN_OWNERS = frozenset((TOKEN_PROGRAM, TOKEN_2022_PROGRAM, SYSVAR_OWNER))
+GROWN_BYTES = 10_368
+"""Room for an account that may be made or grow later: the largest tick and bin arrays with their header."""
 
 POLL_LIMIT = 256
 PENDING_LIMIT = 4_096
 """Accounts of one batch that wait for its end; a longer batch is published in parts."""
 RECONNECT_NS = 50_000_000
-
-DISABLED_REASONS: dict[PoolErrorCode, PoolDisabledReason] = {
-    PoolErrorCode.UNKNOWN_VENUE: PoolDisabledReason.WRONG_OWNER,
-    PoolErrorCode.ACCOUNT_MISSING: PoolDisabledReason.ACCOUNT_MISSING,
-    PoolErrorCode.WRONG_OWNER: PoolDisabledReason.WRONG_OWNER,
-    PoolErrorCode.WRONG_SIZE: PoolDisabledReason.SHORT_DATA,
-    PoolErrorCode.WRONG_DISCRIMINATOR: PoolDisabledReason.WRONG_DISCRIMINATOR,
-    PoolErrorCode.BAD_VALUE: PoolDisabledReason.BAD_STATE,
-    PoolErrorCode.MINT_MISMATCH: PoolDisabledReason.MINT_MISMATCH,
-    PoolErrorCode.POOL_MISMATCH: PoolDisabledReason.VAULT_MISMATCH,
-    PoolErrorCode.UNSUPPORTED: PoolDisabledReason.UNSUPPORTED,
-    PoolErrorCode.TOKEN_EXTENSION: PoolDisabledReason.UNSUPPORTED,
-    PoolErrorCode.ZERO_LIQUIDITY: PoolDisabledReason.NO_LIQUIDITY,
-}
-
-
-class Touch(NamedTuple):
-    """What a batch did to one pool: its newest write and how many accounts."""
-
-    slot: int
-    write_version: int
-    accounts: int
-
-
-_UNTOUCHED = Touch(0, 0, 0)
 
 
 def build(ctx: "Context") -> "Feed":
@@ -94,12 +71,11 @@ class Feed:
         self._clock = ctx.clock
         self._counters = ctx.counters
         self._table = ctx.table
-        self._out = Drops(ctx, "market_data")
+        self._announcer = Announcer(ctx)
         self._system = SystemLink(ctx)
         self._cluster = LocalCluster(str(ctx.run.socket_path), monotonic_ns=ctx.clock.monotonic_ns)
         self._stale_after_ns = ctx.config.feed.stale_after_ms * 1_000_000
         self._wallet = bytes(paper_keypair(ctx.config.simnet.seed).pubkey())
-        self._trace_head = ctx.run.run_id[:8]
         self._records: dict[bytes, AccountRecord] = {}
         self._book = Book(self._records.get)
         self._pending: list[bytes] = []
@@ -116,7 +92,6 @@ class Feed:
         self._in, self._slots, self._applied_at, self._old, self._unknown = (index(name) for name in names)
         self._full = index("dropped_table_full")
         self._old_slot = index("dropped_old_slot")
-        self._stage = ctx.counters.histogram_index("stage_feed_ns")
 
     def on_start(self) -> None:
         """Takes over what an earlier process of this run wrote, so that nothing older is ever put over it."""
@@ -156,6 +131,7 @@ class Feed:
 
     def on_close(self) -> None:
         self._cluster.close()
+        self._announcer.close()
 
     def _connect(self, now_ns: int) -> None:
         self._next_connect_ns = now_ns + RECONNECT_NS
@@ -183,7 +159,8 @@ class Feed:
         counters.add(self._in)
         key = update.pubkey
         known = self._records.get(key)
-        if known is None and update.owner not in KNOWN_OWNERS and key != self._wallet:
+        absent = not update.data and update.lamports == 0  # known not to exist: an empty tick array, say
+        if known is None and update.owner not in KNOWN_OWNERS and not absent and key != self._wallet:
             counters.add(self._unknown)
         elif known is not None and (update.slot, update.write_version) <= (known.slot, known.write_version):
             counters.add(self._old)
@@ -211,7 +188,9 @@ class Feed:
 
     def _store(self, key: bytes, record: AccountRecord) -> bool:
         try:
-            self._table.put(key, pack(*record))
+            packed = pack(*record)
+            room = len(packed) if record.owner in TOKEN_OWNERS else max(len(packed), GROWN_BYTES)
+            self._table.put(key, packed, room)
         except RingError:
             self._counters.add(self._full)
             return False
@@ -239,52 +218,26 @@ class Feed:
             self._stale = False
             self._statuses.clear()
             changed = list(self._book.entries)
-        entries, statuses = self._book.entries, self._statuses
+        entries, statuses, announce = self._book.entries, self._statuses, self._announcer.announce
+        received_ns = self._batch_ns or self._clock.monotonic_ns()
         for key in changed:
             if key in statuses and statuses[key] is None:
-                self._announce(entries[key], touched.get(key, _UNTOUCHED))
+                announce(entries[key], touched.get(key, UNTOUCHED), received_ns)
         for key in changed:
             entry = self._book.entry(key)
             if entry is not None and (key not in statuses or statuses[key] != entry.error):
                 statuses[key] = entry.error
-                self._announce(entry, touched.get(key, _UNTOUCHED))
+                announce(entry, touched.get(key, UNTOUCHED), received_ns)
 
     def _touched(self, written: list[bytes]) -> dict[bytes, Touch]:
         touched: dict[bytes, Touch] = {}
         for key in written:
             record = self._records[key]
             for pool in self._book.users(key):
-                slot, write_version, count = touched.get(pool, _UNTOUCHED)
+                slot, write_version, count = touched.get(pool, UNTOUCHED)
                 newest = max((slot, write_version), (record.slot, record.write_version))
                 touched[pool] = Touch(*newest, count + 1)
         return touched
-
-    def _announce(self, entry: Entry, touch: Touch) -> None:
-        pool, error = entry.pool, entry.error
-        active = error is None and not self._stale
-        reason = PoolDisabledReason.NONE
-        if not active:
-            reason = PoolDisabledReason.STALE if error is None else DISABLED_REASONS[error]
-            self._counters.add(self._counters.index("announced_disabled"))
-        sequence = self._out.sequence
-        now_ns = self._clock.monotonic_ns()
-        received_ns = self._batch_ns or now_ns
-        self._out.put(
-            wire.pool_update,
-            self._trace_head + sequence.to_bytes(8, "little"),
-            sequence,
-            *max((touch.slot, touch.write_version), (entry.slot, entry.write_version)),
-            pool.venue if pool is not None else Venue.UNKNOWN,
-            PoolStatus.ACTIVE if active else PoolStatus.DISABLED,
-            reason,
-            min(touch.accounts, 0xFFFF),
-            entry.key,
-            pool.mint_a if pool is not None else NO_MINT,
-            pool.mint_b if pool is not None else NO_MINT,
-            received_ns,
-            now_ns,
-        )
-        self._counters.record(self._stage, now_ns - received_ns)
 
     def _lost_stream(self, now_ns: int) -> None:
         """Nothing vouches for the pools any more: all are disabled until the next snapshot is whole."""
@@ -295,4 +248,4 @@ class Feed:
         if not self._stale:
             self._stale = True
             for entry in self._book.entries.values():
-                self._announce(entry, _UNTOUCHED)
+                self._announcer.announce(entry, UNTOUCHED, now_ns, stale=True)

@@ -1,9 +1,10 @@
-"""The executor's intents: what was signed, on disk before it goes out, so that a crash never sends a plan twice.
+"""The executor's intents: what was signed, on disk before it goes out, so that a crash never sends a plan
+twice.
 
-An append-only file of records, each ``u32 length | u32 crc32 | u8 kind | payload``: an intent (signature, last
-valid block height, the plan's bytes) before the socket write, an end (plan id) with its result. A torn or corrupt
-record ends what is read; the file is rewritten from the open intents and the newest plan ids at each start and
-whenever it has grown past its limit.
+An append-only file of records, each ``u32 length | u32 crc32 | u8 kind | payload``: an intent (signature,
+last valid block height, the plan's bytes) before the socket write, an end (plan id) with its result. A torn
+or corrupt record ends what is read; the file is rewritten from the open intents and the newest plan ids at
+each start and whenever it has grown past its limit.
 """
 
 import os

@@ -51,8 +51,9 @@ def refused(reason: ExecutionReason, detail: str = "") -> End:
 def settled(plan: ExecutionPlan, status: SettlementStatus) -> End:
     """The end that a settlement status proves.
 
-    Profit is the change of SOL + wSOL in the transaction's own balances. A failed one that landed paid the fee
-    alone: its tip was rolled back. Rent is what else left the fee payer's lamports (negative: came back).
+    Profit is the change of SOL + wSOL in the transaction's own balances. A failed one that landed paid the
+    fee alone: its tip was rolled back. Rent is what else left the fee payer's lamports (negative: came
+    back).
     """
     if status.outcome == Outcome.REJECTED:
         reason = _REFUSALS.get(status.error_name, ExecutionReason.SEND_FAILED)

@@ -1,7 +1,7 @@
 """The scanner: what changed in the market → two-hop routes that pay → ``opportunities``.
 
-A pool update says only *which* pool changed; the bytes come from the account table, so a lapped or late scanner
-never works on old state. Several updates of one pool that wait together are looked at once.
+A pool update says only *which* pool changed; the bytes come from the account table, so a lapped or late
+scanner never works on old state. Several updates of one pool that wait together are looked at once.
 
 Counters: in_market_data = scanned_updates + coalesced_updates + disabled_updates + dropped_corrupt, and
 routes_sized = out_opportunities + rejected_unprofitable + rejected_below_gross + rejected_duplicate +
@@ -119,7 +119,7 @@ class Scanner:
         counters.set(counters.index("slot"), self._book.clock.slot)
 
     def on_close(self) -> None:
-        """Nothing of its own to close."""
+        self._out.close()
 
     def _on_update(self, view: memoryview) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -153,7 +153,7 @@ class Scanner:
         changed = [key for key in waiting if key in self._pools]
         if not changed:
             return
-        for pool_1, pool_2 in two_hop.candidates(self._pools, WRAPPED_SOL, changed):
+        for pool_1, pool_2, _ in two_hop.candidates(self._pools, WRAPPED_SOL, changed, self._book.clock):
             update = waiting.get(pool_1.key) or waiting[pool_2.key]
             self._consider(pool_1, pool_2, update)
 

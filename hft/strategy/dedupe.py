@@ -52,3 +52,28 @@ class Deduper:
             del seen[next(iter(seen))]
         seen[path] = slot
         return True
+
+
+class Holds:
+    """Pools that a plan was just made on: held until their state has moved, or the plan's life is over.
+
+    Without it one dislocation would be bought again on the state that the first purchase is about to change.
+    """
+
+    SWEEP_AT = 1_024
+
+    def __init__(self) -> None:
+        self._holds: dict[bytes, tuple[int, int]] = {}
+
+    def hold(self, pool: bytes, version: int, until_ns: int) -> None:
+        """``version`` is any number that differs once the pool's state does."""
+        self._holds[pool] = (version, until_ns)
+
+    def held(self, pool: bytes, version: int, now_ns: int) -> bool:
+        hold = self._holds.get(pool)
+        return hold is not None and hold[0] == version and now_ns < hold[1]
+
+    def forget_before(self, now_ns: int) -> None:
+        """Drop what is over, once there is enough of it to matter."""
+        if len(self._holds) > self.SWEEP_AT:
+            self._holds = {pool: hold for pool, hold in self._holds.items() if now_ns < hold[1]}

@@ -125,7 +125,9 @@ def settlement_failures(bad: int, total: int, limits: KillLimits) -> Trip | None
     return Trip(KillTrigger.RPC_FAILURES, bad * PPM // total, limits.rpc_failure_ppm, message)
 
 
-def drawdown(drawdown_lamports: int, peak_equity_lamports: int, trades: int, limits: KillLimits) -> Trip | None:
+def drawdown(
+    drawdown_lamports: int, peak_equity_lamports: int, trades: int, limits: KillLimits
+) -> Trip | None:
     """Drawdown is measured from the peak of equity: starting wallet (SOL + wSOL) + highest P&L so far."""
     if trades <= 0 or not _over(drawdown_lamports, max(peak_equity_lamports, 0), limits.drawdown_ppm):
         return None

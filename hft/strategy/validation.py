@@ -33,10 +33,10 @@ class Limits(NamedTuple):
 class Candidate(NamedTuple):
     """One opportunity, re-quoted. Lamports and base units, ages in nanoseconds and slots.
 
-    ``slippage_ppm``: how far the newest quote fell short of the opportunity's; ``price_impact_ppm``: the larger
-    of the two legs' own effect on price. ``liquidity_taken_ppm``: the larger share taken of an output vault.
-    ``wallet_base`` and ``wallet_lamports`` are None where the planner does not know them: the executor's
-    gate, which does, judges them again.
+    ``slippage_ppm``: how far the newest quote fell short of the opportunity's; ``price_impact_ppm``: the
+    larger of the two legs' own effect on price. ``liquidity_taken_ppm``: the larger share taken of an
+    output vault. ``wallet_base`` and ``wallet_lamports`` are None where the planner does not know them: the
+    executor's gate, which does, judges them again.
     """
 
     amount_in: int
@@ -57,7 +57,9 @@ class Candidate(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """``observed`` and ``limit`` are in the unit of the reason: lamports, ppm, thousandths of a bp, ns, slots."""
+    """``observed`` and ``limit`` are in the unit of the reason: lamports, ppm, thousandths of a bp, ns,
+    slots.
+    """
 
     factor: ValidationFactor
     reason: RejectReason
@@ -66,7 +68,9 @@ class Rejection(NamedTuple):
 
 
 CONSERVATIVE_PROFIT_BPS_MILLI = 30_000
-"""0.3% net: the seed's own planner gate. Real two-hop trades earned 0.03 to 1.6 bps gross, so it refuses them."""
+"""0.3% net: the seed's own planner gate. Real two-hop trades earned 0.03 to 1.6 bps gross, so it refuses
+them.
+"""
 CONSERVATIVE_GROSS_BPS_MILLI = 50_000
 """0.5% gross: the seed's own scanner gate."""
 PROFILES = ("default", "conservative")

@@ -1,0 +1,87 @@
+"""The feed's word on pools: one PoolUpdate for each pool that changed, or that became usable or unusable."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hft import wire
+from hft.services.book import Entry
+from hft.services.common import Drops
+from hft.venues import PoolErrorCode, Venue
+from hft.wire.enums import PoolDisabledReason, PoolStatus
+
+if TYPE_CHECKING:
+    from hft.runtime.context import Context
+
+COUNTERS: tuple[str, ...] = ("out_market_data", "dropped_market_data_no_room", "announced_disabled")
+HISTOGRAMS: tuple[str, ...] = ("stage_feed_ns",)
+
+NO_MINT = bytes(32)
+DISABLED_REASONS: dict[PoolErrorCode, PoolDisabledReason] = {
+    PoolErrorCode.UNKNOWN_VENUE: PoolDisabledReason.WRONG_OWNER,
+    PoolErrorCode.ACCOUNT_MISSING: PoolDisabledReason.ACCOUNT_MISSING,
+    PoolErrorCode.WRONG_OWNER: PoolDisabledReason.WRONG_OWNER,
+    PoolErrorCode.WRONG_SIZE: PoolDisabledReason.SHORT_DATA,
+    PoolErrorCode.WRONG_DISCRIMINATOR: PoolDisabledReason.WRONG_DISCRIMINATOR,
+    PoolErrorCode.BAD_VALUE: PoolDisabledReason.BAD_STATE,
+    PoolErrorCode.MINT_MISMATCH: PoolDisabledReason.MINT_MISMATCH,
+    PoolErrorCode.POOL_MISMATCH: PoolDisabledReason.VAULT_MISMATCH,
+    PoolErrorCode.UNSUPPORTED: PoolDisabledReason.UNSUPPORTED,
+    PoolErrorCode.TOKEN_EXTENSION: PoolDisabledReason.UNSUPPORTED,
+    PoolErrorCode.ZERO_LIQUIDITY: PoolDisabledReason.NO_LIQUIDITY,
+}
+
+
+class Touch(NamedTuple):
+    """What a batch did to one pool: its newest write and how many accounts."""
+
+    slot: int
+    write_version: int
+    accounts: int
+
+
+UNTOUCHED = Touch(0, 0, 0)
+
+
+class Announcer:
+    """Writes ``market_data``; the sequence of an update is also its trace id, behind eight bytes of the
+    run's.
+    """
+
+    def __init__(self, ctx: "Context") -> None:
+        self._clock = ctx.clock
+        self._counters = ctx.counters
+        self._out = Drops(ctx, "market_data")
+        self._trace_head = ctx.run.run_id[:8]
+        self._disabled = ctx.counters.index("announced_disabled")
+        self._stage = ctx.counters.histogram_index("stage_feed_ns")
+
+    def announce(self, entry: Entry, touch: Touch, received_ns: int, stale: bool = False) -> None:
+        """Say that ``entry`` changed. ``stale``: nothing vouches for it any more; ``received_ns``: its
+        bytes came.
+        """
+        pool, error = entry.pool, entry.error
+        active = error is None and not stale
+        reason = PoolDisabledReason.NONE
+        if not active:
+            reason = PoolDisabledReason.STALE if error is None else DISABLED_REASONS[error]
+            self._counters.add(self._disabled)
+        sequence = self._out.sequence
+        now_ns = self._clock.monotonic_ns()
+        self._out.put(
+            wire.pool_update,
+            self._trace_head + sequence.to_bytes(8, "little"),
+            sequence,
+            *max((touch.slot, touch.write_version), (entry.slot, entry.write_version)),
+            pool.venue if pool is not None else Venue.UNKNOWN,
+            PoolStatus.ACTIVE if active else PoolStatus.DISABLED,
+            reason,
+            min(touch.accounts, 0xFFFF),
+            entry.key,
+            pool.mint_a if pool is not None else NO_MINT,
+            pool.mint_b if pool is not None else NO_MINT,
+            received_ns,
+            now_ns,
+        )
+        self._counters.record(self._stage, now_ns - received_ns)
+
+    def close(self) -> None:
+        self._out.close()

@@ -1,0 +1,68 @@
+"""The executor's side of the pre-trade gate: gathers what the gate judges a plan against."""
+
+from typing import TYPE_CHECKING
+
+from hft.services.submissions import Submissions
+from hft.strategy import gate
+from hft.strategy.gate import GateLimits, GateState, PlanFigures, Refusal
+from hft.wire import ExecutionPlan
+from hft.wire.enums import ExecutionReason
+
+if TYPE_CHECKING:
+    from hft.runtime.context import Context
+
+
+class PreTrade:
+    """The gate over one executor's submissions. Also halts when the manager's heartbeat stops."""
+
+    def __init__(self, ctx: "Context", work: Submissions) -> None:
+        self._ctx = ctx
+        self._clock = ctx.clock
+        self._control = ctx.control
+        self._work = work
+        self._manager = ctx.peer_counters("manager")
+        risk = ctx.config.risk
+        self._limits = gate.bounded(
+            GateLimits(
+                maximum_size_lamports=risk.maximum_size_lamports,
+                maximum_open_plans=risk.maximum_open_plans,
+                maximum_trades_per_minute=risk.maximum_trades_per_minute,
+                maximum_daily_loss_lamports=risk.maximum_daily_loss_lamports,
+                maximum_tip_lamports=risk.maximum_tip_lamports,
+                maximum_fee_lamports=risk.maximum_fee_lamports,
+                minimum_wallet_lamports=risk.minimum_wallet_lamports,
+                manager_heartbeat_limit_ns=ctx.config.manager.heartbeat_limit_ms * 1_000_000,
+            )
+        )
+        self._trades = gate.TradeWindow(self._limits.maximum_trades_per_minute)
+
+    def refusal(self, plan: ExecutionPlan) -> Refusal | None:
+        """Why ``plan`` may not be executed now; None if it may."""
+        if self._ctx.stop_requested:
+            return Refusal(ExecutionReason.SHUTDOWN, 1, 0)
+        work, now_ns = self._work, self._clock.monotonic_ns()
+        beat_ns = self._manager.heartbeat_ns
+        state = GateState(
+            killed=self._control.killed,
+            manager_heartbeat_age_ns=now_ns - beat_ns if beat_ns else None,
+            now_ns=now_ns,
+            open_plans=len(work.open),
+            trades_last_minute=self._trades.count(now_ns),
+            day_profit_lamports=work.day.value(self._clock.unix_ns()),
+            wallet_lamports=work.lamports,
+            base_token_free=work.base_token_free,
+        )
+        figures = PlanFigures(
+            plan.expires_ns,
+            plan.amount_in,
+            plan.amount_mid,
+            plan.minimum_out,
+            plan.base_fee_lamports,
+            plan.priority_fee_lamports,
+            plan.tip_lamports,
+        )
+        return gate.check(figures, self._limits, state)
+
+    def submitted(self, now_ns: int) -> None:
+        """One more trade within the minute."""
+        self._trades.add(now_ns)

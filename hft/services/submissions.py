@@ -1,0 +1,226 @@
+"""What the executor has under way: each submission from its signature to its one result.
+
+Also what the cluster tells beside: the newest block, and the wallet as the newest transaction left it.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hft import wire
+from hft.chain.frames import Balances, SettlementStatus, SlotUpdate
+from hft.chain.local import ClusterClosed
+from hft.services.common import Outbox
+from hft.services.intents import Intent, Intents
+from hft.services.ledger import profit_of_day
+from hft.services.outcome import End, settled
+from hft.strategy.gate import DayProfit
+from hft.venues import WRAPPED_SOL
+from hft.wire import ExecutionPlan
+from hft.wire.enums import EndState, ExecutionReason
+
+if TYPE_CHECKING:
+    from hft.runtime.context import Context
+
+ENDS: tuple[str, ...] = tuple(f"end_{state.name.lower()}" for state in EndState)
+REASONS: tuple[str, ...] = tuple(f"reason_{reason.name.lower()}" for reason in ExecutionReason)
+COUNTERS: tuple[str, ...] = (
+    *ENDS,
+    *REASONS,
+    "recovered_plans",
+    "recovered_corrupt",
+    "dropped_status",
+    "disconnects",
+    "intents_cut_bytes",
+    "out_executed",
+    "blocked_executed",
+)
+HISTOGRAMS: tuple[str, ...] = ("submit_to_settled_ns",)
+
+SILENCE_LIMIT_NS = 120_000_000_000
+"""Nothing heard of a submission, nor of any block, for so long: unknown. Far beyond a blockhash's life."""
+
+
+class Work:
+    """A submission under way. ``gap``: the connection broke since, so that its status may have been missed."""
+
+    __slots__ = (
+        "exec_received_ns",
+        "gap",
+        "last_valid_block_height",
+        "plan",
+        "signature",
+        "signed_ns",
+        "submitted_ns",
+    )
+
+    def __init__(self, plan: ExecutionPlan, exec_received_ns: int) -> None:
+        self.plan = plan
+        self.exec_received_ns = exec_received_ns
+        self.signature = bytes(64)
+        self.signed_ns = 0
+        self.submitted_ns = 0
+        self.last_valid_block_height = 0
+        self.gap = False
+
+
+class Chain(NamedTuple):
+    """The newest block as the executor knows it."""
+
+    slot: int
+    block_height: int
+    last_valid_block_height: int
+    blockhash: bytes
+
+
+class Submissions:
+    """See the module. ``chain`` is None while no block is known, the wallet's figures while nobody told
+    them.
+    """
+
+    def __init__(self, ctx: "Context") -> None:
+        self._clock = ctx.clock
+        self._counters = ctx.counters
+        self._folder = ctx.run.state_dir
+        self.out = Outbox(ctx, "executed")
+        self.intents = Intents(ctx.run.state_dir)
+        self.open: dict[bytes, Work] = {}
+        self.chain: Chain | None = None
+        self.lamports: int | None = None
+        self.base_token: int | None = None
+        self.day = DayProfit()
+        index = ctx.counters.index
+        self._stray = index("dropped_status")
+        self._ends = [index(name) for name in ENDS]
+        self._reasons = [index(name) for name in REASONS]
+        self._to_settled = ctx.counters.histogram_index("submit_to_settled_ns")
+
+    def start(self) -> None:
+        """Takes up what a predecessor left unfinished, and today's profit from the ledger."""
+        now_ns, unix_ns = self._clock.monotonic_ns(), self._clock.unix_ns()
+        self.day = DayProfit(unix_ns // DayProfit.DAY_NS, profit_of_day(self._folder, unix_ns))
+        for intent in self.intents.load():
+            self._recover(intent, now_ns)
+        self._counters.set(self._counters.index("intents_cut_bytes"), self.intents.cut_bytes)
+
+    @property
+    def base_token_free(self) -> int | None:
+        """Base units that no submission under way may take."""
+        if self.base_token is None:
+            return None
+        return self.base_token - sum(work.plan.amount_in for work in self.open.values())
+
+    def close(self) -> None:
+        """Whatever has no end by now may still land: it is told as unknown."""
+        for work in list(self.open.values()):
+            self.finish(work, End(EndState.UNKNOWN, ExecutionReason.SHUTDOWN))
+        self.out.flush()
+        self.out.close()
+        self.intents.close()
+
+    def on_event(self, event: object) -> None:
+        if type(event) is SettlementStatus:
+            work = self.open.get(event.signature)
+            if work is None:
+                self._counters.add(self._stray)
+            else:
+                self._settle(work, event)
+        elif type(event) is SlotUpdate:
+            chain = Chain(event.slot, event.block_height, event.last_valid_block_height, event.blockhash)
+            if self.chain is None or chain.block_height >= self.chain.block_height:
+                self.chain = chain
+        elif type(event) is Balances:
+            if not self.open:  # with submissions under way their own statuses are newer
+                self.lamports = event.lamports
+                self.base_token = dict(event.tokens).get(WRAPPED_SOL, 0)
+        elif type(event) is ClusterClosed:
+            self._counters.add(self._counters.index("disconnects"))
+            self.chain = None
+            for work in self.open.values():
+                work.gap = True
+
+    def expire(self, now_ns: int) -> None:
+        """Ends what can no longer land, and what nothing is heard of any more."""
+        height = self.chain.block_height if self.chain is not None else 0
+        for work in list(self.open.values()):
+            if height > work.last_valid_block_height:
+                if work.gap:
+                    self.finish(work, End(EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN))
+                else:
+                    self.finish(work, End(EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED))
+            elif now_ns - work.submitted_ns > SILENCE_LIMIT_NS:
+                self.finish(work, End(EndState.UNKNOWN, ExecutionReason.SETTLEMENT_UNREACHABLE))
+
+    def finish(self, work: Work, end: End) -> None:
+        """The one result of a plan."""
+        settled_ns = self._clock.monotonic_ns()
+        self.open.pop(work.signature, None)
+        plan, counters = work.plan, self._counters
+        counters.add(self._ends[end.state])
+        counters.add(self._reasons[end.reason])
+        if work.submitted_ns and end.state != EndState.UNKNOWN:
+            counters.record(self._to_settled, settled_ns - work.submitted_ns)
+        self.out.put(
+            wire.execution_result,
+            plan.trace_id,
+            plan.plan_id,
+            self.out.sequence,
+            end.slot,
+            plan.strategy,
+            end.state,
+            end.reason,
+            end.error_code,
+            end.error_index,
+            plan.method,
+            plan.venue_1,
+            plan.venue_2,
+            work.signature,
+            plan.base_mint,
+            plan.quote_mint,
+            plan.pool_1,
+            plan.pool_2,
+            plan.amount_in,
+            plan.expected_profit_lamports,
+            end.profit_lamports,
+            end.base_fee_lamports,
+            end.priority_fee_lamports,
+            end.tip_lamports,
+            end.rent_lamports,
+            end.compute_units,
+            end.before.lamports,
+            end.after.lamports,
+            end.before.base_token,
+            end.after.base_token,
+            end.before.quote_token,
+            end.after.quote_token,
+            wire.fit_text(end.detail, 64),
+            plan.received_ns,
+            plan.feed_published_ns,
+            plan.scan_received_ns,
+            plan.scan_published_ns,
+            plan.plan_received_ns,
+            plan.plan_published_ns,
+            work.exec_received_ns,
+            work.signed_ns,
+            work.submitted_ns,
+            settled_ns,
+        )
+        self.intents.end(plan.plan_id)
+
+    def _recover(self, intent: Intent, now_ns: int) -> None:
+        try:
+            plan = wire.execution_plan.decode(intent.plan)
+        except wire.WireError:
+            self._counters.add(self._counters.index("recovered_corrupt"))
+            self.intents.end(intent.plan_id)
+            return
+        work = Work(plan, now_ns)
+        work.signature, work.last_valid_block_height = intent.signature, intent.last_valid_block_height
+        work.gap, work.submitted_ns = True, now_ns
+        self.open[intent.signature] = work
+        self._counters.add(self._counters.index("recovered_plans"))
+
+    def _settle(self, work: Work, status: SettlementStatus) -> None:
+        end = settled(work.plan, status)
+        if end.state in (EndState.LANDED_OK, EndState.LANDED_FAILED):
+            self.lamports, self.base_token = end.after.lamports, end.after.base_token
+            self.day.add(self._clock.unix_ns(), end.profit_lamports)
+        self.finish(work, end)
