@@ -1,7 +1,7 @@
 """The live view: what ``hft start`` shows while it runs."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
@@ -75,16 +75,16 @@ class Live:
         reading, figures = self._readings[-1]
         services = self._services(reading)
         latency = panels.latency(reading.latency)
+        links = self._links(reading)
         outcomes = [
             panels.bars("rejected plans", figures.rejections, "yellow"),
             panels.bars("executions", figures.executions, "green", panels.END_STATE_STYLES),
-            self._links(reading),
         ]
         body: list[RenderableType] = [self._headline(reading, figures, width)]
         if width >= WIDE:
-            body += [_beside([services, latency], (1, 1)), _beside(outcomes, (1, 1, 1))]
+            body += [_beside(Group(services, links), latency), _beside(*outcomes)]
         else:
-            body += [services, latency, *outcomes]
+            body += [services, links, latency, _beside(*outcomes)]
         return Group(*body, self._news())
 
     def line(self) -> str:
@@ -217,9 +217,9 @@ def _mood(reading: Reading) -> str:
     return "red" if reading.kill.killed else "green"
 
 
-def _beside(parts: Sequence[RenderableType], ratios: Sequence[int]) -> Table:
+def _beside(left: RenderableType, right: RenderableType) -> Table:
     grid = Table.grid(expand=True)
-    for ratio in ratios:
-        grid.add_column(ratio=ratio)
-    grid.add_row(*parts)
+    grid.add_column(ratio=1)
+    grid.add_column(ratio=1)
+    grid.add_row(left, right)
     return grid

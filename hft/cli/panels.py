@@ -32,7 +32,8 @@ END_STATE_STYLES: Mapping[str, str] = {
 }
 
 LATE_HEARTBEAT_NS = 1_000_000_000
-BAR_CELLS = 16
+BAR_CELLS = 12
+SCALE_TITLE = "1µs 1ms   1s"
 SCALE_LOW_NS, SCALE_HIGH_NS = 1_000, 1_000_000_000
 """Ends of the logarithmic latency scale: 1 µs to 1 s."""
 
@@ -75,7 +76,7 @@ def heartbeat(page: ServiceReading) -> Text:
 
 def latency(figures: Mapping[str, Latency]) -> Panel:
     """All stages: p50, p99, max, and a bar from p50 to p99 on a logarithmic scale from 1 µs to 1 s."""
-    made = table("latency", ">p50", ">p99", ">max", "1µs     1ms    1s")
+    made = table("", ">p50", ">p99", ">max", SCALE_TITLE)
     for group, rows in stages.groups(stages.ordered(figures)).items():
         made.add_row(Text(group, style="dim italic"), "", "", "", "")
         for stage in rows:
@@ -108,7 +109,8 @@ def _cell(ns: int) -> int:
 
 def bars(title: str, values: Mapping[str, int], style: str, styles: Mapping[str, str] | None = None) -> Panel:
     """Counts by name, the largest first, each with a bar."""
-    made = table(title, ">", "")
+    made = table("", ">", "")
+    made.show_header = False
     largest = max(values.values(), default=0)
     for name, number in sorted(values.items(), key=lambda item: -item[1]):
         colour = (styles or {}).get(name, style)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hft.cli import panels, stages, text
+from hft.runtime import topology
 from hft.runtime.report import Report, as_json
 
 
@@ -83,21 +84,34 @@ def _streams(counts: Mapping[str, int]) -> Panel:
 
 
 def _links(report: Report) -> Panel:
-    table = panels.table("link", ">in", ">out", "dropped, by reason")
-    for name, entry in as_json(report)["links"].items():
-        dropped = ", ".join(f"{text.words(reason)} {n:,}" for reason, n in entry["dropped"].items())
-        reader = name.partition(">")[2]
+    table = panels.table("link", ">in", ">out", "readers", "dropped, by reason")
+    entries = as_json(report)["links"]
+    for link in topology.LINKS:
+        found = {
+            name.partition(">")[2]: entry
+            for name, entry in entries.items()
+            if name.partition(">")[0] == link.name
+        }
+        short = [
+            f"{reader} {entry['out']:,}" for reader, entry in found.items() if reader and entry["dropped"]
+        ]
+        dropped = [
+            f"{reader + ': ' if reader else ''}{text.words(reason)} {n:,}"
+            for reader, entry in found.items()
+            for reason, n in entry["dropped"].items()
+        ]
         table.add_row(
-            Text(f"  also → {reader}", style="dim") if reader else name,
-            text.count(entry["in"]),
-            text.count(entry["out"]),
-            Text(dropped or "none", style="yellow" if dropped else "dim"),
+            link.name,
+            text.count(found[""]["in"]),
+            text.count(found[""]["out"]),
+            Text(", ".join(short) or f"the same by {len(found)}", style="yellow" if short else "dim"),
+            Text(", ".join(dropped) or "none", style="yellow" if dropped else "dim"),
         )
-    return panels.framed("links: in = out + dropped", table)
+    return panels.framed("links: in = out + dropped, for each reader", table)
 
 
 def _latency(report: Report) -> Panel:
-    table = panels.table("latency", ">samples", ">p50", ">p99", ">p99.9", ">max", "1µs     1ms    1s")
+    table = panels.table("", ">samples", ">p50", ">p99", ">p99.9", ">max", panels.SCALE_TITLE)
     for group, rows in stages.groups(stages.ordered(report.reading.latency)).items():
         table.add_row(Text(group, style="dim italic"), *[""] * 6)
         for stage in rows:

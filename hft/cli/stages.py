@@ -8,9 +8,10 @@ from hft.runtime.monitor import Latency
 
 _FLOW = ("feed", "scanner", "planner", "executor", "auditor", "manager", "sidecar")
 _END_TO_END: Mapping[str, str] = {
-    "tick_to_signed": "account bytes → signed bytes",
+    "tick_to_signed": "account bytes → signed",
+    "tick_to_submitted": "account bytes → submitted",
     "submit_to_settled": "submitted → settled",
-    "taken_to_acknowledged": "ring → stream acknowledged",
+    "taken_to_acknowledged": "ring → acknowledged",
 }
 
 
