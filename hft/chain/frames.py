@@ -145,7 +145,10 @@ class ClusterFault(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """Asks for a snapshot of all accounts, then every change, slot and blockhash."""
+    """Asks for the current slot and every one after it; with ``accounts`` for a snapshot of all accounts and
+    every change besides."""
+
+    accounts: bool
 
 
 class Submit(NamedTuple):
@@ -231,7 +234,7 @@ def request_frame(request: Request) -> bytes:
         return frame(Kind.SUBMIT, request.transaction)
     if isinstance(request, BalancesRequest):
         return frame(Kind.BALANCES_REQUEST, _BALANCES_REQUEST.pack(*request))
-    return frame(Kind.SUBSCRIBE, b"")
+    return frame(Kind.SUBSCRIBE, bytes((request.accounts,)))
 
 
 def _read_account(view: memoryview) -> AccountUpdate:
@@ -273,9 +276,9 @@ def _read_fault(view: memoryview) -> ClusterFault:
 
 
 def _read_subscribe(view: memoryview) -> Subscribe:
-    if len(view):
-        raise ValueError(f"{len(view)} bytes where none belong")
-    return Subscribe()
+    if len(view) != 1 or view[0] > 1:
+        raise ValueError("one byte belongs there: 0 (slots) or 1 (accounts too)")
+    return Subscribe(bool(view[0]))
 
 
 def _read_balances_request(view: memoryview) -> BalancesRequest:

@@ -124,7 +124,11 @@ class LocalCluster:
 
     def subscribe_accounts(self) -> None:
         """Asks for all accounts as they are, then for every change, slot and blockhash."""
-        self._request(request_frame(Subscribe()))
+        self._request(request_frame(Subscribe(accounts=True)))
+
+    def follow_slots(self) -> None:
+        """Asks for the current slot with its blockhash and for every one after it, but for no accounts."""
+        self._request(request_frame(Subscribe(accounts=False)))
 
     def submit(self, transaction: bytes) -> None:
         """Hands signed bytes over: written whole if the kernel takes them, else kept and written by ``poll``.

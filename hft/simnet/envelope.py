@@ -33,6 +33,7 @@ class Refusal(StrEnum):
     LOOKUP_TABLE_NOT_FOUND = "AddressLookupTableNotFound"
     LOOKUP_INDEX = "InvalidAddressLookupTableIndex"
     INSUFFICIENT_FUNDS_FOR_FEE = "InsufficientFundsForFee"
+    OVERLOADED = "Overloaded"
 
 
 class EnvelopeError(Exception):

@@ -10,11 +10,13 @@ from hft.venues import TOKEN_PROGRAM, WRAPPED_SOL, Account, associated_token_add
 
 SYSTEM_PROGRAM: Final = bytes(32)
 FEE_SHARE: Final = 10  # one part in ten stays unwrapped, for fees and tips
-TIP_ACCOUNT_LAMPORTS: Final = 1_000_000_000  # on chain they hold some; an empty one could not take a small tip
+# They hold some on chain: an account without lamports could not take a tip below its rent.
+TIP_ACCOUNT_LAMPORTS: Final = 1_000_000_000
 
 
 def genesis_accounts(market: Market, wallet: Pubkey, lamports: int) -> dict[bytes, Account]:
-    """The wallet with ``lamports`` (nine parts in ten of them wrapped), an empty token account for every other mint
+    """The wallet with ``lamports`` (nine parts in ten of them wrapped), an empty token account for
+    every other mint
     of the market's pools, and the tip accounts. The token accounts' rent comes on top.
     """
     owner = bytes(wallet)

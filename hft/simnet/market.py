@@ -77,8 +77,11 @@ class Source(NamedTuple):
 
 
 class Market(NamedTuple):
-    """Accounts to start from (``ABSENT`` for those a pool asks for that don't exist), decoded pools by key, the
-    newest clock of the sources, and a line for each account that was mended or pool that was left out."""
+    """What a local cluster starts from.
+
+    Accounts (``ABSENT`` for those a pool asks for that don't exist), pools decoded from them, the newest
+    clock of the sources, and a line for each thing mended or left out.
+    """
 
     accounts: dict[bytes, Account]
     pools: dict[bytes, Pool]

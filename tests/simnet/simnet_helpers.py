@@ -1,4 +1,4 @@
-"""What the tests of the local cluster share: account files, wallets, the transactions of the recorded two hops."""
+"""What the tests of the local cluster share: account files, a wallet, the recorded two hops."""
 
 import gzip
 import json
@@ -79,7 +79,10 @@ def row_transaction(bank: Bank, row: dict[str, Any]) -> SignedTransaction:
     tip = transfer(
         TransferParams(from_pubkey=user, to_pubkey=Pubkey(TIP_ACCOUNTS[0]), lamports=row["tip_lamports"])
     )
-    budget = [set_compute_unit_limit(row["compute_unit_limit"]), set_compute_unit_price(row["compute_unit_price"])]
+    budget = [
+        set_compute_unit_limit(row["compute_unit_limit"]),
+        set_compute_unit_price(row["compute_unit_price"]),
+    ]
     if not row["wrap_unwrap"]:
         return sign([*budget, *legs, tip], WALLET, bank.blockhash)
     wsol = Pubkey(associated_token_address(bytes(user), WRAPPED_SOL))
@@ -99,6 +102,10 @@ def create_account(mint: bytes) -> Instruction:
     """Creates the wallet's token account for ``mint`` if it is not there."""
     user = WALLET.pubkey()
     account = Pubkey(associated_token_address(bytes(user), mint))
-    metas = [AccountMeta(user, True, True), AccountMeta(account, False, True), AccountMeta(user, False, False)]
+    metas = [
+        AccountMeta(user, True, True),
+        AccountMeta(account, False, True),
+        AccountMeta(user, False, False),
+    ]
     metas += [AccountMeta(Pubkey(other), False, False) for other in (mint, SYSTEM, TOKEN_PROGRAM)]
     return Instruction(Pubkey(ASSOCIATED_TOKEN_PROGRAM), b"\x01", metas)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from simnet_helpers import WALLET, key, row_bank, row_transaction, vectors
 
 from hft.chain.frames import Outcome
 from hft.simnet.settlement import Settlement
 from hft.venues import WRAPPED_SOL
-from simnet_helpers import WALLET, key, row_bank, row_transaction, vectors
 
 ROWS_HERE = {"whirlpool", "raydium_v4"}
 
