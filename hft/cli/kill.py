@@ -33,7 +33,7 @@ def kill(
         console.print("nothing runs now; the next start will be halted")
     else:
         console.print("halted: no submission from now on" if live else "it was halted already")
-    if not first:
+    if not first and not live:
         console.print("the latch on disk was set already; its first reason stays")
     console.print('to go on: hft resume --approve "who and why"')
     return int(ExitCode.OK)

@@ -82,9 +82,9 @@ class Live:
         ]
         body: list[RenderableType] = [self._headline(reading, figures, width)]
         if width >= WIDE:
-            body += [_beside(Group(services, links), latency), _beside(*outcomes)]
+            body += [panels.beside(Group(services, links), latency), panels.beside(*outcomes)]
         else:
-            body += [services, links, latency, _beside(*outcomes)]
+            body += [services, links, latency, panels.beside(*outcomes)]
         return Group(*body, self._news())
 
     def line(self) -> str:
@@ -215,11 +215,3 @@ class Live:
 
 def _mood(reading: Reading) -> str:
     return "red" if reading.kill.killed else "green"
-
-
-def _beside(left: RenderableType, right: RenderableType) -> Table:
-    grid = Table.grid(expand=True)
-    grid.add_column(ratio=1)
-    grid.add_column(ratio=1)
-    grid.add_row(left, right)
-    return grid

@@ -60,6 +60,15 @@ def framed(title: str, content: RenderableType) -> Panel:
     )
 
 
+def beside(*parts: RenderableType) -> Table:
+    """Parts side by side, each as wide as the others."""
+    grid = Table.grid(expand=True)
+    for _ in parts:
+        grid.add_column(ratio=1)
+    grid.add_row(*parts)
+    return grid
+
+
 def state(value: ServiceState) -> Text:
     """A service's state with its sign."""
     sign, style = STATE_STYLES[value]
@@ -74,21 +83,27 @@ def heartbeat(page: ServiceReading) -> Text:
     return Text(text.duration(page.heartbeat_age_ns), style="bold red" if late else "")
 
 
-def latency(figures: Mapping[str, Latency]) -> Panel:
-    """All stages: p50, p99, max, and a bar from p50 to p99 on a logarithmic scale from 1 µs to 1 s."""
-    made = table("", ">p50", ">p99", ">max", SCALE_TITLE)
+def latency(figures: Mapping[str, Latency], *, full: bool = False) -> Panel:
+    """All stages: p50, p99, max, and a bar from p50 to p99 on a logarithmic scale from 1 µs to 1 s.
+
+    ``full``: with the number of samples and p99.9, for a wide terminal.
+    """
+    columns = (">samples", ">p50", ">p99", ">p99.9", ">max") if full else (">p50", ">p99", ">max")
+    made = table("", *columns, SCALE_TITLE)
     for group, rows in stages.groups(stages.ordered(figures)).items():
-        made.add_row(Text(group, style="dim italic"), "", "", "", "")
+        made.add_row(Text(group, style="dim italic"), *[""] * (len(columns) + 1))
         for stage in rows:
-            made.add_row(
-                f" {stage.title}",
-                Text(text.duration(stage.latency.p50), style="cyan"),
-                text.duration(stage.latency.p99),
-                Text(text.duration(stage.latency.max), style="dim"),
-                span(stage.latency),
-            )
+            figure = stage.latency
+            cells = {
+                ">samples": Text(text.count(figure.samples), style="dim"),
+                ">p50": Text(text.duration(figure.p50), style="cyan"),
+                ">p99": Text(text.duration(figure.p99)),
+                ">p99.9": Text(text.duration(figure.p999)),
+                ">max": Text(text.duration(figure.max), style="dim"),
+            }
+            made.add_row(f" {stage.title}", *(cells[column] for column in columns), span(figure))
     if not figures:
-        made.add_row(Text("nothing measured yet", style="dim"), "", "", "", "")
+        made.add_row(Text("nothing measured yet", style="dim"), *[""] * (len(columns) + 1))
     return framed("latency, from the stamps in the messages", made)
 
 

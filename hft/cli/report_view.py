@@ -7,22 +7,26 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hft.cli import panels, stages, text
+from hft.cli import panels, text
 from hft.runtime import topology
 from hft.runtime.report import Report, as_json
 
+WIDE = 110
+"""From this width on there is room for three panels side by side and all percentiles."""
 
-def render(report: Report) -> RenderableType:
-    """The whole report."""
-    side = Table.grid(expand=True)
-    for _ in range(3):
-        side.add_column(ratio=1)
-    side.add_row(
+
+def render(report: Report, width: int) -> RenderableType:
+    """The whole report for ``width`` columns."""
+    outcomes: list[RenderableType] = [
         panels.bars("rejected plans", report.totals.rejections, "yellow"),
         panels.bars("executions", report.totals.executions, "green", panels.END_STATE_STYLES),
         _streams(report.streams),
-    )
-    return Group(_summary(report), side, _links(report), _latency(report), _verdict(report))
+    ]
+    wide = width >= WIDE
+    if wide:
+        outcomes = [panels.beside(*outcomes)]
+    latency = panels.latency(report.reading.latency, full=wide)
+    return Group(_summary(report), *outcomes, _links(report), latency, _verdict(report))
 
 
 def _summary(report: Report) -> Panel:
@@ -108,22 +112,6 @@ def _links(report: Report) -> Panel:
             Text(", ".join(dropped) or "none", style="yellow" if dropped else "dim"),
         )
     return panels.framed("links: in = out + dropped, for each reader", table)
-
-
-def _latency(report: Report) -> Panel:
-    table = panels.table("", ">samples", ">p50", ">p99", ">p99.9", ">max", panels.SCALE_TITLE)
-    for group, rows in stages.groups(stages.ordered(report.reading.latency)).items():
-        table.add_row(Text(group, style="dim italic"), *[""] * 6)
-        for stage in rows:
-            figure = stage.latency
-            table.add_row(
-                f" {stage.title}",
-                Text(text.count(figure.samples), style="dim"),
-                Text(text.duration(figure.p50), style="cyan"),
-                *(text.duration(ns) for ns in (figure.p99, figure.p999, figure.max)),
-                panels.span(figure),
-            )
-    return panels.framed("latency, from the stamps in the messages", table)
 
 
 def _verdict(report: Report) -> RenderableType:

@@ -15,6 +15,9 @@ _END_TO_END: Mapping[str, str] = {
 }
 
 
+_CLUSTER: Mapping[str, str] = {"landing": "arrived → executed", "settle": "execution"}
+
+
 class Stage(NamedTuple):
     """One row: which group it stands in, what it is called, its figures."""
 
@@ -37,7 +40,14 @@ def ordered(latency: Mapping[str, Latency]) -> list[Stage]:
     stages += [
         Stage("in service", name, latency[f"stage_{name}"]) for name in _FLOW if f"stage_{name}" in latency
     ]
-    shown = set(_END_TO_END) | {name for name in latency if name.startswith(("handoff_", "stage_"))}
+    stages += [
+        Stage("in the cluster", title, latency[name]) for name, title in _CLUSTER.items() if name in latency
+    ]
+    shown = (
+        set(_END_TO_END)
+        | set(_CLUSTER)
+        | {name for name in latency if name.startswith(("handoff_", "stage_"))}
+    )
     stages += [Stage("other", text.words(name), latency[name]) for name in sorted(latency.keys() - shown)]
     return stages
 

@@ -1,7 +1,6 @@
 """``hft start``: the whole pipeline, with a live view and a closing report."""
 
 import json
-import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -24,6 +23,8 @@ from hft.runtime.supervisor import Supervisor
 
 LIVE_TICK_S = 0.25
 PLAIN_TICK_S = 5.0
+PLAIN_WIDTH = 120
+"""Columns of the report where there is no terminal to fit it to."""
 
 
 def start(
@@ -55,14 +56,15 @@ def start(
     """Run the pipeline in paper mode until --duration is over or Ctrl-C, then report."""
     config = _with_options(options.load_config(config_file, overlays, sets), cpu_list, market, seed)
     _check_report_file(report_file)
-    console = Console()
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
     view = _LiveView(console) if console.is_terminal and not headless else _PlainView(console)
     view.live.facts = Facts("", config.hft.mode, _market_name(config), {}, duration, "")
     session = Session(config, options.state_folder(state_dir, config), SystemClock(), view.tell)
     with view.shown():
         report, failure = session.run(duration, view.tick_s, view.tick)
     if report is not None:
-        console.print(report_view.render(report))
+        console.print(report_view.render(report, console.width))
         if report_file is not None:
             report_file.write_text(json.dumps(reporting.as_json(report), indent=1) + "\n", encoding="utf-8")
     if failure is not None:
@@ -110,7 +112,8 @@ class _PlainView(_View):
         self._print(self.live.line())
 
     def _print(self, line: str) -> None:
-        print(line, file=sys.stderr if self.console.stderr else sys.stdout, flush=True)
+        self.console.file.write(line + "\n")
+        self.console.file.flush()
 
 
 class _LiveView(_View):

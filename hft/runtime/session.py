@@ -61,12 +61,18 @@ class Session:
         wallet: list[int | None] = []
         sequences: list[dict[str, int]] = []
 
-        def take_stock() -> None:
+        def count_streams() -> None:
+            sequences.append(probes.stream_sequences(supervisor.run.nats_url))
+
+        def count_money() -> None:
             run = supervisor.run
             wallet.append(probes.wallet_lamports(run.socket_path, run.config.simnet.seed, self._clock))
-            sequences.append(probes.stream_sequences(run.nats_url))
 
-        supervisor.start(before_last_wave=take_stock)
+        def count_both() -> None:
+            count_money()
+            count_streams()
+
+        supervisor.start(before=lambda stage: count_streams() if stage == "services" else count_money())
         segments = supervisor.segments
         monitor = Monitor(segments.pages, segments.rings, segments.control, self._clock)
         began_ns = self._clock.monotonic_ns()
@@ -74,7 +80,7 @@ class Session:
         duration_ns = self._clock.monotonic_ns() - began_ns
         if self._stop_signal:
             self._tell(f"{self._stop_signal}: stopping in order, each service drained before the next")
-        undrained = supervisor.stop(before_cluster_ends=take_stock)
+        undrained = supervisor.stop(before_cluster_ends=count_both)
         reading = monitor.read()
         on_tick(supervisor, reading)
         failure = supervisor.failure

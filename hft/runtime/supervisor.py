@@ -85,10 +85,11 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.remove()
 
-    def start(self, before_last_wave: Callable[[], None] | None = None) -> None:
-        """Bring everything up; returns when every service runs. ``before_last_wave`` is called before the
-        feed starts.
+    def start(self, before: Callable[[str], None] = lambda _stage: None) -> None:
+        """Bring everything up; returns when every service runs.
 
+        ``before`` is called with ``services`` when NATS answers and no service has started, and with ``feed``
+        when all run but the feed, without which nothing is traded.
         ``HftError`` tells what did not start and why; whatever was started is then removed by ``remove``.
         """
         started_ns = self._clock.monotonic_ns()
@@ -100,9 +101,10 @@ class Supervisor:
         self._load_kill()
         self._start_nats()
         self._write_run()
+        before("services")
         for wave in topology.START_WAVES:
-            if wave is topology.START_WAVES[-1] and before_last_wave is not None:
-                before_last_wave()
+            if wave == topology.START_WAVES[-1]:
+                before("feed")
             self._tell(f"starting {', '.join(wave)}")
             for name in wave:
                 self._spawn(self._children[name])
