@@ -15,6 +15,8 @@ SETS = (
     "whirlpool/adaptive-fee-synthetic",
     "raydium_v4/sol-usdc-2026-07",
     "raydium_v4/sol-lst-rehomed",
+    "raydium_cpmm/sol-usdc-2026-07",
+    "raydium_cpmm/creator-fee-synthetic",
 )
 
 

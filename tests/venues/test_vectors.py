@@ -1,6 +1,7 @@
 """Every executed swap of the chain data: amount out or the same refusal, and the state after, to the unit."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from venue_vectors import Pools, clock_of, difference, key, lines
@@ -13,6 +14,8 @@ from hft.venues.spl import encode_token_account
 FILES = (
     ("whirlpool", "whirlpool", 1051),
     ("raydium_v4", "raydium_v4", 544),
+    ("raydium_cpmm", "raydium_cpmm", 544),
+    ("raydium_cpmm_creator_fee", "raydium_cpmm", 420),
 )
 
 
@@ -57,6 +60,22 @@ def test_every_step_of_the_sequences_carries_its_state(shared_data: Path, pools:
                 accounts[pubkey] = accounts[pubkey]._replace(data=data)
             pool = decode_changed(pool, accounts, patched)
     assert steps > 0
+
+
+def test_creator_fees_divide_as_the_programs_calculator_does(shared_data: Path, pools: Pools) -> None:
+    for line in lines(shared_data, "raydium_cpmm_creator_fee"):
+        if "error" in line:
+            continue
+        pool: Any = pools.pool(f"raydium_cpmm/{line['set']}", line["pool"])
+        after: Any = quote(pool, key(line["input_mint"]), line["amount_in"], clock_of(line)).pool_after
+        moved = {
+            name: getattr(after, f"{name}_a")
+            + getattr(after, f"{name}_b")
+            - getattr(pool, f"{name}_a")
+            - getattr(pool, f"{name}_b")
+            for name in ("protocol_fee", "fund_fee", "creator_fee")
+        }
+        assert moved == {name: line[name] for name in moved}, line
 
 
 def test_encoded_token_account_is_what_the_chain_stores(pools: Pools) -> None:

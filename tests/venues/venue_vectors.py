@@ -101,7 +101,24 @@ def _raydium_v4(pool: Any) -> dict[str, Any]:
     }
 
 
-_POST = {Venue.WHIRLPOOL: _whirlpool, Venue.RAYDIUM_V4: _raydium_v4}
+def _raydium_cpmm(pool: Any) -> dict[str, Any]:
+    return {
+        "vault_0": pool.amount_a,
+        "vault_1": pool.amount_b,
+        "reserve_0": pool.reserve_a,
+        "reserve_1": pool.reserve_b,
+        "protocol_fees_0": pool.protocol_fee_a,
+        "protocol_fees_1": pool.protocol_fee_b,
+        "fund_fees_0": pool.fund_fee_a,
+        "fund_fees_1": pool.fund_fee_b,
+    }
+
+
+_POST = {
+    Venue.WHIRLPOOL: _whirlpool,
+    Venue.RAYDIUM_V4: _raydium_v4,
+    Venue.RAYDIUM_CPMM: _raydium_cpmm,
+}
 
 
 def difference(pool: Pool, line: Mapping[str, Any]) -> str | None:
@@ -119,7 +136,8 @@ def difference(pool: Pool, line: Mapping[str, Any]) -> str | None:
     if (result.amount_out, result.amount_in_used) != expected:
         return f"we pay {result.amount_out} for {result.amount_in_used}, the program {expected}"
     if "post" in line:
-        ours = post_state(result.pool_after)
+        state = post_state(result.pool_after)
+        ours = {name: state[name] for name in line["post"]}
         if ours != line["post"]:
             return f"state after: ours {ours}, the program's {line['post']}"
     return None
