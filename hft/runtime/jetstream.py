@@ -68,6 +68,8 @@ class Publisher:
         self._on_acknowledged = on_acknowledged
         self._say = say
         self._client: Client | None = None
+        # A cancellation alone is not enough: asyncio.wait_for loses one that meets its result.
+        self._closing = False
         self._last_error: Exception | None = None
         self._inbox = ""
         self._progress_ns = [0] * len(self._lanes)
@@ -115,6 +117,7 @@ class Publisher:
         """End the connection and the loop; what is in the lanes stays there."""
         if self._loop.is_closed():
             return
+        self._closing = True
         for task in self._tasks:
             task.cancel()
         self._loop.run_until_complete(self._end(timeout_s))
@@ -133,7 +136,8 @@ class Publisher:
                 task.result()
 
     async def _end(self, timeout_s: float) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
         if self._client is not None:
             try:
                 await asyncio.wait_for(self._client.close(), timeout_s)
@@ -143,7 +147,7 @@ class Publisher:
     async def _keep_connected(self) -> None:
         """Connect, watch, and connect again with back-off, for ever."""
         delay_s = BACKOFF_FIRST_S
-        while True:
+        while not self._closing:
             client = None
             try:
                 client = await self._connect()
@@ -200,7 +204,7 @@ class Publisher:
 
     async def _watch(self, client: Client) -> None:
         """Until the connection ends: see to refusals and to answers that never came."""
-        while not client.is_closed:
+        while not (client.is_closed or self._closing):
             try:
                 await asyncio.wait_for(self._trouble.wait(), 1.0)
             except TimeoutError:
@@ -236,7 +240,7 @@ class Publisher:
 
     async def _send(self) -> None:
         """Send what may be sent, lane by lane, whenever something wakes it."""
-        while True:
+        while not self._closing:
             await self._wake.wait()
             self._wake.clear()
             more = True

@@ -54,6 +54,7 @@ class Lane:
         self._unasked = 0
         self._careful_until = -1
         self._position: int | None = None
+        self._probing = False
 
     @property
     def waiting(self) -> int:
@@ -76,7 +77,8 @@ class Lane:
 
     def next(self) -> tuple[Message, bool] | None:
         """The message to send now, and whether to ask for its acknowledgement; None if none may go."""
-        if self.held or not self._waiting or len(self._flying) >= self._window:
+        window = 1 if self._probing else self._window
+        if self.held or not self._waiting or len(self._flying) >= window:
             return None
         message = self._waiting.popleft()
         self._unasked += 1
@@ -86,7 +88,7 @@ class Lane:
             or message.sequence <= self._careful_until
             or self._unasked >= self._group
             or not self._waiting
-            or len(self._flying) + 1 >= self._window
+            or len(self._flying) + 1 >= window
         )
         if ask:
             self._unasked = 0
@@ -117,6 +119,7 @@ class Lane:
             return None
         for _ in range(count):
             last = self._flying.popleft()[0]
+        self._probing = False
         self._position = max(self._position or 0, position)
         self.acknowledged += count
         self.duplicates += duplicate
@@ -128,6 +131,8 @@ class Lane:
             return False
         self.refused += 1
         self.held = True
+        # One message at a time until one is taken: later ones must not get in before those refused.
+        self._probing = True
         self.rewind()
         return True
 

@@ -57,7 +57,8 @@ COUNTERS: tuple[str, ...] = (
 overrun, never taken; corrupt: no valid message of this link; conflated: gave way to a newer one; unsent: left
 at the end."""
 
-HISTOGRAMS: tuple[str, ...] = ("taken_to_acknowledged_ns",)
+HISTOGRAMS: tuple[str, ...] = ("stage_sidecar_ns",)
+"""From the ring to the acknowledgement."""
 
 
 class Feeder:

@@ -1,11 +1,13 @@
 """A real nats-server for the tests of this room."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sidecar_support import Pipeline
 
 from hft.runtime.nats_server import NatsServer
+from hft.runtime.settings import Config
 
 
 @pytest.fixture
@@ -15,3 +17,17 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
+    """Makes pipelines that are removed with the test."""
+    made: list[Pipeline] = []
+
+    def make(nats_url: str, config: Config | None = None) -> Pipeline:
+        made.append(Pipeline(tmp_path, nats_url, config))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

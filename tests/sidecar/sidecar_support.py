@@ -1,7 +1,11 @@
-"""Ways to ask a real nats-server what it holds."""
+"""A real nats-server's content, real rings, and the sidecar between them."""
 
 import asyncio
+import hashlib
+import os
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import nats
@@ -9,6 +13,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
+
+from hft.runtime.context import Context, Run
+from hft.runtime.segments import Segments, declared_page
+from hft.runtime.settings import Config
+from hft.services import sidecar
+from hft.services.sidecar import Sidecar
+from hft.wire import Codec
 
 T = TypeVar("T")
 
@@ -36,3 +47,100 @@ def stored(url: str, stream: str) -> list[Msg]:
         return [await subscription.next_msg(timeout=10) for _ in range(left)]
 
     return asked(url, read)
+
+
+def message_ids(messages: list[Msg]) -> list[str]:
+    """The id each message was published with."""
+    return [(message.headers or {})["Nats-Msg-Id"] for message in messages]
+
+
+def record_bytes(codec: Codec, number: int, **fields: object) -> bytes:
+    """A valid message of this type; every field is derived from ``number`` unless it is given."""
+    values: list[object] = []
+    for field in codec.layout.fields:
+        if field.name in fields:
+            values.append(fields[field.name])
+        elif field.code.endswith("s"):
+            values.append(hashlib.shake_128(f"{field.name}{number}".encode()).digest(field.bytes))
+        elif field.enum is not None:
+            values.append(list(field.enum)[number % len(field.enum)])
+        else:
+            values.append(number % 100)
+    view = bytearray(codec.size)
+    codec.encode_into(view, *values)
+    return bytes(view)
+
+
+class Pipeline:
+    """Real rings with the sidecar at their reading ends, stepped by hand; the test writes the other ends."""
+
+    def __init__(self, state_dir: Path, nats_url: str, config: Config | None = None) -> None:
+        self.run = Run(
+            run_id=os.urandom(16),
+            state_dir=state_dir,
+            prefix="hftsc",
+            config=config or Config(),
+            cpus={},
+            idle={"sidecar": "park"},
+            nats_url=nats_url,
+        )
+        self.segments = Segments.create(self.run, {"sidecar": declared_page("sidecar")})
+        self.publications = {link: ring.publication() for link, ring in self.segments.rings.items()}
+        self.published: dict[str, list[bytes]] = {link: [] for link in self.publications}
+        self.page = self.segments.pages["sidecar"]
+        self.context: Context | None = None
+
+    def open(self) -> Sidecar:
+        """Start the service in this process."""
+        self.context = Context("sidecar", self.run)
+        self.service = sidecar.build(self.context)
+        self.service.on_start()
+        return self.service
+
+    def publish(self, link: str, message: bytes) -> bool:
+        """Write a message to its link; False while the ring is full."""
+        done = self.publications[link].offer(message)
+        if done:
+            self.published[link].append(message)
+        return done
+
+    def cycle(self) -> None:
+        """One duty cycle as the runner makes it."""
+        if not self.service.do_work():
+            self.service.wait(1_000_000)
+        self.service.on_housekeeping(time.monotonic_ns())
+
+    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+        """Duty cycles until the condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s; {self.counters()}"
+            self.cycle()
+
+    def drain(self) -> None:
+        """Duty cycles until everything published has been acknowledged."""
+        self.until(lambda: not self.unread() and not self.service.pending())
+        self.cycle()
+
+    def unread(self) -> int:
+        """Messages in the rings that the sidecar has not taken."""
+        assert self.context is not None
+        return self.context.backlog()
+
+    def counters(self) -> dict[str, int]:
+        """The sidecar's page, without its zeros."""
+        return {name: value for name, value in self.page.read().items() if value}
+
+    def expected_ids(self, link: str) -> list[str]:
+        """Ids of all that was published to a link."""
+        return [f"{self.run.run_id.hex()}:{link}:{number}" for number in range(len(self.published[link]))]
+
+    def close(self) -> None:
+        """End the service and remove the rings."""
+        if self.context is not None:
+            self.service.on_close()
+            self.context.close()
+            self.context = None
+        for publication in self.publications.values():
+            publication.close()
+        self.segments.remove()

@@ -1,0 +1,346 @@
+"""The sidecar between real rings and a real nats-server."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from nats.js import JetStreamContext
+from sidecar_support import Pipeline, asked, message_ids, record_bytes, stored
+
+from hft import wire
+from hft.runtime.nats_server import NatsServer
+from hft.runtime.service import ServiceState
+from hft.runtime.settings import Config, Link, Nats
+from hft.runtime.streams import BY_NAME, STREAMS, settings
+from hft.services import sidecar
+
+Make = Callable[..., Pipeline]
+
+LINKS = tuple(dict.fromkeys(entry.link for entry in wire.REGISTRY.values()))
+
+
+def small_rings(depth: int, **nats: int) -> Config:
+    config = Config(nats=Nats(**nats))
+    links = {name: Link(depth, link.mtu) for name, link in config.links.items()}
+    return replace(config, links=links)
+
+
+def assert_streams_equal_links(pipeline: Pipeline, url: str, links: tuple[str, ...] = LINKS) -> None:
+    for link in links:
+        messages = stored(url, link.upper())
+        assert message_ids(messages) == pipeline.expected_ids(link), link
+        assert [message.data for message in messages] == pipeline.published[link], link
+
+
+def test_every_link_arrives_in_its_stream_byte_for_byte_with_its_ids(
+    server: NatsServer, pipeline: Make
+) -> None:
+    made = pipeline(server.url)
+    made.open()
+    for number in range(100):
+        for codec in wire.CODECS:
+            assert made.publish(codec.layout.link, record_bytes(codec, number))
+        made.cycle()
+    made.drain()
+    assert_streams_equal_links(made, server.url)
+    counters = made.counters()
+    for link in LINKS:
+        count = len(made.published[link])
+        assert (counters[f"in_{link}"], counters[f"out_{link}"]) == (count, count)
+    assert made.page.histogram("stage_sidecar_ns").count > 0
+
+
+def test_subjects_are_those_of_the_registry(server: NatsServer, pipeline: Make) -> None:
+    made = pipeline(server.url)
+    made.open()
+    plan, rejection = record_bytes(wire.execution_plan, 7), record_bytes(wire.plan_rejected, 8)
+    made.publish("planned", plan)
+    made.publish("planned", rejection)
+    made.drain()
+    assert [message.subject for message in stored(server.url, "PLANNED")] == [
+        f"execution.planned.{wire.execution_plan.decode(plan).plan_id.hex()}",
+        f"execution.rejected.{wire.plan_rejected.decode(rejection).trace_id.hex()}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGKILL, signal.SIGTERM],
+    ids=lambda s: s.name,
+)
+def test_row_32_server_ends_under_load_and_nothing_is_lost_or_doubled(
+    server: NatsServer, pipeline: Make, how: signal.Signals
+) -> None:
+    made = pipeline(server.url)
+    made.open()
+    numbers = itertools.count()
+
+    def load() -> bool:
+        number = next(numbers)
+        made.publish("planned", record_bytes(wire.execution_plan, number))
+        made.publish("planned", record_bytes(wire.plan_rejected, number))
+        made.publish("executed", record_bytes(wire.execution_result, number))
+        return False
+
+    def load_until(condition: Callable[[], bool]) -> None:
+        made.until(lambda: load() or condition())
+
+    for restart in range(1, 4):
+        target = 200 * restart
+        load_until(lambda at=target: made.counters().get("out_executed", 0) >= at)
+        os.kill(server.pid or 0, how)
+        load_until(lambda: server.pid is None and not made.counters().get("nats_connected"))
+        behind = len(made.published["executed"]) + 100
+        load_until(lambda at=behind: len(made.published["executed"]) >= at)
+        server.stop()
+        server.start()
+    made.drain()
+    assert_streams_equal_links(made, server.url, ("planned", "executed"))
+    assert made.counters()["nats_connects"] == 4
+    assert len(made.published["executed"]) > 600
+
+
+def test_row_32_server_absent_at_the_start_is_waited_for(server: NatsServer, pipeline: Make) -> None:
+    server.stop()
+    made = pipeline(server.url)
+    made.open()
+    for number, codec in itertools.product(range(10), wire.CODECS):
+        made.publish(codec.layout.link, record_bytes(codec, number))
+    made.until(lambda: made.unread() == 0 and made.counters().get("nats_connect_failures", 0) >= 2)
+    assert made.service.pending() == sum(map(len, made.published.values()))
+    server.start()
+    made.drain()
+    assert_streams_equal_links(made, server.url)
+
+
+def test_row_32_a_server_that_hangs_never_blocks_a_duty_cycle(server: NatsServer, pipeline: Make) -> None:
+    made = pipeline(server.url)
+    made.open()
+    made.until(lambda: made.counters().get("nats_connected") == 1)
+    os.kill(server.pid or 0, signal.SIGSTOP)
+    slowest_ns = 0
+    try:
+        for number in range(4000):
+            made.publish("planned", record_bytes(wire.execution_plan, number))
+            if number % 10 == 0:
+                begin_ns = time.thread_time_ns()
+                wall_ns = time.monotonic_ns()
+                made.service.do_work()
+                # Only what was spent waiting counts: other tests share the machine.
+                waited_ns = (time.monotonic_ns() - wall_ns) - (time.thread_time_ns() - begin_ns)
+                slowest_ns = max(slowest_ns, waited_ns)
+    finally:
+        os.kill(server.pid or 0, signal.SIGCONT)
+    assert made.service.pending() > 3000
+    assert slowest_ns < 200_000_000, "a blocking call would wait for the server for seconds"
+    made.drain()
+    assert_streams_equal_links(made, server.url, ("planned",))
+
+
+def test_row_32_a_full_spool_makes_the_writer_wait_and_loses_nothing(
+    server: NatsServer, pipeline: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecar, "GATING_SPOOL", 64)
+    server.stop()
+    made = pipeline(server.url, small_rings(32))
+    made.open()
+    numbers = itertools.count()
+
+    def refused() -> bool:
+        return not made.publish("executed", record_bytes(wire.execution_result, next(numbers)))
+
+    for _ in range(1000):
+        refused()
+        made.cycle()
+        if made.counters().get("in_executed") == 64 and refused():
+            break
+    assert len(made.published["executed"]) == 64 + 32, "spool and ring are full, and no more"
+    assert made.counters()["spool_full_cycles"] > 0
+    assert "lost_executed" not in made.counters()
+    server.start()
+    made.drain()
+    assert_streams_equal_links(made, server.url, ("executed",))
+
+
+def test_row_02_overruns_of_an_observing_link_are_counted(
+    server: NatsServer, pipeline: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecar, "OBSERVING_SPOOL", 64)
+    server.stop()
+    made = pipeline(server.url, small_rings(32))
+    made.open()
+    for number in range(500):
+        assert made.publish("opportunities", record_bytes(wire.two_hop_opportunity, number))
+        made.service.do_work()
+    server.start()
+    made.drain()
+    counters = made.counters()
+    assert counters["lost_opportunities"] > 300
+    assert counters["in_opportunities"] + counters["lost_opportunities"] == 500
+    assert counters["out_opportunities"] == counters["in_opportunities"]
+    messages = stored(server.url, "OPPORTUNITIES")
+    positions = [int(each.rpartition(":")[2]) for each in message_ids(messages)]
+    assert positions == sorted(set(positions))
+    assert [made.published["opportunities"][p] for p in positions] == [m.data for m in messages]
+
+
+def test_market_data_under_pressure_is_conflated_to_the_newest_of_each_pool(
+    server: NatsServer, pipeline: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecar, "OBSERVING_SPOOL", 64)
+    server.stop()
+    made = pipeline(server.url)
+    made.open()
+    pools = [bytes([n]) * 32 for n in range(10)]
+    for number in range(1000):
+        update = record_bytes(wire.pool_update, number, pool=pools[number % 10], venue=1, slot=number)
+        assert made.publish("market_data", update)
+    server.start()
+    made.drain()
+    counters = made.counters()
+    assert counters["in_market_data"] == 1000
+    assert counters["dropped_conflated_market_data"] > 800
+    assert counters["out_market_data"] + counters["dropped_conflated_market_data"] == 1000
+    messages = stored(server.url, "MARKET_DATA")
+    assert len(messages) == counters["out_market_data"]
+    newest = {m.subject: wire.pool_update.read_slot(m.data) for m in messages}
+    assert sorted(newest.values()) == list(range(990, 1000))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda m: b"\xff" * len(m), id="random"),
+        pytest.param(lambda m: m[:20], id="truncated"),
+        pytest.param(lambda m: m[:4] + b"NOPE" + m[8:], id="unknown identifier"),
+        pytest.param(lambda m: record_bytes(wire.kill_switch, 1), id="another link's record"),
+    ],
+)
+def test_row_04_a_corrupt_message_is_dropped_counted_and_told(
+    server: NatsServer,
+    pipeline: Make,
+    capfd: pytest.CaptureFixture[str],
+    damage: Callable[[bytes], bytes],
+) -> None:
+    made = pipeline(server.url)
+    made.open()
+    good = [record_bytes(wire.execution_plan, number) for number in range(3)]
+    for message in (good[0], damage(good[1]), good[2]):
+        made.publish("planned", message)
+    made.drain()
+    messages = stored(server.url, "PLANNED")
+    assert [message.data for message in messages] == [good[0], good[2]]
+    assert message_ids(messages) == [made.expected_ids("planned")[n] for n in (0, 2)]
+    counters = made.counters()
+    assert (counters["in_planned"], counters["out_planned"], counters["dropped_corrupt_planned"]) == (3, 2, 1)
+    assert "message 1 of planned is dropped" in capfd.readouterr().err
+
+
+def test_a_full_stream_is_refused_visibly_and_loses_nothing(server: NatsServer, pipeline: Make) -> None:
+    made = pipeline(server.url, small_rings(4096, stream_bytes=1 << 20))
+    made.open()
+    count = (1 << 20) // wire.execution_result.size + 500
+    for number in range(count):
+        made.publish("executed", record_bytes(wire.execution_result, number))
+    made.until(lambda: made.counters().get("nats_refused", 0) >= 2)
+    held = made.service.pending()
+    assert held > 0
+
+    async def enlarge(js: JetStreamContext) -> None:
+        await js.update_stream(settings(BY_NAME["EXECUTED"]))
+
+    asked(server.url, enlarge)
+    made.drain()
+    assert_streams_equal_links(made, server.url, ("executed",))
+
+
+def test_a_deleted_stream_is_made_again(server: NatsServer, pipeline: Make) -> None:
+    made = pipeline(server.url)
+    made.open()
+    made.publish("executed", record_bytes(wire.execution_result, 0))
+    made.drain()
+
+    async def delete(js: JetStreamContext) -> None:
+        await js.delete_stream("EXECUTED")
+
+    asked(server.url, delete)
+    made.publish("executed", record_bytes(wire.execution_result, 1))
+    made.drain()
+    assert message_ids(stored(server.url, "EXECUTED")) == made.expected_ids("executed")[1:]
+
+
+def test_streams_that_differ_are_told_and_left_as_they_are(
+    server: NatsServer, pipeline: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def make(js: JetStreamContext) -> None:
+        await js.add_stream(settings(BY_NAME["METRICS"]._replace(maximum_age_s=500)))
+
+    asked(server.url, make)
+    made = pipeline(server.url)
+    made.open()
+    made.until(lambda: made.counters().get("nats_connected") == 1)
+    assert made.counters()["stream_differences"] == 1
+    assert "stream METRICS: max_age is 500, should be 86400" in capfd.readouterr().err
+
+
+def test_what_could_not_be_delivered_is_counted_at_the_end(server: NatsServer, pipeline: Make) -> None:
+    server.stop()
+    made = pipeline(server.url)
+    made.open()
+    for number in range(5):
+        made.publish("metrics", record_bytes(wire.pnl_metric, number))
+    made.until(lambda: made.counters().get("in_metrics") == 5)
+    made.service.on_close()
+    assert made.counters()["dropped_unsent_metrics"] == 5
+
+
+def test_process_drains_on_sigterm_and_ends_with_zero(
+    server: NatsServer, pipeline: Make, tmp_path: Path
+) -> None:
+    made = pipeline(server.url)
+    run_file = tmp_path / "run.json"
+    run_file.write_text(made.run.to_json())
+    command = [sys.executable, "-m", "hft.runtime.process", "sidecar", str(run_file)]
+    process = subprocess.Popen(command, cwd=Path(wire.__file__).parents[2], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 30
+        while not ServiceState(made.page.state).alive:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+        for number, codec in itertools.product(range(500), wire.CODECS):
+            while not made.publish(codec.layout.link, record_bytes(codec, number)):
+                assert time.monotonic() < deadline
+        process.terminate()
+        _, log = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, log
+    assert b"publishes to NATS" in log
+    assert_streams_equal_links(made, server.url, ("planned", "executed"))
+    counters = made.counters()
+    for link in LINKS:
+        taken, lost = counters[f"in_{link}"], counters.get(f"lost_{link}", 0)
+        assert taken + lost == len(made.published[link])
+        assert taken == counters[f"out_{link}"] + counters.get(f"dropped_conflated_{link}", 0)
+
+
+def test_ids_of_two_runs_do_not_meet(server: NatsServer, pipeline: Make) -> None:
+    for _ in range(2):
+        made = pipeline(server.url)
+        made.open()
+        made.publish("metrics", record_bytes(wire.pnl_metric, 0))
+        made.drain()
+    assert len(stored(server.url, "METRICS")) == 2
+
+
+def test_table_and_links_agree() -> None:
+    assert {link.upper() for link in LINKS} == {stream.name for stream in STREAMS}
+    assert set(sidecar.LINKS) == set(LINKS)
