@@ -1,10 +1,10 @@
 """Seeded order flow: everybody else who trades on the local cluster's pools.
 
 Each pair has a fair value that walks slowly and is pulled back to where it began. Noise traders swap on
-every pool, with sizes and runs of equal sides as on a recorded day. Whoever keeps a pool in line does so late: once a
-pool's price is off its fair value by more than its fee, a rebalancing swap follows after some hundreds of
-milliseconds. Between the two lie the dislocations. All of it is drawn from one seeded generator over the
-market's own time: the same seed makes the same market, byte for byte, as long as nobody else trades.
+every pool, with sizes and runs of equal sides as on a recorded day. Whoever keeps a pool in line does so
+late: once a pool's price is off its fair value by more than its fee, a rebalancing swap follows after some
+hundreds of milliseconds. Between the two lie the dislocations. All of it is drawn from one seeded generator
+over the market's own time: the same seed makes the same market, byte for byte, as long as nobody else trades.
 """
 
 import heapq

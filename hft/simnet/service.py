@@ -2,9 +2,9 @@
 cycle at a time.
 
 Market time runs with the clock from ``on_start``; slots and swaps happen at their times on it, in one order
-that depends on nothing but the seed. A process that falls too far behind lets market time stand still
-rather than rush. Each submission is executed ``landing_ms`` after it came, in the order of arrival, and leaves a line
-in ``settlement.jsonl``: when it came (monotonic), its signature, its outcome.
+that depends on nothing but the seed. A process that falls too far behind lets market time stand still rather
+than rush. Each submission is executed ``landing_ms`` after it came, in the order of arrival, and leaves a
+line in ``settlement.jsonl``: when it came (monotonic), its signature, its outcome.
 """
 
 import errno
