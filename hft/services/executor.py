@@ -94,9 +94,7 @@ class Executor:
     def on_start(self) -> None:
         """Takes up what a predecessor left unfinished, and connects."""
         self._work.start()
-        self._book.refresh()
-        for key in self._book.take_changed():
-            self._book.entry(key)
+        self._book.decode_changed()
         self._connect(self._clock.monotonic_ns())
 
     def do_work(self) -> int:
@@ -120,7 +118,8 @@ class Executor:
         work, counters = self._work, self._counters
         if not self._cluster.connected and now_ns >= self._next_connect_ns:
             self._connect(now_ns)
-        self._book.refresh()
+        # Kept decoded in between, so that a plan finds its pools ready.
+        self._book.decode_changed()
         work.expire(now_ns)
         work.intents.housekeep()
         counters.set(counters.index("open_plans"), len(work.open))

@@ -208,7 +208,7 @@ class Feed:
         return written
 
     def _end_batch(self, whole: bool) -> None:
-        """Writes the batch, announces each pool it touched, then looks whether those pools are still sound."""
+        """Writes the batch, announces each pool it touched, then looks whether they are still sound."""
         touched = self._touched(self._write_pending())
         changed = self._book.take_changed()
         if self._stale:

@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS executions (
   end_state TEXT NOT NULL, reason TEXT NOT NULL, error_code INTEGER NOT NULL, error_index INTEGER NOT NULL,
   detail TEXT NOT NULL, venue_1 INTEGER NOT NULL, venue_2 INTEGER NOT NULL,
   pool_1 TEXT NOT NULL, pool_2 TEXT NOT NULL, base_mint TEXT NOT NULL, quote_mint TEXT NOT NULL,
-  amount_in INTEGER NOT NULL, expected_profit_lamports INTEGER NOT NULL, actual_profit_lamports INTEGER NOT NULL,
+  amount_in INTEGER NOT NULL, expected_profit_lamports INTEGER NOT NULL,
+  actual_profit_lamports INTEGER NOT NULL,
   base_fee_lamports INTEGER NOT NULL, priority_fee_lamports INTEGER NOT NULL, tip_lamports INTEGER NOT NULL,
   rent_lamports INTEGER NOT NULL, compute_units INTEGER NOT NULL,
   wallet_before_lamports INTEGER NOT NULL, wallet_after_lamports INTEGER NOT NULL,
@@ -35,7 +36,8 @@ CREATE TABLE IF NOT EXISTS executions (
 );
 CREATE INDEX IF NOT EXISTS executions_by_time ON executions (recorded_unix_ns);
 CREATE TABLE IF NOT EXISTS entries (
-  signature BLOB NOT NULL, leg INTEGER NOT NULL, kind TEXT NOT NULL, mint TEXT NOT NULL, amount INTEGER NOT NULL,
+  signature BLOB NOT NULL, leg INTEGER NOT NULL, kind TEXT NOT NULL, mint TEXT NOT NULL,
+  amount INTEGER NOT NULL,
   plan_id BLOB NOT NULL, recorded_unix_ns INTEGER NOT NULL, PRIMARY KEY (signature, leg)
 ) WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS executions_no_update BEFORE UPDATE ON executions

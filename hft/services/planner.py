@@ -99,9 +99,7 @@ class Planner:
 
     def on_start(self) -> None:
         """Decodes the pools that are in the table already."""
-        self._book.refresh()
-        for key in self._book.take_changed():
-            self._book.entry(key)
+        self._book.decode_changed()
 
     def do_work(self) -> int:
         """Takes opportunities while plans find room; between them keeps the pools decoded."""

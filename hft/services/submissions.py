@@ -40,7 +40,7 @@ SILENCE_LIMIT_NS = 120_000_000_000
 
 
 class Work:
-    """A submission under way. ``gap``: the connection broke since, so that its status may have been missed."""
+    """A submission under way. ``gap``: the connection broke since; its status may have been missed."""
 
     __slots__ = (
         "exec_received_ns",

@@ -28,8 +28,8 @@ class Deduper:
     """Remembers paths for ``slots`` slots, at most ``capacity`` of them (the oldest leave first)."""
 
     def __init__(self, slots: int, capacity: int = 4_096) -> None:
-        if slots < 1 or capacity < 1:
-            raise ValueError(f"slots {slots} and capacity {capacity} must both be at least 1")
+        if slots < 0 or capacity < 1:
+            raise ValueError(f"slots {slots} and capacity {capacity} must be at least 0 and 1")
         self._slots = slots
         self._capacity = capacity
         self._seen: dict[Path, int] = {}

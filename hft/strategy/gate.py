@@ -29,8 +29,8 @@ class GateLimits(NamedTuple):
 
 CEILINGS = GateLimits(
     maximum_size_lamports=1_000 * LAMPORTS_PER_SOL,
-    maximum_open_plans=64,
-    maximum_trades_per_minute=6_000,
+    maximum_open_plans=256,
+    maximum_trades_per_minute=60_000,
     maximum_daily_loss_lamports=100 * LAMPORTS_PER_SOL,
     maximum_tip_lamports=LAMPORTS_PER_SOL,
     maximum_fee_lamports=LAMPORTS_PER_SOL // 10,

@@ -137,7 +137,7 @@ def drawdown(
 
 
 def memory(samples: Iterable[int], limits: KillLimits) -> Trip | None:
-    """``samples``: used memory in ppm over the window. Trips when all of them, enough in number, are above."""
+    """``samples``: used memory in ppm over the window. Trips when enough of them, and all, are above."""
     seen = list(samples)
     if len(seen) < max(limits.minimum_samples, 1):
         return None

@@ -1,0 +1,145 @@
+"""A whole pipeline in one process: real rings, table, settlement and ledger; services stepped by hand."""
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hft.runtime.clock import Clock, SystemClock
+from hft.runtime.context import Context, Run
+from hft.runtime.segments import Segments, declared_page
+from hft.runtime.service import ServiceState
+from hft.runtime.settings import Config
+from hft.runtime.topology import service as service_spec
+from ringbuf import Histogram
+
+PIPELINE = ("simnet", "feed", "scanner", "planner", "executor", "auditor", "manager")
+PREFIX = "hftsv"
+
+
+def settings(**sections: dict[str, Any]) -> Config:
+    """Default settings with some keys of some sections changed: ``settings(simnet={"slot_ms": 50})``."""
+    config = Config()
+    changed = {name: replace(getattr(config, name), **keys) for name, keys in sections.items()}
+    return replace(config, **changed)
+
+
+class House:
+    """Shared memory of one run and the services that were opened in it."""
+
+    def __init__(self, state_dir: Path, config: Config | None = None, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.run = Run(
+            run_id=os.urandom(16),
+            state_dir=state_dir,
+            prefix=PREFIX,
+            config=config or Config(),
+            cpus={},
+            idle=dict.fromkeys(PIPELINE, "park"),
+        )
+        self.segments = Segments.create(self.run, {name: declared_page(name) for name in PIPELINE})
+        self.control = self.segments.control
+        self.services: dict[str, Any] = {}
+        self.contexts: dict[str, Context] = {}
+        self._writers: dict[str, Any] = {}
+
+    def open(self, *names: str) -> None:
+        """Build and start services."""
+        for name in names:
+            ctx = self.contexts[name] = Context(name, self.run, self.clock)
+            module = importlib.import_module(service_spec(name).module)
+            service = self.services[name] = module.build(ctx)
+            service.on_start()
+            self.segments.pages[name].set_state(ServiceState.RUNNING)
+            self.segments.pages[name].beat(self.clock.monotonic_ns())
+
+    def shut(self, *names: str) -> None:
+        """Close services in order, as at the end of a run."""
+        for name in names:
+            self.services.pop(name).on_close()
+            self.contexts.pop(name).close()
+
+    def crash(self, name: str) -> None:
+        """Drop a service as a crash would: nothing is flushed or told; only its ends of the rings are let go."""
+        self.services.pop(name)
+        self.contexts.pop(name).close()
+
+    def writer(self, link: str) -> Any:
+        """The writing end of a link whose service isn't open."""
+        if link not in self._writers:
+            self._writers[link] = self.segments.rings[link].publication()
+        return self._writers[link]
+
+    def reader(self, link: str, label: str = "test") -> Any:
+        """A reading end for the test itself, from the first message on."""
+        return self.segments.rings[link].subscribe(label, gating=False, from_start=True)
+
+    def cycle(self, names: Iterable[str] | None = None) -> int:
+        """One duty cycle and one housekeeping of each service; a heartbeat as the runner gives it."""
+        done = 0
+        for name in names if names is not None else list(self.services):
+            service = self.services[name]
+            done += service.do_work()
+            now_ns = self.clock.monotonic_ns()
+            service.on_housekeeping(now_ns)
+            self.segments.pages[name].beat(now_ns)
+        return done
+
+    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+        """Duty cycles until the condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s: {self.nonzero()}"
+            self.cycle()
+
+    def settle(self, quiet_cycles: int = 5) -> None:
+        """Duty cycles of everything but the sources until nothing moves any more."""
+        names = [name for name in self.services if name not in ("feed",)]
+        quiet = 0
+        deadline = time.monotonic() + 20
+        while quiet < quiet_cycles:
+            assert time.monotonic() < deadline, f"never quiet: {self.nonzero()}"
+            followers = [name for name in names if name != "simnet"]
+            done = self.cycle(followers)
+            if "simnet" in names:
+                self.cycle(["simnet"])
+            pending = sum(
+                self.services[name].pending() for name in names if hasattr(self.services[name], "pending")
+            )
+            quiet = 0 if done or pending else quiet + 1
+
+    def count(self, service: str, name: str) -> int:
+        """One counter."""
+        page = self.segments.pages[service]
+        return page.value(page.index(name))
+
+    def signed(self, service: str, name: str) -> int:
+        """A counter that holds a signed number."""
+        value = self.count(service, name)
+        return value - (1 << 64) if value >> 63 else value
+
+    def total(self, service: str, prefix: str) -> int:
+        """Sum of all counters that begin so."""
+        counters = self.segments.pages[service].read()
+        return sum(n for name, n in counters.items() if name.startswith(prefix))
+
+    def histogram(self, service: str, name: str) -> Histogram:
+        return self.segments.pages[service].histogram(name)
+
+    def nonzero(self) -> dict[str, dict[str, int]]:
+        """Every counter that isn't zero, for a failing test's message."""
+        return {
+            name: {key: n for key, n in page.read().items() if n}
+            for name, page in self.segments.pages.items()
+        }
+
+    def close(self) -> None:
+        """Close what is open and remove the shared memory."""
+        for name in reversed(list(self.services)):
+            self.shut(name)
+        for writer in self._writers.values():
+            writer.close()
+        self.segments.remove()
