@@ -1,6 +1,7 @@
 """Values, and messages made in other ways than ours, for the tests of the wire."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +20,12 @@ SCHEMAS = ROOT / "schemas"
 every_record = pytest.mark.parametrize("codec", wire.CODECS, ids=lambda codec: codec.name)
 needs_flatc = pytest.mark.skipif(
     shutil.which("flatc") is None, reason="flatc is absent (apt install flatbuffers-compiler)"
+)
+needs_codegen = pytest.mark.skipif(
+    shutil.which("flatc") is None
+    or subprocess.run(["flatc", "--version"], capture_output=True, text=True, check=False).stdout.split()[-1]
+    != "2.0.8",
+    reason="flatc 2.0.8 is absent (apt install flatbuffers-compiler)",
 )
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or shutil.which("npm") is None, reason="node or npm is absent"
@@ -65,7 +72,7 @@ def plain_values(codec: Codec) -> tuple[Any, ...]:
         elif is_bytes(field):
             values.append(bytes((position * 7 + i) % 256 for i in range(field.bytes)))
         elif field.enum:
-            values.append(max(field.enum))
+            values.append(int(max(field.enum)))
         else:
             values.append(position + (1000 * position if field.bytes == 8 else 0))
     return tuple(values)
