@@ -1,0 +1,80 @@
+"""CPU lists, who gets which core, and clear words where it cannot be had."""
+
+import os
+
+import pytest
+
+from hft.runtime import config, cpus, idle, topology
+from hft.runtime.exit_codes import ExitCode, HftError
+
+EVERY = {spec.name for spec in topology.SERVICES}
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("0", (0,)), ("0-3", (0, 1, 2, 3)), ("0-3,5", (0, 1, 2, 3, 5)), ("5, 1-2,2", (1, 2, 5)), (" 7 ", (7,))],
+)
+def test_lists_are_read_and_written(text: str, numbers: tuple[int, ...]) -> None:
+    assert cpus.parse(text) == numbers
+    assert cpus.parse(cpus.format_list(numbers)) == numbers
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "3-1", "1,,2", "1;2", "0x1", "99999", "0-9999999"])
+def test_row_35_a_malformed_list_is_refused(text: str) -> None:
+    with pytest.raises(HftError, match="--cpus") as caught:
+        cpus.parse(text)
+    assert caught.value.code == ExitCode.CONFIG
+
+
+def test_row_35_cpus_beyond_what_there_is_or_outside_the_cpuset_are_refused() -> None:
+    with pytest.raises(HftError, match="CPU 2-3 does not exist or is offline; online are 0-1"):
+        cpus.choose("0-3", (0, 1), (0, 1))
+    with pytest.raises(HftError, match="CPU 1 is outside this process's cpuset; allowed are 0"):
+        cpus.choose("0-1", (0,), (0, 1))
+    assert cpus.choose("1", (0, 1), (0, 1)) == (1,)
+    assert cpus.choose("", (0, 1), (0, 1, 2)) == (0, 1)
+
+
+@pytest.mark.parametrize(("count", "owners"), [(1, 0), (2, 0), (3, 1), (4, 2), (5, 3), (6, 4), (64, 4)])
+def test_hot_services_own_cores_while_two_remain(count: int, owners: int) -> None:
+    numbers = tuple(range(count))
+    assigned = cpus.assign(numbers)
+    assert set(assigned.cpus) == EVERY
+    own = {name: assigned.cpus[name] for name in cpus.OWN_CORE_ORDER[:owners]}
+    assert all(len(cores) == 1 for cores in own.values())
+    assert len(set(own.values())) == owners
+    taken = {cores[0] for cores in own.values()}
+    shared = tuple(number for number in numbers if number not in taken)
+    assert all(assigned.cpus[name] == shared for name in EVERY - own.keys())
+    assert bool(assigned.notes) == (owners < len(cpus.OWN_CORE_ORDER))
+
+
+def test_row_35_a_system_without_pinning_runs_unpinned_and_says_so() -> None:
+    assigned = cpus.assign((0, 1), can_pin=False)
+    assert set(assigned.cpus.values()) == {()}
+    assert "cannot pin" in assigned.notes[0]
+
+
+def test_pinning_keeps_to_the_cores_and_says_when_it_cannot() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        assert cpus.pin((min(before),)) == ""
+        assert os.sched_getaffinity(0) == {min(before)}
+        assert cpus.pin((cpus.MAXIMUM_CPU,)) != ""
+        assert cpus.pin(()) == ""
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_idle_strategies_follow_the_cores() -> None:
+    loaded = config.load(None)
+    crowded = idle.resolve(loaded, cpus.assign((0, 1)).cpus)
+    assert set(crowded.values()) == {"park"}
+    roomy = idle.resolve(loaded, cpus.assign(tuple(range(8))).cpus)
+    assert {name for name, strategy in roomy.items() if strategy == "yield"} == set(cpus.OWN_CORE_ORDER)
+    asked = idle.resolve(config.load(None, sets=["hft.idle=backoff"]), cpus.assign((0,)).cpus)
+    assert set(asked.values()) == {"backoff"}
+
+
+def test_the_owning_order_names_exactly_the_hot_services() -> None:
+    assert sorted(cpus.OWN_CORE_ORDER) == sorted(spec.name for spec in topology.SERVICES if spec.hot)

@@ -1,0 +1,174 @@
+"""The only hot loop, stepped by hand: heartbeat, housekeeping, halt, drain."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+import ringbuf
+from hft.runtime.clock import ManualClock
+from hft.runtime.context import Context, Run
+from hft.runtime.runner import HOUSEKEEPING_NS, Runner
+from hft.runtime.segments import Segments
+from hft.runtime.service import ServiceState
+
+
+class Worker:
+    """A service that does what it is told to have waiting."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.in_flight = 0
+        self.housekept: list[int] = []
+
+    def on_start(self) -> None: ...
+
+    def do_work(self) -> int:
+        done, self.waiting = min(self.waiting, 2), max(self.waiting - 2, 0)
+        return done
+
+    def pending(self) -> int:
+        return self.in_flight
+
+    def on_housekeeping(self, now_ns: int) -> None:
+        self.housekept.append(now_ns)
+
+    def on_close(self) -> None: ...
+
+
+class Idler:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def idle(self, work_count: int) -> None:
+        self.told.append(work_count)
+
+
+class Stepped:
+    """A runner with its parts at hand."""
+
+    def __init__(self, run: Run, *, source: bool = False) -> None:
+        self.clock = ManualClock()
+        self.ctx = Context("scanner", run, self.clock)
+        self.worker, self.idler = Worker(), Idler()
+        self.runner = Runner(self.ctx, self.worker, self.idler, source=source)
+
+    def counter(self, name: str) -> int:
+        return self.ctx.counters.read()[name]
+
+
+@pytest.fixture
+def stepped(run: Run, segments: Segments) -> Iterator[Stepped]:
+    made = Stepped(run)
+    yield made
+    made.ctx.close()
+
+
+def test_a_cycle_works_then_idles_with_what_it_did(stepped: Stepped) -> None:
+    stepped.worker.waiting = 3
+    assert all(stepped.runner.step() for _ in range(3))
+    assert stepped.idler.told == [2, 1, 0]
+
+
+def test_housekeeping_and_heartbeat_come_about_every_ten_milliseconds(stepped: Stepped) -> None:
+    for _ in range(100):
+        stepped.runner.step()
+        stepped.clock.advance(1_000_000)
+    beats = stepped.worker.housekept
+    assert [later - earlier for earlier, later in itertools.pairwise(beats)] == [HOUSEKEEPING_NS] * 9
+    assert stepped.ctx.counters.heartbeat_ns == beats[-1]
+    stepped.clock.advance(HOUSEKEEPING_NS)
+    stepped.runner.step()
+    assert stepped.counter("runner_cycles") == 101
+    assert stepped.counter("runner_memory_bytes") > 1_000_000
+
+
+def test_row_11_a_jump_of_the_wall_clock_changes_no_timer(stepped: Stepped) -> None:
+    stepped.runner.step()
+    for hours in (1, -2):
+        stepped.clock.jump_wall(hours * 3_600_000_000_000)
+        stepped.runner.step()
+    assert len(stepped.worker.housekept) == 1
+
+
+def test_the_kill_latch_shows_on_the_page_with_its_time(stepped: Stepped, segments: Segments) -> None:
+    stepped.ctx.counters.set_state(ServiceState.RUNNING)
+    stepped.runner.step()
+    segments.control.trip(1, "test", "x", 5, 6)
+    stepped.clock.advance(7)
+    stepped.runner.step()
+    assert stepped.ctx.counters.state == ServiceState.HALTED
+    assert stepped.counter("runner_halted_ns") == stepped.clock.monotonic_ns()
+    segments.control.reset("test", "all is well")
+    stepped.runner.step()
+    assert stepped.ctx.counters.state == ServiceState.RUNNING
+    assert (stepped.counter("runner_halted_ns"), stepped.counter("runner_halts")) == (0, 1)
+
+
+def test_row_34_a_drain_takes_what_waits_and_what_is_in_flight(stepped: Stepped) -> None:
+    stepped.worker.waiting, stepped.worker.in_flight = 5, 1
+    stepped.ctx.stop_requested = True
+    for _ in range(20):
+        assert stepped.runner.step()
+    assert stepped.worker.waiting == 0
+    assert stepped.ctx.counters.state == ServiceState.DRAINING
+    stepped.worker.in_flight = 0
+    steps = 1
+    while stepped.runner.step():
+        steps += 1
+    assert steps <= 3
+    assert not stepped.runner.timed_out
+
+
+def test_row_34_a_drain_that_never_ends_is_cut_at_its_limit(stepped: Stepped) -> None:
+    stepped.worker.in_flight = 1
+    stepped.ctx.stop_requested = True
+    assert stepped.runner.step()
+    stepped.clock.advance(stepped.ctx.config.hft.drain_limit_ms * 1_000_000)
+    assert not stepped.runner.step()
+    assert stepped.runner.timed_out
+
+
+def test_a_source_stops_at_once_since_its_input_never_ends(run: Run, segments: Segments) -> None:
+    stepped = Stepped(run, source=True)
+    stepped.worker.waiting = 100
+    stepped.ctx.stop_requested = True
+    assert not stepped.runner.step()
+    assert stepped.worker.waiting == 100
+    stepped.ctx.close()
+
+
+def test_a_context_gives_only_the_ends_that_the_topology_gives(stepped: Stepped) -> None:
+    with pytest.raises(ValueError, match="link planned is written by planner, not by scanner"):
+        stepped.ctx.publication("planned")
+    with pytest.raises(ValueError, match="link executed is not read by scanner"):
+        stepped.ctx.subscription("executed")
+    assert stepped.ctx.publication("opportunities") is stepped.ctx.publication("opportunities")
+    assert not stepped.ctx.subscription("market_data").gating
+
+
+def test_row_03_another_schema_is_refused(run: Run, segments: Segments) -> None:
+    segments.rings["market_data"].unlink()
+    other = ringbuf.Ring.create(run.segment("ring", "market_data"), depth=64, mtu=256, schema_hash=1)
+    ctx = Context("scanner", run)
+    with pytest.raises(ringbuf.SegmentMismatch, match="schema hash is 1"):
+        ctx.subscription("market_data")
+    ctx.close()
+    other.close()
+    other.unlink()
+
+
+def test_a_successor_goes_on_where_its_predecessor_stopped(run: Run, segments: Segments) -> None:
+    feed = Context("feed", run)
+    out = feed.publication("market_data")
+    first = Context("scanner", run)
+    first.subscription("market_data")
+    for number in range(3):
+        out.offer(bytes([number]))
+    assert first.subscription("market_data").take() == b"\0"
+    first.close()
+    figures = segments.rings["market_data"].stats()["subscriptions"]
+    assert [(entry["label"], entry["cursor"]) for entry in figures] == [("scanner", 1)]
+    feed.close()
