@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from hft.venues import raydium_cpmm, raydium_v4, whirlpool
+from hft.venues import raydium_clmm, raydium_cpmm, raydium_v4, whirlpool
 from hft.venues.types import (
     DEFAULT_SETTINGS,
     Account,
@@ -28,6 +28,7 @@ VENUES: tuple[VenueSpec, ...] = (
     whirlpool.SPEC,
     raydium_v4.SPEC,
     raydium_cpmm.SPEC,
+    raydium_clmm.SPEC,
 )
 
 BY_PROGRAM: dict[bytes, VenueSpec] = {spec.program: spec for spec in VENUES}

@@ -17,12 +17,15 @@ SETS = (
     "raydium_v4/sol-lst-rehomed",
     "raydium_cpmm/sol-usdc-2026-07",
     "raydium_cpmm/creator-fee-synthetic",
+    "raydium_clmm/sol-usdc-2026-07",
+    "raydium_clmm/sol-lst-rehomed",
+    "raydium_clmm/new-features-synthetic",
 )
 
 
 def state(pool: Any) -> dict[str, Any]:
     """All slots of a pool; lazily read figures read, raw bytes left out."""
-    if pool.venue is Venue.WHIRLPOOL:
+    if pool.venue in (Venue.WHIRLPOOL, Venue.RAYDIUM_CLMM):
         for index, net in enumerate(pool.nets):
             if net is None:
                 pool._load_net(index)

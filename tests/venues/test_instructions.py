@@ -16,7 +16,12 @@ from hft.venues.registry import VENUES
 from hft.venues.whirlpool_accounts import array_start
 
 USER = Pubkey(bytes(range(1, 33)))
-PLAIN = {"whirlpool": "swap", "raydium_v4": "swap_base_in", "raydium_cpmm": "swap_base_input"}
+PLAIN = {
+    "whirlpool": "swap",
+    "raydium_v4": "swap_base_in",
+    "raydium_cpmm": "swap_base_input",
+    "raydium_clmm": "swap_v2",
+}
 
 
 def transaction_size(instruction: object) -> int:

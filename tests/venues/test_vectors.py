@@ -16,6 +16,8 @@ FILES = (
     ("raydium_v4", "raydium_v4", 544),
     ("raydium_cpmm", "raydium_cpmm", 544),
     ("raydium_cpmm_creator_fee", "raydium_cpmm", 420),
+    ("raydium_clmm", "raydium_clmm", 612),
+    ("raydium_clmm_new_features", "raydium_clmm", 450),
 )
 
 

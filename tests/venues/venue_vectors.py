@@ -114,10 +114,23 @@ def _raydium_cpmm(pool: Any) -> dict[str, Any]:
     }
 
 
+def _raydium_clmm(pool: Any) -> dict[str, Any]:
+    return {
+        "sqrt_price": pool.sqrt_price,
+        "tick": pool.tick,
+        "liquidity": pool.liquidity,
+        "protocol_fees_0": pool.protocol_fees[0],
+        "protocol_fees_1": pool.protocol_fees[1],
+        "fund_fees_0": pool.fund_fees[0],
+        "fund_fees_1": pool.fund_fees[1],
+    }
+
+
 _POST = {
     Venue.WHIRLPOOL: _whirlpool,
     Venue.RAYDIUM_V4: _raydium_v4,
     Venue.RAYDIUM_CPMM: _raydium_cpmm,
+    Venue.RAYDIUM_CLMM: _raydium_clmm,
 }
 
 
@@ -135,6 +148,8 @@ def difference(pool: Pool, line: Mapping[str, Any]) -> str | None:
     expected = (line["amount_out"], line.get("amount_in_used", line["amount_in"]))
     if (result.amount_out, result.amount_in_used) != expected:
         return f"we pay {result.amount_out} for {result.amount_in_used}, the program {expected}"
+    if "fee_total" in line and result.fee != line["fee_total"]:
+        return f"our fee is {result.fee}, the program's {line['fee_total']}"
     if "post" in line:
         state = post_state(result.pool_after)
         ours = {name: state[name] for name in line["post"]}

@@ -1,0 +1,537 @@
+"""Raydium CLMM: concentrated liquidity, with dynamic fee, one-token fee and limit orders where a
+pool has them.
+
+Program CAMMCzo5YL8w4VFF8KVHrK22GGUsp5VTaW7grrKgrWqK (raydium-io/raydium-clmm). Roundings follow
+the mainnet binary
+of 2026-04 and recorded mainnet swaps; the newer features follow Raydium's SDK.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
+from struct import Struct
+from typing import Any
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from hft.venues import spl
+from hft.venues.concentrated import (
+    MILLION,
+    MIN_SQRT_PRICE,
+    raydium_sqrt_price,
+    swap_exact_in,
+    swap_exact_out,
+    tick_of,
+)
+from hft.venues.concentrated import RAYDIUM_MAX_SQRT_PRICE as MAX_SQRT_PRICE
+from hft.venues.raydium_clmm_accounts import (
+    CONFIG_HEAD,
+    CONFIG_RATES,
+    CONFIG_RATES_AT,
+    CONFIG_SIZE,
+    DYNAMIC_FEE,
+    DYNAMIC_FEE_AT,
+    EXTENSION_HEAD,
+    EXTENSION_SIZE,
+    POOL_CURVE,
+    POOL_CURVE_AT,
+    POOL_FUND_FEES_AT,
+    POOL_PROTOCOL_FEES_AT,
+    PROGRAM,
+    TICK_ORDERS,
+    TICK_ORDERS_AT,
+    TICK_SIZE,
+    TWO_AMOUNTS,
+    DynamicFee,
+    Orders,
+    TickArray,
+    array_start,
+    bitmap,
+    check_pool,
+    encode,
+    extension_address,
+    figures,
+    more_arrays,
+    parse_tick_array,
+    read_net,
+    recognises,
+    required_accounts,
+    swap_arrays,
+    tick_array_address,
+)
+from hft.venues.raydium_clmm_features import (
+    FeatureEnd,
+    FeatureSwap,
+    Market,
+    refreshed,
+    total_rate,
+    volatility_at,
+)
+from hft.venues.types import (
+    DEFAULT_SETTINGS,
+    Account,
+    ChainClock,
+    Pool,
+    PoolError,
+    PoolErrorCode,
+    Quote,
+    QuoteError,
+    QuoteErrorCode,
+    ScreenForm,
+    Settings,
+    SwapCall,
+    Venue,
+    VenueSpec,
+    check_amount,
+)
+
+SWAP_OFF = 16
+_SWAP_V2 = bytes.fromhex("2b04ed0b1ac91e62")
+_SWAP_ARGS = Struct("<QQ16s?")
+_DOWN_LIMIT = MIN_SQRT_PRICE + 1
+_UP_LIMIT = MAX_SQRT_PRICE - 1
+
+
+class RaydiumClmmPool(Pool):
+    """A CLMM pool with the tick arrays around its price; A is token 0, B token 1."""
+
+    __slots__ = (
+        "arrays",
+        "bits",
+        "config",
+        "down",
+        "dynamic",
+        "extension",
+        "fee_on",
+        "fee_rate",
+        "fund_fees",
+        "fund_rate",
+        "liquidity",
+        "nets",
+        "observation",
+        "open_time",
+        "orders",
+        "protocol_fees",
+        "protocol_rate",
+        "shares",
+        "sqrt_price",
+        "status",
+        "tick",
+        "tick_spacing",
+        "ticks",
+        "up",
+    )
+
+    venue = Venue.RAYDIUM_CLMM
+    config: bytes
+    observation: bytes
+    extension: bool
+    bits: int
+    tick_spacing: int
+    fee_rate: int
+    protocol_rate: int
+    fund_rate: int
+    shares: tuple[int, int, int]
+    liquidity: int
+    sqrt_price: int
+    tick: int
+    protocol_fees: tuple[int, int]
+    fund_fees: tuple[int, int]
+    status: int
+    fee_on: int
+    open_time: int
+    dynamic: DynamicFee | None
+    arrays: dict[int, TickArray | None]
+    ticks: list[int]
+    nets: list[int | None]
+    orders: dict[int, Orders]
+    down: list[int]
+    up: list[int]
+
+    def _read_pool(self, accounts: Mapping[bytes, Account]) -> None:
+        """Take over the pool's, the bitmap extension's and the config's swap fields."""
+        account = spl.find_account(accounts, self.key, "pool")
+        check_pool(self.key, account)
+        data = account.data
+        self.tick_spacing, liquidity, sqrt_price, self.tick = POOL_CURVE.unpack_from(data, POOL_CURVE_AT)
+        self.liquidity = int.from_bytes(liquidity, "little")
+        self.sqrt_price = int.from_bytes(sqrt_price, "little")
+        self.protocol_fees = TWO_AMOUNTS.unpack_from(data, POOL_PROTOCOL_FEES_AT)
+        self.fund_fees = TWO_AMOUNTS.unpack_from(data, POOL_FUND_FEES_AT)
+        self.status, self.fee_on = data[389], data[390]
+        self.open_time = int.from_bytes(data[1080:1088], "little")
+        dynamic = DYNAMIC_FEE.unpack_from(data, DYNAMIC_FEE_AT)
+        self.dynamic = DynamicFee(*dynamic) if any(dynamic) else None
+        if self.tick_spacing == 0 or self.fee_on > 2:
+            raise PoolError(
+                PoolErrorCode.BAD_VALUE,
+                f"pool {Pubkey(self.key)}: tick spacing {self.tick_spacing}, fee_on {self.fee_on}",
+            )
+        if not MIN_SQRT_PRICE <= self.sqrt_price <= MAX_SQRT_PRICE:
+            raise PoolError(
+                PoolErrorCode.BAD_VALUE,
+                f"pool {Pubkey(self.key)}: root price {self.sqrt_price} is out of range",
+            )
+        pubkey = extension_address(self.key)
+        extension = accounts.get(pubkey)
+        self.extension = spl.exists(extension)
+        if extension is not None and self.extension:
+            spl.check_account("bitmap extension", pubkey, extension, PROGRAM, EXTENSION_SIZE, EXTENSION_HEAD)
+            spl.check_pool_key("bitmap extension", pubkey, extension.data[8:40], self.key)
+        self.bits = bitmap(data, extension.data if extension is not None and self.extension else None)
+
+    def _read_config(self, accounts: Mapping[bytes, Account]) -> None:
+        config = spl.find_account(accounts, self.config, "config")
+        spl.check_account("config", self.config, config, PROGRAM, CONFIG_SIZE, CONFIG_HEAD)
+        self.protocol_rate, self.fee_rate, _, self.fund_rate = CONFIG_RATES.unpack_from(
+            config.data, CONFIG_RATES_AT
+        )
+        self.shares = (self.protocol_rate, self.fund_rate, MILLION)
+        if self.fee_rate >= MILLION:
+            raise PoolError(
+                PoolErrorCode.BAD_VALUE, f"config {Pubkey(self.config)}: fee rate {self.fee_rate}"
+            )
+
+    def _join(self) -> None:
+        """Merge the arrays' ticks and limit orders."""
+        ticks: list[int] = []
+        orders: dict[int, Orders] = {}
+        for array in self.arrays.values():
+            if array is not None:
+                ticks += array.ticks
+                orders.update(array.orders)
+        self.ticks, self.orders = ticks, orders
+        self.nets = [None] * len(ticks)
+        if not ticks and self.liquidity == 0:
+            raise PoolError(
+                PoolErrorCode.ZERO_LIQUIDITY, f"pool {Pubkey(self.key)} has no liquidity near its price"
+            )
+
+    def _read_arrays(
+        self, accounts: Mapping[bytes, Account], old: "RaydiumClmmPool | None", changed: Collection[bytes]
+    ) -> None:
+        """Find the arrays a swap may use; parse those that ``old`` has not or that changed."""
+        self.down, self.up = swap_arrays(self.bits, self.tick, self.tick_spacing)
+        known: dict[int, TickArray | None] = {} if old is None else old.arrays
+        arrays: dict[int, TickArray | None] = {}
+        for start in sorted({*self.down, *self.up}):
+            array = known.get(start)
+            pubkey = tick_array_address(self.key, start)
+            if array is None or pubkey in changed:
+                account = accounts.get(pubkey)
+                array = None
+                if account is not None and account.data:
+                    array = parse_tick_array(self.key, pubkey, start, self.tick_spacing, account)
+            arrays[start] = array
+        same = old is not None and arrays.keys() == known.keys()
+        self.arrays = arrays
+        if not same or any(array is not known[start] for start, array in arrays.items()):
+            self._join()
+
+    def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "RaydiumClmmPool":
+        """See ``decode_changed``."""
+        new = _copy(self)
+        if self.mint_a in changed or self.mint_b in changed:
+            new.program_a = spl.mint_program(accounts, self.mint_a)
+            new.program_b = spl.mint_program(accounts, self.mint_b)
+        if self.config in changed:
+            new._read_config(accounts)
+        if self.key in changed or extension_address(self.key) in changed:
+            new._read_pool(accounts)
+        new._read_arrays(accounts, self, changed)
+        return new
+
+    def _load_net(self, index: int) -> int:
+        """Net liquidity of an initialised tick, read when it is first crossed."""
+        tick = self.ticks[index]
+        start = array_start(tick, self.tick_spacing)
+        array = self.arrays[start]
+        assert array is not None
+        net = self.nets[index] = read_net(array.data, (tick - start) // self.tick_spacing)
+        return net
+
+    def _bound(self, a_to_b: bool) -> int:
+        """The farthest initialised tick a swap may reach. Raises QuoteError if there is none."""
+        bound = None
+        for start in self.down if a_to_b else self.up:
+            array = self.arrays[start]
+            if array is None:
+                break
+            if array.ticks:
+                bound = array.ticks[0] if a_to_b else array.ticks[-1]
+        if bound is None or (bound > self.tick if a_to_b else bound <= self.tick):
+            raise self._exhausted(a_to_b)
+        return bound
+
+    def _exhausted(self, a_to_b: bool) -> QuoteError:
+        """Why a swap that used up the known ticks can't go on."""
+        starts = self.down if a_to_b else self.up
+        for start in starts:
+            if self.arrays[start] is None:
+                return QuoteError(QuoteErrorCode.ARRAY_MISSING, f"tick array {start} is not at hand")
+        if starts and more_arrays(self.bits, starts[-1], self.tick_spacing, a_to_b):
+            return QuoteError(
+                QuoteErrorCode.ARRAYS_EXHAUSTED, f"the swap goes on beyond tick array {starts[-1]}"
+            )
+        return QuoteError(
+            QuoteErrorCode.INSUFFICIENT_LIQUIDITY, "no initialised tick is left in this direction"
+        )
+
+    def _check_open(self, now: int) -> None:
+        if self.status & SWAP_OFF:
+            raise QuoteError(QuoteErrorCode.POOL_DISABLED, f"swaps are off (status {self.status})")
+        if now <= self.open_time:
+            raise QuoteError(QuoteErrorCode.NOT_OPEN, f"the pool opens after {self.open_time}, now is {now}")
+
+    def _fee_on_input(self, a_to_b: bool) -> bool:
+        return self.fee_on == 0 or (self.fee_on == 1) == a_to_b
+
+    def _swap(self, a_to_b: bool, amount: int, exact_in: bool, now: int) -> FeatureEnd:
+        check_amount(amount)
+        if self.status & SWAP_OFF or now <= self.open_time:
+            self._check_open(now)
+        bound = self._bound(a_to_b)
+        limit = _DOWN_LIMIT if a_to_b else _UP_LIMIT
+        try:
+            if self.dynamic is not None or self.orders or self.fee_on:
+                found = self._feature_swap(a_to_b, bound, limit, now).run(amount, exact_in)
+            else:
+                swap = swap_exact_in if exact_in else swap_exact_out
+                end = swap(
+                    a_to_b,
+                    amount,
+                    self.sqrt_price,
+                    self.tick,
+                    self.liquidity,
+                    self.fee_rate,
+                    self.shares,
+                    self.ticks,
+                    self.nets,
+                    self._load_net,
+                    bound,
+                    limit,
+                    raydium_sqrt_price,
+                )
+                found = FeatureEnd(end, None, {})
+        except QuoteError as error:
+            if error.code is QuoteErrorCode.ARRAYS_EXHAUSTED:
+                raise self._exhausted(a_to_b) from None
+            raise
+        done = found.end.amount_used if exact_in else found.end.amount_out
+        if done != amount:
+            raise QuoteError(
+                QuoteErrorCode.PRICE_LIMIT, f"only {done} of {amount} can be swapped before the price limit"
+            )
+        if found.end.amount_out == 0:
+            raise QuoteError(QuoteErrorCode.AMOUNT_TOO_SMALL, f"input {amount} gives no output")
+        return found
+
+    def _feature_swap(self, a_to_b: bool, bound: int, limit: int, now: int) -> FeatureSwap:
+        nets = [self._load_net(i) if net is None else net for i, net in enumerate(self.nets)]
+        market = Market(
+            self.sqrt_price,
+            self.tick,
+            self.liquidity,
+            self.fee_rate,
+            (self.protocol_rate, self.fund_rate),
+            self.tick_spacing,
+            self.ticks,
+            nets,
+            self.orders,
+            bound,
+            limit,
+        )
+        return FeatureSwap(market, a_to_b, self._fee_on_input(a_to_b), self.dynamic, now)
+
+    def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
+        """Exact-in swap over at most three initialised tick arrays. Raises QuoteError."""
+        a_to_b = input_mint == self.mint_a or self.is_a(input_mint)
+        found = self._swap(a_to_b, amount_in, True, clock.unix_timestamp)
+        end = found[0]
+        return Quote(self, (a_to_b, found), amount_in, amount_in, end[1], end[2], end[5])
+
+    def quote_exact_out(self, output_mint: bytes, amount_out: int, clock: ChainClock) -> Quote:
+        """Exact-out swap; ``amount_in`` is what the user pays. Raises QuoteError."""
+        a_to_b = not self.is_a(output_mint)
+        found = self._swap(a_to_b, amount_out, False, clock.unix_timestamp)
+        end = found.end
+        return Quote(
+            self, (a_to_b, found), end.amount_used, end.amount_used, amount_out, end.fee, end.crossings
+        )
+
+    def after(self, state: tuple[Any, ...]) -> "RaydiumClmmPool":
+        """The pool as the quoted swap leaves it."""
+        a_to_b: bool = state[0]
+        found: FeatureEnd = state[1]
+        end = found.end
+        new = _copy(self)
+        new.sqrt_price, new.liquidity, new.dynamic = end.price, end.liquidity, found.dynamic
+        new.tick = tick_of(end.price, raydium_sqrt_price) if end.tick is None else end.tick
+        side = 0 if a_to_b == self._fee_on_input(a_to_b) else 1
+        new.protocol_fees = _plus(self.protocol_fees, side, end.owed_1)
+        new.fund_fees = _plus(self.fund_fees, side, end.owed_2)
+        if found.orders:
+            new.orders = self.orders | found.orders
+        down, up = swap_arrays(self.bits, new.tick, self.tick_spacing)
+        new.down, new.up = down, up
+        new.arrays = {start: self.arrays.get(start) for start in sorted({*self.arrays, *down, *up})}
+        return new
+
+    def marginal(self, state: tuple[Any, ...]) -> float:
+        """Output per further unit of input after the swap, fees taken off; floats, for sizing only."""
+        a_to_b, found = state
+        rate = self.fee_rate
+        if found.dynamic is not None:
+            rate = total_rate(rate, found.dynamic, found.dynamic.volatility, self.tick_spacing)
+        price: float = (found.end.price / (1 << 64)) ** 2
+        keep: float = 1 - rate / MILLION
+        return price * keep if a_to_b else keep / price
+
+    def spot_price(self, input_mint: bytes) -> float:
+        """Output base units per input base unit before fees; for screening only."""
+        price: float = (self.sqrt_price / (1 << 64)) ** 2
+        return price if self.is_a(input_mint) else 1 / price
+
+    def fee_ppm(self, clock: ChainClock) -> int:
+        """The fee rate in millionths; a dynamic one at the volatility the next swap begins with."""
+        if self.dynamic is None:
+            return self.fee_rate
+        group = self.tick // self.tick_spacing
+        fee = refreshed(self.dynamic, group, clock.unix_timestamp)
+        return total_rate(self.fee_rate, fee, volatility_at(fee, group), self.tick_spacing)
+
+    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
+        """Marginal rates and virtual reserves."""
+        root = self.sqrt_price / (1 << 64)
+        keep = 1 - (self.fee_rate if clock is None else self.fee_ppm(clock)) / MILLION
+        return ScreenForm(
+            root * root * keep, keep / (root * root), self.liquidity / root, self.liquidity * root
+        )
+
+    def swap_instruction(
+        self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
+    ) -> Instruction:
+        """``swap_v2`` with the bitmap extension, if there is one, and the tick arrays in the swap's order."""
+        a_to_b = self.is_a(input_mint)
+        sides = [(self.mint_a, self.vault_a, self.program_a), (self.mint_b, self.vault_b, self.program_b)]
+        (mint_in, vault_in, program_in), (mint_out, vault_out, program_out) = sides if a_to_b else sides[::-1]
+        owner = bytes(user)
+        user_in = spl.associated_token_address(owner, mint_in, program_in)
+        user_out = spl.associated_token_address(owner, mint_out, program_out)
+        writable = (self.key, user_in, user_out, vault_in, vault_out, self.observation)
+        keys = [AccountMeta(user, True, False), spl.meta(self.config)]
+        keys += [spl.meta(key, writable=True) for key in writable]
+        programs = (spl.TOKEN_PROGRAM, spl.TOKEN_2022_PROGRAM, spl.MEMO_PROGRAM, mint_in, mint_out)
+        keys += [spl.meta(key) for key in programs]
+        if self.extension:
+            keys.append(spl.meta(extension_address(self.key), writable=True))
+        starts = self.down if a_to_b else self.up
+        keys += [spl.meta(tick_array_address(self.key, start), writable=True) for start in starts]
+        limit = (_DOWN_LIMIT if a_to_b else _UP_LIMIT).to_bytes(16, "little")
+        args = _SWAP_ARGS.pack(amount_in, minimum_out, limit, True)
+        return Instruction(Pubkey(PROGRAM), _SWAP_V2 + args, keys)
+
+    def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
+        """Pool account (curve, fees owed, dynamic fee), and tick arrays whose limit orders were served."""
+        data = bytearray(spl.find_account(accounts, self.key, "pool").data)
+        liquidity, sqrt_price = self.liquidity.to_bytes(16, "little"), self.sqrt_price.to_bytes(16, "little")
+        POOL_CURVE.pack_into(data, POOL_CURVE_AT, self.tick_spacing, liquidity, sqrt_price, self.tick)
+        TWO_AMOUNTS.pack_into(data, POOL_PROTOCOL_FEES_AT, *self.protocol_fees)
+        TWO_AMOUNTS.pack_into(data, POOL_FUND_FEES_AT, *self.fund_fees)
+        if self.dynamic is not None:
+            DYNAMIC_FEE.pack_into(data, DYNAMIC_FEE_AT, *self.dynamic)
+        stored = {self.key: bytes(data)}
+        for start, array in self.arrays.items():
+            if array is None:
+                continue
+            served = {
+                tick: self.orders[tick] for tick, old in array.orders.items() if self.orders[tick] != old
+            }
+            if served:
+                patched = bytearray(array.data)
+                for tick, orders in served.items():
+                    at = 44 + TICK_SIZE * ((tick - start) // self.tick_spacing) + TICK_ORDERS_AT
+                    TICK_ORDERS.pack_into(patched, at, *orders)
+                stored[tick_array_address(self.key, start)] = bytes(patched)
+        return stored
+
+
+def _plus(pair: tuple[int, int], side: int, amount: int) -> tuple[int, int]:
+    return (pair[0] + amount, pair[1]) if side == 0 else (pair[0], pair[1] + amount)
+
+
+_COPIED = (*Pool.__slots__, *RaydiumClmmPool.__slots__)
+_VALUES = attrgetter(*_COPIED)
+
+
+def _copy(pool: RaydiumClmmPool) -> RaydiumClmmPool:
+    new = object.__new__(RaydiumClmmPool)
+    for name, value in zip(_COPIED, _VALUES(pool), strict=True):
+        setattr(new, name, value)
+    return new
+
+
+def decode(
+    pubkey: bytes, accounts: Mapping[bytes, Account], settings: Settings = DEFAULT_SETTINGS
+) -> RaydiumClmmPool:
+    """The pool from its account, config, mints, bitmap extension and the tick arrays the mapping holds.
+
+    A tick array that the bitmap names and the mapping lacks is unknown: a swap that needs it is refused.
+    """
+    pool = object.__new__(RaydiumClmmPool)
+    pool.key, pool.settings = pubkey, settings
+    pool._read_pool(accounts)
+    data = accounts[pubkey].data
+    pool.config, pool.observation = data[9:41], data[201:233]
+    pool._read_config(accounts)
+    pool.mint_a, pool.mint_b = data[73:105], data[105:137]
+    pool.vault_a, pool.vault_b = data[137:169], data[169:201]
+    pool.program_a = spl.mint_program(accounts, pool.mint_a)
+    pool.program_b = spl.mint_program(accounts, pool.mint_b)
+    pool._read_arrays(accounts, None, ())
+    return pool
+
+
+def parse_swap(keys: Sequence[bytes], data: bytes) -> SwapCall | None:
+    """A ``swap_v2`` instruction, exact in; the pool's mints are in rising order of their keys."""
+    if len(data) < 8 + _SWAP_ARGS.size or not data.startswith(_SWAP_V2) or len(keys) < 13:
+        return None
+    amount_in, minimum_out, _, exact_in = _SWAP_ARGS.unpack_from(data, 8)
+    if not exact_in:
+        return None
+    a_to_b = keys[11] < keys[12]
+    vault_a, vault_b = (keys[5], keys[6]) if a_to_b else (keys[6], keys[5])
+    return SwapCall(
+        Venue.RAYDIUM_CLMM,
+        keys[2],
+        a_to_b,
+        amount_in,
+        minimum_out,
+        keys[0],
+        keys[3],
+        keys[4],
+        vault_a,
+        vault_b,
+        keys[2],
+    )
+
+
+ERROR_NAMES = {
+    6019: "LiquidityInsufficient",
+    6022: "TooLittleOutputReceived",
+    6026: "TooSmallInputOrOutputAmount",
+    6027: "NotEnoughTickArrayAccount",
+}
+
+SPEC = VenueSpec(
+    venue=Venue.RAYDIUM_CLMM,
+    program=PROGRAM,
+    recognises=recognises,
+    required_accounts=required_accounts,
+    decode=decode,
+    parse_swap=parse_swap,
+    minimum_out_error=6022,
+    figures=figures,
+    encode=encode,
+    error_names=ERROR_NAMES,
+)

@@ -1,0 +1,246 @@
+"""Raydium CLMM's newer features: dynamic fee, fee on one token only, limit orders.
+
+Follows the program's source of June/July 2026 as Raydium's TypeScript SDK computes it; pools
+without any of these
+take the shorter way of ``concentrated.swap_exact_in``.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from hft.venues.concentrated import (
+    MILLION,
+    TICK_LIMIT,
+    SwapEnd,
+    exhausted,
+    raydium_sqrt_price,
+    step_exact_out,
+    step_net_in,
+    tick_of,
+)
+from hft.venues.raydium_clmm_accounts import DynamicFee, Orders
+from hft.venues.types import U64_MAX, QuoteError, QuoteErrorCode
+
+_GROUP = 10_000
+_FEE_CAP = 100_000
+
+
+class Market(NamedTuple):
+    """What a swap walks over. ``shares`` are the protocol's and the fund's part of a fee in millionths."""
+
+    price: int
+    tick: int
+    liquidity: int
+    fee_rate: int
+    shares: tuple[int, int]
+    tick_spacing: int
+    ticks: Sequence[int]
+    nets: Sequence[int]
+    orders: Mapping[int, Orders]
+    bound: int
+    limit: int
+
+
+class FeatureEnd(NamedTuple):
+    """Where the swap ended, and what the features store."""
+
+    end: SwapEnd
+    dynamic: DynamicFee | None
+    orders: dict[int, Orders]
+
+
+def refreshed(fee: DynamicFee, group: int, now: int) -> DynamicFee:
+    """The references as a swap from tick group ``group`` at ``now`` begins with."""
+    elapsed = max(0, now - fee.last_update)
+    if elapsed < fee.filter_period:
+        return fee
+    reference = fee.volatility * fee.reduction // 10_000 if elapsed < fee.decay_period else 0
+    return fee._replace(group_reference=group, volatility_reference=reference, last_update=now)
+
+
+def volatility_at(fee: DynamicFee, group: int) -> int:
+    """The volatility accumulator while trading in tick group ``group``."""
+    return min(fee.volatility_reference + abs(fee.group_reference - group) * _GROUP, fee.max_volatility)
+
+
+def total_rate(base: int, fee: DynamicFee, volatility: int, tick_spacing: int) -> int:
+    """Base and dynamic fee rate in millionths."""
+    crossed = volatility * tick_spacing
+    return min(base + min(-(-fee.control * crossed * crossed // 10**13), _FEE_CAP), _FEE_CAP)
+
+
+class FeatureSwap:
+    """One swap over a pool with newer features."""
+
+    def __init__(
+        self, market: Market, a_to_b: bool, fee_on_input: bool, dynamic: DynamicFee | None, now: int
+    ) -> None:
+        self.market, self.down, self.fee_on_input = market, a_to_b, fee_on_input
+        self.price, self.liquidity = market.price, market.liquidity
+        self.tick: int | None = market.tick
+        self.group = market.tick // market.tick_spacing
+        self.dynamic = None if dynamic is None else refreshed(dynamic, self.group, now)
+        self.volatility = 0 if dynamic is None else dynamic.volatility
+        self.remaining = self.other = self.fees = self.protocol = self.fund = self.crossings = 0
+        self.rate = market.fee_rate
+        self.orders: dict[int, Orders] = {}
+
+    def run(self, amount: int, exact_in: bool) -> FeatureEnd:
+        """Walk until the amount is used up. Raises QuoteError."""
+        market = self.market
+        self.remaining = amount
+        index = bisect_right(market.ticks, market.tick) - (1 if self.down else 0)
+        while self.remaining > 0 and self.price != market.limit:
+            if not self._usable(index):
+                raise exhausted(market.bound)
+            edge = market.ticks[index]
+            at_edge = raydium_sqrt_price(edge)
+            target = max(at_edge, market.limit) if self.down else min(at_edge, market.limit)
+            began = self.price
+            self._walk_to(target, exact_in)
+            if self.price == at_edge:
+                index += self._arrive(edge, index, exact_in)
+            elif self.price != began:
+                self.tick = tick_of(self.price, raydium_sqrt_price)
+        if self.remaining < 0 or self.liquidity < 0 or self.other > U64_MAX:
+            raise QuoteError(QuoteErrorCode.OVERFLOW, f"amount {amount} leaves {self.remaining}")
+        done = amount - self.remaining
+        used, out = (done, self.other) if exact_in else (self.other, done)
+        dynamic = None if self.dynamic is None else self.dynamic._replace(volatility=self.volatility)
+        counted = (self.fees, self.protocol, self.fund, self.crossings)
+        return FeatureEnd(
+            SwapEnd(used, out, *counted, self.price, self.tick, self.liquidity), dynamic, self.orders
+        )
+
+    def _usable(self, index: int) -> bool:
+        ticks, bound = self.market.ticks, self.market.bound
+        return (
+            index >= 0 and ticks[index] >= bound
+            if self.down
+            else index < len(ticks) and ticks[index] <= bound
+        )
+
+    def _rate_and_target(self, target: int) -> tuple[int, int, bool]:
+        """Fee rate of the step that begins now, where it ends at the latest, and if a group's edge
+        cuts it.
+        """
+        fee = self.dynamic
+        if fee is None:
+            return self.market.fee_rate, target, False
+        self.volatility = volatility_at(fee, self.group)
+        rate = total_rate(self.market.fee_rate, fee, self.volatility, self.market.tick_spacing)
+        if self.liquidity == 0 or self.volatility == fee.max_volatility:
+            return rate, target, False
+        edge = (self.group if self.down else self.group + 1) * self.market.tick_spacing
+        price = raydium_sqrt_price(max(-TICK_LIMIT, min(TICK_LIMIT, edge)))
+        return rate, max(target, price) if self.down else min(target, price), True
+
+    def _walk_to(self, tick_target: int, exact_in: bool) -> None:
+        """Steps up to the next tick's price or until the amount is used up."""
+        while True:
+            self.rate, target, cut = self._rate_and_target(tick_target)
+            self._step(target, self.rate, exact_in)
+            if self.dynamic is not None:
+                self._advance(cut)
+            if self.remaining <= 0 or self.price == tick_target:
+                return
+
+    def _advance(self, cut: bool) -> None:
+        spacing = self.market.tick_spacing
+        if cut:
+            self.group += -1 if self.down else 1
+            return
+        tick = tick_of(self.price, raydium_sqrt_price)
+        on_edge = tick % spacing == 0 and self.price == raydium_sqrt_price(tick)
+        last = tick // spacing - (1 if on_edge else 0)
+        self.group = last if self.down or not on_edge else last + 1
+
+    def _book(self, fee: int) -> None:
+        """Divide a step's fee; without liquidity providers the protocol takes their part."""
+        protocol, fund = self.market.shares
+        to_fund = fee * fund // MILLION
+        self.fees += fee
+        self.fund += to_fund
+        self.protocol += fee * protocol // MILLION if self.liquidity else fee - to_fund
+
+    def _step(self, target: int, rate: int, exact_in: bool) -> None:
+        keep = MILLION - rate
+        if not exact_in:
+            wanted = self.remaining
+            if not self.fee_on_input:
+                wanted = -(-wanted * MILLION // keep)
+            after, used, out = step_exact_out(self.down, wanted, self.price, target, self.liquidity)
+            if self.fee_on_input:
+                fee = -(-used * rate // keep)
+                used += fee
+            else:
+                fee = -(-out * rate // MILLION)
+                out = min(out - fee, self.remaining)
+            self.remaining -= out
+            self.other += used
+        else:
+            calc = self.remaining * keep // MILLION if self.fee_on_input else self.remaining
+            after, used, out = step_net_in(self.down, calc, self.price, target, self.liquidity)
+            if self.fee_on_input:
+                fee = -(-used * rate // keep) if after == target else self.remaining - used
+                used += fee
+            else:
+                fee = -(-out * rate // MILLION)
+                out -= fee
+                if after != target:
+                    used = self.remaining
+            self.remaining -= used
+            self.other += out
+        self._book(fee)
+        self.price = after
+
+    def _arrive(self, edge: int, index: int, exact_in: bool) -> int:
+        """At a tick's price: serve its limit orders, then cross it unless some are left. Returns
+        the index move.
+        """
+        orders = self.market.orders.get(edge)
+        if orders is not None and orders.unfilled:
+            if self.remaining > 0:
+                if not exact_in:
+                    raise QuoteError(
+                        QuoteErrorCode.INSUFFICIENT_LIQUIDITY, "no exact-out swap through limit orders"
+                    )
+                orders = self._serve(edge, orders)
+            if orders.unfilled:
+                self.tick = edge if self.down else edge - 1
+                return 0
+        self.tick = edge - 1 if self.down else edge
+        net = self.market.nets[index]
+        self.liquidity += -net if self.down else net
+        self.crossings += 1
+        return -1 if self.down else 1
+
+    def _serve(self, edge: int, orders: Orders) -> Orders:
+        """Trade against the limit orders at the tick's price, at the fee of the step that led there."""
+        rate = self.rate
+        square = self.price * self.price
+        px = square >> 64 if self.down else -(-square >> 64)
+        fee = -(-self.remaining * rate // MILLION) if self.fee_on_input else 0
+        net = self.remaining - fee
+        out = net * px >> 64 if self.down else (net << 64) // px
+        if out > orders.unfilled:
+            out = orders.unfilled
+            net = -(-(out << 64) // px) if self.down else -(-out * px >> 64)
+            fee = -(-net * rate // (MILLION - rate)) if self.fee_on_input else 0
+        if not self.fee_on_input:
+            fee = -(-out * rate // MILLION)
+            self.remaining -= net
+            self.other += out - fee
+        else:
+            self.remaining -= net + fee
+            self.other += out
+        self._book(fee)
+        phase, amount, part = orders
+        if out < part:
+            left = Orders(phase, amount, part - out)
+        else:
+            rest = out - part
+            left = Orders(phase + 1, 0, amount - rest) if rest else Orders(phase, amount, 0)
+        self.orders[edge] = left
+        return left
