@@ -20,7 +20,10 @@ def kill(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the latch.")] = "by hand",
     state_dir: options.StateDir = None,
 ) -> int:
-    """Set the kill latch, of the running instance and on disk; it stays set until hft resume."""
+    """Halt at once: set the kill latch.
+
+    Of the running instance and on disk; it stays set until hft resume.
+    """
     folder = options.state_folder(state_dir)
     state.prepare(folder)
     clock = SystemClock()

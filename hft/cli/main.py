@@ -1,31 +1,54 @@
 """``hft``: one program, one module a command."""
 
+import importlib
 import sys
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import typer
 from rich.console import Console
 
 import ringbuf
-from hft.cli import inspect, kill, resume, schema, start, status, stop, topology
-from hft.runtime.exit_codes import ExitCode, HftError
-from hft.runtime.runner import exit_code_of
+from hft.runtime.exit_codes import ExitCode, HftError, exit_code_of
 
-app = typer.Typer(
-    name="hft",
-    help="Solana two-hop arbitrage: pinned processes over shared memory, paper mode against a local cluster.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("start")(start.start)
-app.command("status")(status.status)
-app.command("kill")(kill.kill)
-app.command("resume")(resume.resume)
-app.command("stop")(stop.stop)
-app.command("topology")(topology.show)
-app.command("inspect")(inspect.inspect)
-app.command("schema")(schema.schema)
+
+class Command(NamedTuple):
+    """Where a command's function is."""
+
+    module: str
+    function: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "start": Command("hft.cli.start", "start"),
+    "status": Command("hft.cli.status", "status"),
+    "kill": Command("hft.cli.kill", "kill"),
+    "resume": Command("hft.cli.resume", "resume"),
+    "stop": Command("hft.cli.stop", "stop"),
+    "tail": Command("hft.cli.tail", "tail"),
+    "topology": Command("hft.cli.topology", "show"),
+    "inspect": Command("hft.cli.inspect", "inspect"),
+    "schema": Command("hft.cli.schema", "schema"),
+}
+
+
+def application(names: list[str]) -> typer.Typer:
+    """The program with some of its commands."""
+    app = typer.Typer(
+        name="hft",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        callback=_program,
+    )
+    for name in names:
+        command = COMMANDS[name]
+        app.command(name)(getattr(importlib.import_module(command.module), command.function))
+    return app
+
+
+def _program() -> None:
+    """Solana two-hop arbitrage: pinned processes over shared memory, paper mode against a local cluster."""
 
 
 def expand_lists(arguments: list[str]) -> list[str]:
@@ -44,9 +67,15 @@ def expand_lists(arguments: list[str]) -> list[str]:
 
 def run(arguments: list[str]) -> int:
     """Run one command; its exit code. An expected failure is one clear line on standard error, never a
-    traceback."""
+    traceback.
+
+    Only the command's own module is loaded: a kill must not wait for what it does not need.
+    """
+    wanted = [arguments[0]] if arguments and arguments[0] in COMMANDS else list(COMMANDS)
     try:
-        code = app(expand_lists(arguments) or ["--help"], standalone_mode=False, prog_name="hft")
+        code = application(wanted)(
+            expand_lists(arguments) or ["--help"], standalone_mode=False, prog_name="hft"
+        )
     except HftError as error:
         complain(str(error))
         return int(error.code)
@@ -66,9 +95,10 @@ def run(arguments: list[str]) -> int:
 
 def complain(message: str) -> None:
     """Each line of an error after the word, in red where there is a terminal."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     for line in message.splitlines():
-        console.print(f"[bold red]error:[/bold red] {line.replace('[', chr(92) + '[')}")
+        console.print("error:", style="bold red", end=" ")
+        console.print(line)
 
 
 def main() -> None:

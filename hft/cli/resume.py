@@ -20,7 +20,10 @@ def resume(
     ],
     state_dir: options.StateDir = None,
 ) -> int:
-    """Clear the kill latch, on disk and of the running instance."""
+    """Clear the kill latch, with a reason.
+
+    On disk and of the running instance.
+    """
     if not approve.strip():
         raise HftError('--approve "…": say who approves and why it is safe again', ExitCode.CONFIG)
     folder = options.state_folder(state_dir)

@@ -53,7 +53,10 @@ def start(
     sets: options.Sets = None,
     state_dir: options.StateDir = None,
 ) -> int:
-    """Run the pipeline in paper mode until --duration is over or Ctrl-C, then report."""
+    """Run the pipeline, with a live view and a report.
+
+    Paper mode, until --duration is over or Ctrl-C.
+    """
     config = _with_options(options.load_config(config_file, overlays, sets), cpu_list, market, seed)
     _check_report_file(report_file)
     terminal = Console()

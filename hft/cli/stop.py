@@ -21,7 +21,7 @@ def stop(
     ] = 300.0,
     state_dir: options.StateDir = None,
 ) -> int:
-    """Ask the instance to stop, every service drained, and wait until it has ended."""
+    """End the running instance in order, and wait for it."""
     folder = options.state_folder(state_dir)
     pid = state.holder(folder)
     if pid <= 0:

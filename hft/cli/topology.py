@@ -10,7 +10,10 @@ from hft.runtime.exit_codes import ExitCode
 
 
 def show() -> int:
-    """Show services and links: who writes, who reads, who waits for whom, and why they are that large."""
+    """Show the wiring: services and links.
+
+    Who writes, who reads, who waits for whom, and why they are that large.
+    """
     console = Console()
     console.print(Text(topology.DIAGRAM, style="cyan"), soft_wrap=True)
     console.print()

@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+import ringbuf
+
 
 class ExitCode(IntEnum):
     """What a process tells its caller when it ends; numbers never change their meaning."""
@@ -43,3 +45,14 @@ class HftError(Exception):
         super().__init__(message)
         if code is not None:
             self.code = code
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """The exit code that tells what went wrong."""
+    if isinstance(error, HftError):
+        return error.code
+    if isinstance(error, ringbuf.SegmentMismatch):
+        return ExitCode.SEGMENT_MISMATCH
+    if isinstance(error, ringbuf.SegmentMissing | ringbuf.SegmentFull):
+        return ExitCode.SEGMENT_MISSING
+    return ExitCode.FAILURE

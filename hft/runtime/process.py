@@ -13,8 +13,8 @@ from pathlib import Path
 
 from hft.runtime.clock import SystemClock
 from hft.runtime.context import Run
-from hft.runtime.exit_codes import ExitCode
-from hft.runtime.runner import Log, exit_code_of, run_service
+from hft.runtime.exit_codes import ExitCode, exit_code_of
+from hft.runtime.runner import Log, run_service
 
 PR_SET_PDEATHSIG = 1
 

@@ -19,7 +19,7 @@ import ringbuf
 from hft.runtime import cpus, idle
 from hft.runtime.clock import Clock
 from hft.runtime.context import Context, Run
-from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.exit_codes import ExitCode
 from hft.runtime.service import Service, ServiceState
 from hft.runtime.topology import service as service_spec
 
@@ -226,14 +226,3 @@ def _handle_signals(ctx: Context) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
-def exit_code_of(error: BaseException) -> ExitCode:
-    """The exit code that tells what went wrong."""
-    if isinstance(error, HftError):
-        return error.code
-    if isinstance(error, ringbuf.SegmentMismatch):
-        return ExitCode.SEGMENT_MISMATCH
-    if isinstance(error, ringbuf.SegmentMissing | ringbuf.SegmentFull):
-        return ExitCode.SEGMENT_MISSING
-    return ExitCode.FAILURE

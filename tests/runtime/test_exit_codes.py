@@ -1,9 +1,8 @@
 """Exit codes are few, fixed and documented."""
 
 import ringbuf
-from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.exit_codes import ExitCode, HftError, exit_code_of
 from hft.runtime.nats_server import NatsServerError, NatsServerReason
-from hft.runtime.runner import exit_code_of
 from hft.runtime.supervisor import describe_exit
 from tests.conftest import ROOT
 
