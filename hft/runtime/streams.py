@@ -84,6 +84,20 @@ STREAMS: tuple[Stream, ...] = (
 BY_NAME: Mapping[str, Stream] = {stream.name: stream for stream in STREAMS}
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether some subject matches both patterns; `*` stands for one token, a final `>` for one or more."""
+    first, second = one.split("."), other.split(".")
+    for position in range(max(len(first), len(second))):
+        if position >= len(first) or position >= len(second):
+            return False
+        left, right = first[position], second[position]
+        if ">" in (left, right):
+            return True
+        if left != right and "*" not in (left, right):
+            return False
+    return True
+
+
 class StreamReason(StrEnum):
     """Why a stream could not be made as the table says."""
 
