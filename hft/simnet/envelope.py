@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey
-from solders.transaction import VersionedTransaction
+from solders.transaction import SanitizeError, VersionedTransaction
 
 from hft.chain.transaction import MAX_ACCOUNT_LOCKS, MAX_TRANSACTION_BYTES
 from hft.venues import Account
@@ -91,7 +91,7 @@ def open_envelope(raw: bytes, account: Callable[[bytes], Account]) -> Envelope:
     try:
         transaction = VersionedTransaction.from_bytes(raw)
         transaction.sanitize()
-    except (ValueError, TypeError) as error:
+    except (ValueError, SanitizeError) as error:
         raise EnvelopeError(Refusal.MALFORMED, first, f"no transaction: {error}") from error
     signatures = tuple(bytes(signature) for signature in transaction.signatures)
     if bytes(transaction) != raw:

@@ -40,6 +40,7 @@ from hft.simnet.server import Client, DropReason, Server
 from hft.simnet.settlement import Settlement
 
 SETTLEMENT_LOG: Final = "settlement.jsonl"
+GENESIS_FILE: Final = "simnet.run"
 EVENTS_AT_ONCE: Final = 32
 MAX_QUEUED: Final = 4096
 MAX_BEHIND_NS: Final = 1_000_000_000
@@ -127,14 +128,27 @@ class Simnet:
         self._landing = ctx.counters.histogram_index("landing_ns")
 
     def on_start(self) -> None:
-        """Opens the log and the socket; market time begins. ``HftError`` if either can't be opened."""
+        """Opens the log and the socket; market time begins.
+
+        ``HftError`` if either can't be opened, or if this run had a cluster before: its accounts went with
+        it, and one that starts anew would contradict what the run's services and ledger know.
+        """
         for note in self._market.notes:
             sys.stderr.write(f"simnet: {note}\n")
         path = self._run.state_dir / SETTLEMENT_LOG
+        genesis = self._run.state_dir / GENESIS_FILE
+        run_id = self._run.run_id.hex()
         try:
+            lost = genesis.exists() and genesis.read_text("utf-8") == run_id
+            genesis.write_text(run_id, "utf-8")
             self._log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise HftError(f"{path}: can't be written: {error.strerror}", ExitCode.STATE_FOLDER) from error
+        if lost:
+            raise HftError(
+                f"the local cluster of run {self._run.run_id8} ended, with its accounts: start a new run",
+                ExitCode.SERVICE_FAILED,
+            )
         try:
             self._server = Server(self._run.socket_path, self._on_request)
         except OSError as error:
