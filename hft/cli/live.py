@@ -26,6 +26,9 @@ EVENTS = 4
 WIDE = 112
 """From this width on, tables stand side by side."""
 
+FIXED_LINES = 5 + EVENTS + 1
+"""Lines of the headline and the news, which are always there."""
+
 
 class Facts(NamedTuple):
     """What does not change during a run."""
@@ -68,24 +71,47 @@ class Live:
         seconds = (self._window[-1][0].at_ns - self._window[0][0].at_ns) / 1e9
         return (now - before) / seconds if seconds > 0 else 0.0
 
-    def render(self, width: int) -> RenderableType:
-        """The whole view for a terminal of ``width`` columns."""
+    def render(self, width: int, height: int) -> RenderableType:
+        """The whole view for a terminal of ``width`` columns and ``height`` lines.
+
+        Where there is no room for all, the less important blocks are left out.
+        """
         if not self._readings:
             return self._news()
         reading, figures = self._readings[-1]
-        services = self._services(reading)
-        latency = panels.latency(reading.latency)
-        links = self._links(reading)
-        outcomes = [
+        body: list[RenderableType] = [self._headline(reading, figures, width)]
+        room = height - FIXED_LINES
+        for lines, block in self._blocks(reading, figures, width, room):
+            if lines <= room:
+                body.append(block)
+                room -= lines
+        return Group(*body, self._news())
+
+    def _blocks(
+        self, reading: Reading, figures: Totals, width: int, room: int
+    ) -> list[tuple[int, RenderableType]]:
+        """What stands between headline and news, the most important first, with the lines each takes."""
+        outcomes = panels.beside(
             panels.bars("rejected plans", figures.rejections, "yellow"),
             panels.bars("executions", figures.executions, "green", panels.END_STATE_STYLES),
-        ]
-        body: list[RenderableType] = [self._headline(reading, figures, width)]
-        if width >= WIDE:
-            body += [panels.beside(Group(services, links), latency), panels.beside(*outcomes)]
-        else:
-            body += [services, links, latency, panels.beside(*outcomes)]
-        return Group(*body, self._news())
+        )
+        outcomes_lines = max(1, len(figures.rejections), len(figures.executions)) + 2
+        services, services_lines = self._services(reading), len(topology.SERVICES) + 3
+        links, links_lines = self._links(reading), len(reading.links) + 3
+        latency, latency_lines = panels.latency(reading.latency), panels.latency_lines(reading.latency)
+        if width < WIDE:
+            return [
+                (services_lines, services),
+                (outcomes_lines, outcomes),
+                (latency_lines, latency),
+                (links_lines, links),
+            ]
+        both_lines = max(services_lines + links_lines, latency_lines)
+        if both_lines + outcomes_lines <= room:
+            return [(both_lines, panels.beside(Group(services, links), latency)), (outcomes_lines, outcomes)]
+        short = {stage: figure for stage, figure in reading.latency.items() if not stage.startswith("stage_")}
+        short_lines = max(services_lines, panels.latency_lines(short))
+        return [(short_lines, panels.beside(services, panels.latency(short))), (outcomes_lines, outcomes)]
 
     def line(self) -> str:
         """The same in one plain line, for a log or a pipe."""
@@ -205,12 +231,13 @@ class Live:
         return panels.framed("links", table)
 
     def _news(self) -> RenderableType:
-        lines = [Text(f"  {event}", style=panels.event_style(event)) for event in list(self.events)[-EVENTS:]]
-        hint = Text(
-            "  Ctrl-C stops in order · hft kill --reason … halts at once · hft tail EXECUTED listens",
-            style="dim",
-        )
+        lines = [_news_line(event, panels.event_style(event)) for event in list(self.events)[-EVENTS:]]
+        hint = _news_line("Ctrl-C stops in order · hft kill halts at once · hft tail EXECUTED listens", "dim")
         return Group(*lines, hint)
+
+
+def _news_line(line: str, style: str) -> Text:
+    return Text(f"  {line}", style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _mood(reading: Reading) -> str:

@@ -107,6 +107,12 @@ def latency(figures: Mapping[str, Latency], *, full: bool = False) -> Panel:
     return framed("latency, from the stamps in the messages", made)
 
 
+def latency_lines(figures: Mapping[str, Latency]) -> int:
+    """Lines that ``latency`` takes."""
+    grouped = stages.groups(stages.ordered(figures))
+    return 3 + max(1, sum(len(rows) + 1 for rows in grouped.values()))
+
+
 def span(figure: Latency) -> Text:
     """A line of ``BAR_CELLS`` cells, heavy from p50 to p99."""
     low, high = _cell(figure.p50), _cell(figure.p99)

@@ -138,7 +138,7 @@ class _LiveView(_View):
         self.draw()
 
     def draw(self) -> None:
-        self._display.update(self.live.render(self.console.width), refresh=True)
+        self._display.update(self.live.render(self.console.width, self.console.height), refresh=True)
 
 
 def _with_options(
