@@ -1,8 +1,9 @@
 """The ledger: an append-only SQLite file in the state folder, the record of every execution and of every
 lamport.
 
-``executions`` has one row a plan, unique by plan id. ``entries`` has one row a movement, unique by
-(signature, leg); the entries in lamports of one signature add up to its profit. Nothing is ever updated or
+``executions`` has one row a plan, unique by plan id. ``entries`` has one row a movement, unique by (run,
+signature, leg): each run of the paper cluster is a chain of its own, on which the same seed makes the same
+signatures again. The entries in lamports of one signature add up to its profit. Nothing is ever updated or
 deleted: triggers refuse it. Amounts are integers in base units.
 """
 
@@ -36,9 +37,9 @@ CREATE TABLE IF NOT EXISTS executions (
 );
 CREATE INDEX IF NOT EXISTS executions_by_time ON executions (recorded_unix_ns);
 CREATE TABLE IF NOT EXISTS entries (
-  signature BLOB NOT NULL, leg INTEGER NOT NULL, kind TEXT NOT NULL, mint TEXT NOT NULL,
+  run_id BLOB NOT NULL, signature BLOB NOT NULL, leg INTEGER NOT NULL, kind TEXT NOT NULL, mint TEXT NOT NULL,
   amount INTEGER NOT NULL,
-  plan_id BLOB NOT NULL, recorded_unix_ns INTEGER NOT NULL, PRIMARY KEY (signature, leg)
+  plan_id BLOB NOT NULL, recorded_unix_ns INTEGER NOT NULL, PRIMARY KEY (run_id, signature, leg)
 ) WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS executions_no_update BEFORE UPDATE ON executions
   BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
@@ -110,7 +111,7 @@ class Ledger:
 
     def __init__(self, folder: Path, run_id: bytes) -> None:
         self._run_id = run_id
-        self._connection = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+        self._connection = sqlite3.connect(folder / FILE_NAME, timeout=0, isolation_level=None)
         run = self._connection.execute
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=NORMAL")
@@ -127,8 +128,8 @@ class Ledger:
             self._connection.execute("ROLLBACK")
 
     def append(self, result: ExecutionResult, unexplained_lamports: int, unix_ns: int) -> bool:
-        """Books one result with its movements, inside ``begin``/``commit``; False if its plan is booked
-        already.
+        """Books one result with its movements, inside ``begin``/``commit``; False if its plan or
+        its transaction is booked already.
         """
         row = (
             self._run_id,
@@ -161,14 +162,17 @@ class Ledger:
             result.lamports_after + result.base_token_after,
             unix_ns,
         )
+        if landed(EndState(result.end_state)) and self._has(result.signature):
+            return False
         marks = ",".join("?" * len(row))
         done = self._connection.execute(f"INSERT OR IGNORE INTO executions VALUES (NULL,{marks})", row)
         if done.rowcount == 0:
             return False
         self._connection.executemany(
-            "INSERT INTO entries VALUES (?,?,?,?,?,?,?)",
+            "INSERT INTO entries VALUES (?,?,?,?,?,?,?,?)",
             [
                 (
+                    self._run_id,
                     result.signature,
                     move.leg,
                     move.kind,
@@ -181,6 +185,12 @@ class Ledger:
             ],
         )
         return True
+
+    def _has(self, signature: bytes) -> bool:
+        """Is this transaction booked already, under whatever plan?"""
+        key = (self._run_id, signature)
+        found = self._connection.execute("SELECT 1 FROM entries WHERE run_id = ? AND signature = ?", key)
+        return found.fetchone() is not None
 
     def totals(self) -> Totals:
         """The running totals of this run, rebuilt from its rows in the order they were booked."""

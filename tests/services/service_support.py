@@ -1,19 +1,34 @@
 """A whole pipeline in one process: real rings, table, settlement and ledger; services stepped by hand."""
 
 import importlib
+import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hft import wire
+from hft.chain.frames import (
+    AccountUpdate,
+    Balances,
+    BalancesRequest,
+    SlotUpdate,
+    Submit,
+    account_frame,
+    balances_frame,
+    slot_frame,
+)
 from hft.runtime.clock import Clock, SystemClock
 from hft.runtime.context import Context, Run
 from hft.runtime.segments import Segments, declared_page
 from hft.runtime.service import ServiceState
 from hft.runtime.settings import Config
 from hft.runtime.topology import service as service_spec
+from hft.simnet.server import Client, Server
+from hft.venues import WRAPPED_SOL, Venue, quote
 from ringbuf import Histogram
 
 PIPELINE = ("simnet", "feed", "scanner", "planner", "executor", "auditor", "manager")
@@ -63,7 +78,7 @@ class House:
             self.contexts.pop(name).close()
 
     def crash(self, name: str) -> None:
-        """Drop a service as a crash would: nothing is flushed or told; only its ends of the rings are let go."""
+        """Drop a service as a crash would: nothing is flushed or told, its ends of the rings let go."""
         self.services.pop(name)
         self.contexts.pop(name).close()
 
@@ -143,3 +158,95 @@ class House:
         for writer in self._writers.values():
             writer.close()
         self.segments.remove()
+
+
+def dislocate(house: House, share: float = 0.003) -> bytes:
+    """An outside trader pushes a Whirlpool of the local cluster off its price; returns the pool's key."""
+    simnet = house.services["simnet"]
+    bank = simnet._bank
+    pools = [pool for pool in bank.pools.values() if WRAPPED_SOL in (pool.mint_a, pool.mint_b)]
+    pool = next(pool for pool in pools if pool.venue == Venue.WHIRLPOOL)
+    amount, price = 10**9, pool.spot_price(WRAPPED_SOL)
+    push = quote(pool, WRAPPED_SOL, amount, bank.clock)
+    while push.pool_after.spot_price(WRAPPED_SOL) > price * (1 - share):
+        amount *= 2
+        push = quote(pool, WRAPPED_SOL, amount, bank.clock)
+    bank.swap(pool.key, WRAPPED_SOL, push)
+    simnet._publish()
+    return bytes(pool.key)
+
+
+QUIET = {"swaps_per_second": 0, "landing_ms": 0, "slot_ms": 20}
+PATIENT = {"plan_life_ms": 60_000}
+"""Settings for tests that move the market themselves and look at one plan for long."""
+
+
+def make_plan(house: House) -> bytes:
+    """One real plan on ``planned``, as the planner wrote it; afterwards only simnet and feed are open."""
+    house.open("simnet", "planner", "scanner", "feed")
+    house.until(lambda: house.count("feed", "pools") > 0 and house.count("feed", "slot") > 0)
+    dislocate(house)
+    house.until(lambda: house.count("planner", "plans") > 0)
+    reader = house.reader("planned", "plan-reader")
+    found = [message for message in reader.take_batch(64) if wire.identifier(message) == b"HFEP"]
+    reader.close()
+    house.shut("scanner", "planner")
+    return bytes(found[0])
+
+
+def submissions(house: House) -> list[dict[str, Any]]:
+    """What reached the settlement, by its own log."""
+    path = house.run.state_dir / "settlement.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def results(house: House) -> list[wire.ExecutionResult]:
+    """Every result on ``executed`` so far."""
+    reader = house.reader("executed", "result-reader")
+    found = [wire.execution_result.decode(message) for message in reader.take_batch(1_000)]
+    reader.close()
+    return found
+
+
+class Cluster:
+    """A cluster's socket served by the test: it says what the test says and nothing else."""
+
+    def __init__(self, house: House) -> None:
+        self.requests: list[Any] = []
+        self.clients: list[Client] = []
+        self.server = Server(house.run.socket_path, self._on_request)
+        self.balances = (10**12, 10**12)
+
+    def _on_request(self, client: Client, request: Any) -> None:
+        self.requests.append(request)
+        if client not in self.clients:
+            self.clients.append(client)
+        if isinstance(request, BalancesRequest):
+            lamports, base = self.balances
+            answer = Balances(request.request, request.wallet, 1, lamports, ((WRAPPED_SOL, base),))
+            self.server.send(client, balances_frame(answer))
+
+    def accounts(self, *updates: AccountUpdate) -> None:
+        """One batch of account updates to everybody; the last of them ends it."""
+        last = updates[-1]._replace(last_of_batch=True)
+        data = b"".join(account_frame(update) for update in (*updates[:-1], last))
+        for client in self.clients:
+            self.server.send(client, data)
+
+    def slot(self, slot: int, block_height: int, last_valid: int = 150, unix_timestamp: int = 0) -> None:
+        update = SlotUpdate(slot, block_height, last_valid, unix_timestamp, bytes(32))
+        for client in self.clients:
+            self.server.send(client, slot_frame(update))
+
+    def drop_clients(self) -> None:
+        """Break every connection, as a dying cluster does."""
+        for client in self.clients:
+            client.connection.shutdown(socket.SHUT_RDWR)
+        self.clients.clear()
+
+    @property
+    def submitted(self) -> list[bytes]:
+        return [request.transaction for request in self.requests if isinstance(request, Submit)]
+
+    def close(self) -> None:
+        self.server.close()
