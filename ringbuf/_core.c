@@ -7,11 +7,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/syscall.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "_core.h"
@@ -97,18 +95,6 @@ static PyObject *view_open(PyObject **view, PyObject *owner, void *data, Py_ssiz
     v->view.len = v->view.shape[0] = length;
     v->view.readonly = readonly;
     return *view;
-}
-
-/* ---------------------------------------------------------------- futex */
-
-static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *timeout) {
-    return syscall(SYS_futex, word, op, value, timeout, NULL, 0); /* not FUTEX_PRIVATE: other processes sleep here */
-}
-
-static void unpark_all(rb_ring *r) {
-    /* Clearing the bits here, not in the sleepers, makes one that was killed in its sleep cost one wake-up. */
-    if (atomic_exchange_explicit(&r->parked, 0, memory_order_acq_rel)) /* [parked] */
-        futex(&r->parked, FUTEX_WAKE, INT_MAX, NULL);
 }
 
 /* ---------------------------------------------------------------- Publication */
@@ -210,7 +196,7 @@ static PyObject *pub_commit(Publication *self, PyObject *const *args, Py_ssize_t
         return NULL;
     RB_CRASH(RB_WRITE_DONE);
     if (RB_UNLIKELY(rb_commit(&self->p, length)))
-        unpark_all(self->p.ring);
+        rb_unpark_all(self->p.ring);
     Py_RETURN_NONE;
 }
 
@@ -246,7 +232,7 @@ static int pub_write(Publication *self, PyObject *record) {
             rb_copy(cell->data, b.buf, (size_t)b.len);
             RB_CRASH(RB_WRITE_DONE);
             if (RB_UNLIKELY(rb_commit(&self->p, (uint32_t)b.len)))
-                unpark_all(self->p.ring);
+                rb_unpark_all(self->p.ring);
         }
     }
     if (b.obj)
@@ -513,11 +499,10 @@ static PyObject *sub_wait(Subscription *self, PyObject *const *args, Py_ssize_t 
         if (rb_available(&self->s))
             break;
         int64_t nap = first && end - now > 100000 ? 100000 : end - now;
-        struct timespec t = {.tv_sec = nap / 1000000000, .tv_nsec = nap % 1000000000};
         first = 0;
         self->busy = 1;
         Py_BEGIN_ALLOW_THREADS
-        futex(&r->parked, FUTEX_WAIT, word, &t);
+        rb_sleep(r, word, nap);
         Py_END_ALLOW_THREADS
         if (sub_signals(self))
             return NULL;

@@ -2,16 +2,21 @@
  *
  * Every structure has one writer. Byte diagrams stand in layout.py; the asserts below hold both to one truth.
  * Release/acquire pairs bear one name on both sides, in brackets: [published], [gate], [intent], [version],
- * [index], [changes], [parked], [kill], [info], [magic].
+ * [index], [changes], [parked], [joins], [join], [kill], [info], [magic].
  */
 #ifndef RINGBUF_CORE_H
 #define RINGBUF_CORE_H
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #ifdef RINGBUF_CRASH_POINTS
 void rb_crash_point(int point);
@@ -86,6 +91,7 @@ typedef struct {
     RB_LINE _Atomic uint64_t intent;    /* one past the newest sequence whose cell may be under the pen */
     RB_LINE _Atomic uint32_t parked;    /* one bit a sleeping subscription; also the futex word */
     _Atomic uint32_t may_park;          /* one bit a subscription that ever slept */
+    _Atomic uint64_t joins;             /* subscriptions that ever joined: time to look at the gates */
     RB_LINE _Atomic uint64_t pid;       /* the publication's owner */
     _Atomic uint64_t start, takeovers, skipped, lifted;
     RB_LINE rb_slot slots[];
@@ -104,7 +110,8 @@ typedef struct { /* one publisher's private side */
     uint8_t *cells;
     uint64_t mask, depth, stride, mtu, subscriptions;
     uint64_t sequence; /* next to publish */
-    uint64_t limit;    /* may publish below this without looking at the gates again */
+    uint64_t limit;    /* may publish below this without looking at the gates again … */
+    uint64_t joins;    /* … unless somebody joined */
 } rb_publisher;
 
 typedef struct { /* one subscriber's private side */
@@ -135,6 +142,7 @@ static inline void rb_publisher_init(rb_publisher *p, void *base) {
  * newest published sequence and starts no lower than that [join]. */
 static inline void rb_look_at_gates(rb_publisher *p) {
     uint64_t lowest = p->sequence;
+    p->joins = RB_LOAD(&p->ring->joins, acquire); /* [joins] */
     RB_FENCE(seq_cst); /* [join] */
     for (uint64_t i = 0; i < p->subscriptions; i++) {
         rb_slot *s = &p->ring->slots[i];
@@ -149,7 +157,7 @@ static inline void rb_look_at_gates(rb_publisher *p) {
 
 /* The next cell, or NULL while a gating subscription is a full lap behind. */
 static inline rb_cell *rb_claim(rb_publisher *p) {
-    if (RB_UNLIKELY(p->sequence >= p->limit)) {
+    if (RB_UNLIKELY(p->sequence >= p->limit || RB_LOAD(&p->ring->joins, relaxed) != p->joins)) {
         rb_look_at_gates(p);
         if (p->sequence >= p->limit)
             return NULL;
@@ -218,6 +226,7 @@ static inline void rb_join(rb_subscriber *s, void *base, uint32_t index, int gat
     s->next = s->seen = resume ? RB_LOAD(&slot->cursor, relaxed) : from_start && oldest < published ? oldest : published;
     s->settled = !gating ? UINT64_MAX : held ? s->next : published;
     RB_STORE(&slot->cursor, s->next, release);
+    atomic_fetch_add_explicit(&r->joins, 1, memory_order_release); /* [joins] */
     if (s->next < s->settled && intent > s->next + s->depth)
         rb_skip_lost(s, intent);
 }
@@ -228,6 +237,18 @@ static inline uint32_t rb_park(rb_subscriber *s) {
     RB_CRASH(RB_WAIT_PARKED);
     RB_FENCE(seq_cst); /* our flag before our look; the publisher does it the other way round */
     return word;
+}
+
+/* Sleep until a wake-up, a signal or the time; other processes share the word, so it is no private futex. */
+static inline void rb_sleep(rb_ring *r, uint32_t word, int64_t timeout_ns) {
+    struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    syscall(SYS_futex, &r->parked, FUTEX_WAIT, word, &t, NULL, 0);
+}
+
+/* Clearing the flags here, not in the sleepers, makes one that was killed in its sleep cost one wake-up. */
+static inline void rb_unpark_all(rb_ring *r) {
+    if (atomic_exchange_explicit(&r->parked, 0, memory_order_acq_rel)) /* [parked] */
+        syscall(SYS_futex, &r->parked, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 /* Copy record s->next to `to` (mtu bytes). Its length, or 0 when nothing is there. Never torn, never hangs:

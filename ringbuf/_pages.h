@@ -27,13 +27,13 @@ static PyObject *memory_release(Memory *self, PyObject *Py_UNUSED(ignored)) {
     Py_RETURN_NONE;
 }
 
-#define MEMORY_TYPE(name, methods, getset) \
+#define MEMORY_TYPE(name, new, dealloc, methods, getset) \
     static PyTypeObject name##Type = { \
         PyVarObject_HEAD_INIT(NULL, 0).tp_name = "ringbuf._core." #name, \
         .tp_basicsize = sizeof(Memory), \
         .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, \
-        .tp_new = memory_new, \
-        .tp_dealloc = (destructor)memory_dealloc, \
+        .tp_new = new, \
+        .tp_dealloc = (destructor)dealloc, \
         .tp_methods = methods, \
         .tp_getset = getset, \
     }
@@ -179,7 +179,7 @@ static PyMethodDef table_methods[] = {
     {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
     {0},
 };
-MEMORY_TYPE(Table, table_methods, NULL);
+MEMORY_TYPE(Table, memory_new, memory_dealloc, table_methods, NULL);
 
 /* ---------------------------------------------------------------- Counters */
 
@@ -273,9 +273,67 @@ static PyMethodDef counters_methods[] = {
     {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
     {0},
 };
-MEMORY_TYPE(Counters, counters_methods, NULL);
+MEMORY_TYPE(Counters, memory_new, memory_dealloc, counters_methods, NULL);
 
 /* ---------------------------------------------------------------- Control */
+
+/* A page that is cut off under us (somebody truncates the file) raises SIGBUS on the next look at the latch. In a
+ * Control's memory it is answered with a page of zeros, which reads as killed; elsewhere with what was there before. */
+#define GUARDED 16
+static struct {
+    uint8_t *start, *end;
+} guarded[GUARDED];
+static struct sigaction before_guard;
+static uintptr_t page_bytes;
+
+static void on_sigbus(int number, siginfo_t *info, void *Py_UNUSED(context)) {
+    uint8_t *at = info->si_addr, *page = (uint8_t *)((uintptr_t)at & ~(page_bytes - 1));
+    for (int i = 0; i < GUARDED; i++)
+        if (at >= guarded[i].start && at < guarded[i].end &&
+            mmap(page, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page)
+            return;
+    sigaction(number, &before_guard, NULL); /* the access faults again, now for its old handler */
+}
+
+/* Add a memory to the guarded ones (start to end), or take it out again (start to NULL). */
+static void guard(uint8_t *start, uint8_t *end) {
+    for (int i = 0; i < GUARDED; i++) {
+        if (guarded[i].start != (end ? NULL : start))
+            continue;
+        guarded[i].end = end;
+        guarded[i].start = end ? start : NULL;
+        return;
+    }
+}
+
+static PyObject *control_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    Memory *self = (Memory *)memory_new(type, args, kwargs);
+    if (!self)
+        return NULL;
+    if ((size_t)self->buffer.len < sizeof(rb_control)) {
+        Py_DECREF(self);
+        return FAIL(RingError, "a control of %zd bytes", self->buffer.len);
+    }
+    if (!page_bytes) {
+        struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+        page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+        sigaction(SIGBUS, &action, &before_guard);
+    }
+    guard(self->buffer.buf, (uint8_t *)self->buffer.buf + self->buffer.len);
+    return (PyObject *)self;
+}
+
+static PyObject *control_release(Memory *self, PyObject *ignored) {
+    if (self->buffer.obj)
+        guard(self->buffer.buf, NULL);
+    return memory_release(self, ignored);
+}
+
+static void control_dealloc(Memory *self) {
+    if (self->buffer.obj)
+        guard(self->buffer.buf, NULL);
+    memory_dealloc(self);
+}
 
 static PyObject *control_killed(Memory *self, void *Py_UNUSED(c)) {
     if (RB_UNLIKELY(!self->buffer.obj) || RB_UNLIKELY(rb_killed(self->buffer.buf)))
@@ -312,9 +370,9 @@ static PyObject *control_beat(Memory *self, PyObject *const *args, Py_ssize_t n,
 static PyMethodDef control_methods[] = {
     {"trip_latch", (PyCFunction)control_trip, METH_VARARGS, NULL},
     {"beat", FAST(control_beat), NULL},
-    {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
+    {"release", (PyCFunction)control_release, METH_NOARGS, NULL},
     {0},
 };
 static PyGetSetDef control_getset[] = {{"killed", (getter)control_killed, NULL, NULL, NULL}, {0}};
-MEMORY_TYPE(Control, control_methods, control_getset);
+MEMORY_TYPE(Control, control_new, control_dealloc, control_methods, control_getset);
 

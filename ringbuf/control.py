@@ -65,6 +65,33 @@ class Control(_core.Control):
         segment.check_geometry((), layout.CONTROL_BYTES)
         return cls(segment)
 
+    @staticmethod
+    def read_killed(name: str) -> bool:
+        """The latch of the run whose control has this name, fail closed: a page that is missing, damaged or
+        of another build reads as killed."""
+        try:
+            control = Control.attach(name)
+        except RingError:
+            return True
+        try:
+            return control.killed
+        finally:
+            control.close()
+
+    def damage(self) -> str | None:
+        """What is wrong with the page, for a look now and then; None: nothing.
+
+        A page whose name is gone or leads elsewhere still latches between those attached, but no newcomer can
+        trip it: the caller should treat any answer as killed.
+        """
+        segment = self._segment
+        magic, latch = segment.load(layout.MAGIC_AT), segment.load(layout.CONTROL_LATCH_AT)
+        if magic != layout.MAGIC:
+            return f"magic is {magic:#x}, should be {layout.MAGIC:#x}"
+        if latch not in (layout.RUNNING, layout.KILLED):
+            return f"the latch holds {latch:#x}, neither running nor killed"
+        return segment.displaced()
+
     @property
     def run_id(self) -> bytes:
         """16 bytes."""

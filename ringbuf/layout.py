@@ -8,7 +8,7 @@ Header, the first 256 bytes of each segment::
 
 Ring (kind 1); params: depth, mtu, stride, max_subscriptions, cells offset::
 
-    256 published | 384 intent | 512 parked u32, may_park u32
+    256 published | 384 intent | 512 parked u32, may_park u32, 520 joins
     640 owner pid, start, takeovers, skipped, lifted
     768 slot 0 .. slot max-1, 256 bytes each:
         0 cursor, 8 lost | 128 state u32, 132 gating u32, 136 pid, 144 start, 152 label[64]

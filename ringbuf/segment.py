@@ -1,6 +1,7 @@
 """Segments of shared memory: made, checked on attach, locked for rare changes, swept when stale."""
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -92,13 +93,16 @@ class Segment:
     def create(cls, name: str, kind: Kind, size: int, schema_hash: int, params: tuple[int, ...]) -> Self:
         """Make a zeroed segment (mode 0600) with its header but without its magic: seal() writes that.
 
-        SegmentExists when the name is taken; SegmentFull when /dev/shm cannot hold size bytes.
+        One that a dead run or an earlier boot left under this name is rebuilt. SegmentExists when the name is
+        in use; SegmentFull when /dev/shm cannot hold size bytes.
         """
         check_name(name)
         if size > SIZE_LIMIT:
             raise InvalidArgument(f"segment {name!r} of {size} bytes; the limit is {SIZE_LIMIT}")
         if not 0 <= schema_hash < 1 << 64:
             raise InvalidArgument(f"schema_hash {schema_hash} must lie in 0..2**64-1")
+        if (SHM / name).exists() and is_stale(name):
+            _remove(name)
         try:
             descriptor = posix_ipc.SharedMemory(f"/{name}", posix_ipc.O_CREX, mode=0o600).fd
         except posix_ipc.ExistentialError:
@@ -205,6 +209,19 @@ class Segment:
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
+    def displaced(self) -> str | None:
+        """How the name no longer leads to this memory, whole; None when it does."""
+        mine = os.fstat(self._descriptor)
+        try:
+            named = (SHM / self.name).stat()
+        except FileNotFoundError:
+            return f"{self.name} was unlinked"
+        if (named.st_dev, named.st_ino) != (mine.st_dev, mine.st_ino):
+            return f"{self.name} leads to another segment"
+        if mine.st_size < len(self.memory):
+            return f"{self.name} was cut to {mine.st_size} of {len(self.memory)} bytes"
+        return None
+
     def close(self) -> None:
         """The last holder's unmaps, unless an export of the memory is alive: then it stays mapped."""
         self._holders -= 1
@@ -229,13 +246,15 @@ def _map(descriptor: int, size: int) -> mmap.mmap:
 
 def _reserve(name: str, descriptor: int, size: int) -> None:
     """Give the segment real pages, so that no later write can fail with SIGBUS."""
+    room = os.statvfs(SHM)
+    free = room.f_bavail * room.f_frsize
     try:
+        if room.f_blocks and size > free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        free = os.statvfs(SHM)
         raise SegmentFull(
-            f"segment {name!r} needs {size} bytes; {SHM} has {free.f_bavail * free.f_frsize} free "
-            f"({error.strerror})"
+            f"segment {name!r} needs {size} bytes; {SHM} has {free} free ({error.strerror})"
         ) from None
 
 
@@ -268,7 +287,7 @@ def sweep(prefix: str, grace_s: float = 5.0) -> list[str]:
 
     One without a header is left alone while its creator holds its lock and for grace_s seconds more.
     """
-    return [name for name in segment_names(prefix) if _is_stale(name, grace_s) and _remove(name)]
+    return [name for name in segment_names(prefix) if is_stale(name, grace_s) and _remove(name)]
 
 
 def _remove(name: str) -> bool:
@@ -279,7 +298,8 @@ def _remove(name: str) -> bool:
     return True
 
 
-def _is_stale(name: str, grace_s: float) -> bool:
+def is_stale(name: str, grace_s: float = 5.0) -> bool:
+    """Would sweep() remove it?"""
     path = SHM / name
     try:
         with path.open("rb") as file:
