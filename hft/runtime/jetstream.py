@@ -26,6 +26,9 @@ from hft.runtime.lane import Lane, Message
 BURST = 64
 """Messages sent in a row before the other lanes, and the loop, have their turn."""
 
+LOOK_S = 0.001
+"""Time between two looks at whether a wait may end."""
+
 ACKNOWLEDGE_LIMIT_NS = 5_000_000_000
 BACKOFF_FIRST_S = 0.05
 BACKOFF_LIMIT_S = 2.0
@@ -104,13 +107,23 @@ class Publisher:
         self._loop.run_forever()
         self._check_tasks()
 
-    def wait(self, timeout_ns: int) -> None:
-        """The same for `timeout_ns`, asleep while the network is silent."""
+    def wait(self, timeout_ns: int, ready: Callable[[], bool]) -> None:
+        """The same for at most `timeout_ns`, asleep while the network is silent, until `ready` says so.
+
+        It is asked every millisecond: what it looks at, shared memory, can't wake a sleep on sockets.
+        """
         if any(lane.waiting for lane in self._lanes):
             self._wake.set()
-        timer = self._loop.call_later(timeout_ns / 1e9, self._loop.stop)
+        end_ns = self._monotonic_ns() + timeout_ns
+
+        def look() -> None:
+            if ready() or self._monotonic_ns() >= end_ns:
+                self._loop.stop()
+            else:
+                self._loop.call_later(LOOK_S, look)
+
+        self._loop.call_later(min(LOOK_S, timeout_ns / 1e9), look)
         self._loop.run_forever()
-        timer.cancel()
         self._check_tasks()
 
     def close(self, timeout_s: float = 2.0) -> None:

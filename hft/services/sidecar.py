@@ -34,8 +34,9 @@ OBSERVING_SPOOL = 8_192
 BATCH = 256
 """Messages taken from a link in one duty cycle."""
 
-WAIT_LIMIT_NS = 1_000_000
-"""Longest sleep on the network: the rings can't wake it."""
+STEP_NS = 1_000_000
+"""Longest time between two moves of the network. A move costs some 50 µs however little there is to do, so a
+few messages wait for the next one, or for `wait`, which follows as soon as the links are empty."""
 
 COMPLAINT_PAUSE_NS = 1_000_000_000
 
@@ -166,15 +167,18 @@ class Sidecar:
                 taken += feeder.poll(room, now_ns)
             else:
                 self._spool_full += 1
-        if taken or now_ns >= self._next_step_ns:
+        if taken >= BATCH or now_ns >= self._next_step_ns:
             self._publisher.step()
-            self._next_step_ns = now_ns + WAIT_LIMIT_NS
+            self._next_step_ns = now_ns + STEP_NS
         return taken
 
     def wait(self, timeout_ns: int) -> None:
-        """Sleep on the network, shortly: new messages in the rings are not seen meanwhile."""
-        self._publisher.wait(min(timeout_ns, WAIT_LIMIT_NS))
-        self._next_step_ns = self._ctx.clock.monotonic_ns() + WAIT_LIMIT_NS
+        """Sleep on the network until a link has something for which there is room."""
+        self._publisher.wait(timeout_ns, self._ready)
+        self._next_step_ns = self._ctx.clock.monotonic_ns() + STEP_NS
+
+    def _ready(self) -> bool:
+        return any(feeder.subscription.lag and feeder.room() > 0 for feeder in self._feeders)
 
     def pending(self) -> int:
         """Messages taken and not acknowledged."""
