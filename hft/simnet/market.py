@@ -36,7 +36,7 @@ from hft.venues.spl import TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM, rent_exempt, token
 MAX_FILE_BYTES: Final = 256 << 20
 MAX_ACCOUNTS: Final = 100_000
 MAX_DATA_BYTES: Final = 256 * 1024 - 256
-MAX_PRICE_RATIO: Final = 1.5
+MAX_PRICE_RATIO: Final = 3.0
 SNAPSHOT: Final = "snapshot.json"
 # The executed swaps at hand are of the 2025-06 binary of AMM v4; the local cluster does as that one does.
 SETTINGS: Final = Settings(dust_rule=DustRule.ROUND_HALF)

@@ -53,6 +53,7 @@ COUNTERS: tuple[str, ...] = (
     *(f"rejected_{refusal.name.lower()}" for refusal in Refusal),
     "rejected_other",
     "queued_submissions",
+    "unlogged_submissions",
     "out_account_updates",
     "slot",
     "slots",
@@ -122,6 +123,7 @@ class Simnet:
         index = ctx.counters.index
         self._in = index("in_submissions")
         self._out = index("out_account_updates")
+        self._unlogged = index("unlogged_submissions")
         self._standstills = index("standstills")
         self._outcomes = {name: index(name) for name in COUNTERS if name.startswith(("landed_", "rejected_"))}
         self._settle_ns = ctx.counters.histogram_index("settle_ns")
@@ -301,6 +303,9 @@ class Simnet:
             "fee_lamports": status.fee_lamports,
             "bytes": len(submission.raw),
         }
-        os.write(self._log, json.dumps(line).encode() + b"\n")
+        try:
+            os.write(self._log, json.dumps(line).encode() + b"\n")
+        except OSError:
+            self._counters.add(self._unlogged)
         if self._server is not None:
             self._server.send(submission.client, status_frame(status))

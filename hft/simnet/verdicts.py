@@ -4,8 +4,8 @@ from typing import Final, NamedTuple
 
 from solders.transaction_status import (
     InstructionErrorCustom,
+    TransactionErrorFieldless,
     TransactionErrorInstructionError,
-    TransactionErrorInsufficientFundsForRent,
 )
 
 from hft.venues import QuoteErrorCode, Venue, minimum_out_error
@@ -71,6 +71,6 @@ def svm_verdict(error: object) -> tuple[int | None, Verdict]:
         if isinstance(error.err, InstructionErrorCustom):
             return error.index, Verdict(error.err.code, "Custom")
         return error.index, Verdict(0, str(error.err).rsplit(".", maxsplit=1)[-1])
-    if isinstance(error, TransactionErrorInsufficientFundsForRent):
-        return None, Verdict(0, "InsufficientFundsForRent")
-    return None, Verdict(0, str(error).rsplit(".", maxsplit=1)[-1])
+    if isinstance(error, TransactionErrorFieldless):
+        return None, Verdict(0, str(error).rsplit(".", maxsplit=1)[-1])
+    return None, Verdict(0, type(error).__name__.removeprefix("TransactionError"))
