@@ -29,10 +29,12 @@ from hft.runtime.settings import Config
 from hft.runtime.topology import service as service_spec
 from hft.simnet.server import Client, Server
 from hft.venues import WRAPPED_SOL, Venue, quote
-from ringbuf import Histogram
+from ringbuf import Histogram, Owner, layout
 
 PIPELINE = ("simnet", "feed", "scanner", "planner", "executor", "auditor", "manager")
 PREFIX = "hftsv"
+DEAD_PID = 1 << 30
+"""Beyond what a kernel gives out."""
 
 
 def settings(**sections: dict[str, Any]) -> Config:
@@ -76,11 +78,16 @@ class House:
         for name in names:
             self.services.pop(name).on_close()
             self.contexts.pop(name).close()
+            self.segments.pages[name].set_state(ServiceState.STOPPED)
 
     def crash(self, name: str) -> None:
-        """Drop a service as a crash would: nothing is flushed or told, its ends of the rings let go."""
+        """Drop a service as a crash would: nothing is flushed; its ends belong to a dead process."""
         self.services.pop(name)
-        self.contexts.pop(name).close()
+        context = self.contexts.pop(name)
+        for subscription in context._subscriptions.values():
+            owner_at = layout.RING_SLOTS_AT + layout.SLOT_BYTES * subscription._index + layout.SLOT_OWNER_AT
+            subscription._segment.set_owner(owner_at, Owner(DEAD_PID, 1))
+        context.close()
 
     def writer(self, link: str) -> Any:
         """The writing end of a link whose service isn't open."""
