@@ -220,9 +220,10 @@ def _pnl(r: wire.PnlMetric) -> Line:
 def _kill(r: wire.KillSwitch) -> Line:
     running = r.state == KillState.RUNNING
     told = f"{r.observed:,} against {r.limit:,}" if r.observed or r.limit else ""
+    by = wire.text(r.by)
     body = _columns(
-        (_name(KillTrigger, r.trigger), 12),
-        (f"by {wire.text(r.by)}", 0),
+        ("" if r.trigger == KillTrigger.NONE else _name(KillTrigger, r.trigger), 12),
+        (f"by {by}" if by else "", 0),
         (wire.text(r.message), 0),
         (told, 0),
     )

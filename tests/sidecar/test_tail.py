@@ -158,9 +158,7 @@ def test_row_04_a_corrupt_message_is_shown_as_such_and_the_next_follow(
     assert "corrupt" not in second
 
 
-def test_restart_of_the_server_is_bridged(
-    running: Pipeline, tmp_path: Path, server: NatsServer
-) -> None:
+def test_restart_of_the_server_is_bridged(running: Pipeline, tmp_path: Path, server: NatsServer) -> None:
     process = tail_process(tmp_path, "executed", "--json", "--from-start", "--count", "6")
     for number in range(3):
         running.publish("executed", record_bytes(wire.execution_result, number))
