@@ -21,6 +21,7 @@ MAX_REQUEST: Final = (
 MAX_NAME: Final = 200
 MAX_TOKENS: Final = 64
 NO_INDEX: Final = 255
+SIGNATURE_BYTES: Final = 64
 _LOW_SPACE: Final = 64 * 1024
 
 
@@ -30,6 +31,7 @@ class Kind(IntEnum):
     SUBSCRIBE = 1
     SUBMIT = 2
     BALANCES_REQUEST = 3
+    STATUS_REQUEST = 4
     ACCOUNT = 64
     SLOT = 65
     STATUS = 66
@@ -55,12 +57,13 @@ class FrameError(Exception):
 
 
 class Outcome(IntEnum):
-    """What became of a submission: executed, executed and failed (only the fee is charged), or never
-    executed."""
+    """What became of a submission: executed, executed but failed (only the fee is charged), never executed;
+    UNKNOWN answers a question after a signature that was not executed (yet)."""
 
     LANDED_OK = 1
     LANDED_FAILED = 2
     REJECTED = 3
+    UNKNOWN = 4
 
 
 class AccountUpdate(NamedTuple):
@@ -127,6 +130,12 @@ class BalancesRequest(NamedTuple):
     wallet: bytes
 
 
+class StatusRequest(NamedTuple):
+    """Asks what became of the transaction with this first signature (64 bytes)."""
+
+    signature: bytes
+
+
 class Balances(NamedTuple):
     """What a wallet owns now: lamports, and base units by mint (token accounts of a mint added up)."""
 
@@ -159,7 +168,7 @@ class Submit(NamedTuple):
 
 _Read = TypeVar("_Read")
 Event = AccountUpdate | SlotUpdate | SettlementStatus | Balances | ClusterFault
-Request = Subscribe | Submit | BalancesRequest
+Request = Subscribe | Submit | BalancesRequest | StatusRequest
 
 _ACCOUNT = struct.Struct("<QQQB32s32s")
 _SLOT = struct.Struct("<QQQq32s")
@@ -234,6 +243,8 @@ def request_frame(request: Request) -> bytes:
         return frame(Kind.SUBMIT, request.transaction)
     if isinstance(request, BalancesRequest):
         return frame(Kind.BALANCES_REQUEST, _BALANCES_REQUEST.pack(*request))
+    if isinstance(request, StatusRequest):
+        return frame(Kind.STATUS_REQUEST, request.signature)
     return frame(Kind.SUBSCRIBE, bytes((request.accounts,)))
 
 
@@ -281,6 +292,12 @@ def _read_subscribe(view: memoryview) -> Subscribe:
     return Subscribe(bool(view[0]))
 
 
+def _read_status_request(view: memoryview) -> StatusRequest:
+    if len(view) != SIGNATURE_BYTES:
+        raise ValueError(f"a signature of {SIGNATURE_BYTES} bytes belongs there")
+    return StatusRequest(bytes(view))
+
+
 def _read_balances_request(view: memoryview) -> BalancesRequest:
     return BalancesRequest(*_BALANCES_REQUEST.unpack(view))
 
@@ -296,6 +313,7 @@ _REQUESTS: Final[dict[int, Callable[[memoryview], Request]]] = {
     Kind.SUBSCRIBE: _read_subscribe,
     Kind.SUBMIT: lambda view: Submit(bytes(view)),
     Kind.BALANCES_REQUEST: _read_balances_request,
+    Kind.STATUS_REQUEST: _read_status_request,
 }
 
 

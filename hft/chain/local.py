@@ -19,6 +19,7 @@ from hft.chain.frames import (
     Event,
     FrameBuffer,
     FrameError,
+    StatusRequest,
     Submit,
     Subscribe,
     request_frame,
@@ -147,6 +148,14 @@ class LocalCluster:
         self._requests += 1
         self._request(request_frame(BalancesRequest(self._requests, wallet)))
         return self._requests
+
+    def ask_status(self, signature: bytes) -> None:
+        """Asks what became of a transaction by its first signature (64 bytes).
+
+        A ``SettlementStatus`` answers: the one that was told when it was executed or rejected (the newest few
+        thousand are kept), else one of outcome UNKNOWN, named Pending or NotFound.
+        """
+        self._request(request_frame(StatusRequest(signature)))
 
     def abandon_unsent(self) -> int:
         """Forgets every request that waits to be written, so that nothing more reaches the socket; returns

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Final, NamedTuple
 
 from solders.signature import Signature
@@ -22,6 +22,7 @@ from hft.chain.frames import (
     Outcome,
     Request,
     SettlementStatus,
+    StatusRequest,
     Submit,
     account_frame,
     balances_frame,
@@ -43,6 +44,7 @@ SETTLEMENT_LOG: Final = "settlement.jsonl"
 GENESIS_FILE: Final = "simnet.run"
 EVENTS_AT_ONCE: Final = 32
 MAX_QUEUED: Final = 4096
+MAX_STATUSES: Final = 4096
 MAX_BEHIND_NS: Final = 1_000_000_000
 MILLISECOND_NS: Final = 1_000_000
 
@@ -116,6 +118,7 @@ class Simnet:
             self._flow.open_market()
             self._bank.take_changes()
         self._queue: deque[_Submission] = deque()
+        self._statuses: OrderedDict[bytes, SettlementStatus] = OrderedDict()
         self._server: Server | None = None
         self._log = -1
         self._start_ns = 0
@@ -254,6 +257,8 @@ class Simnet:
             self._submit(client, request.transaction)
         elif isinstance(request, BalancesRequest):
             self._server.send(client, balances_frame(self._bank.balances(*request)))
+        elif isinstance(request, StatusRequest):
+            self._server.send(client, status_frame(self._status_of(request.signature)))
         else:
             if request.accounts:
                 self._server.send(client, b"".join(account_frame(update) for update in self._bank.snapshot()))
@@ -261,16 +266,24 @@ class Simnet:
             self._server.send(client, slot_frame(self._bank.slot_update()))
             client.wants_slots = True
 
+    def _status_of(self, signature: bytes) -> SettlementStatus:
+        """What was told of a signature, or that nothing can be."""
+        known = self._statuses.get(signature)
+        if known is not None:
+            return known
+        pending = any(submission.raw[1:65] == signature for submission in self._queue)
+        return self._unexecuted(signature, Outcome.UNKNOWN, "Pending" if pending else "NotFound")
+
+    def _unexecuted(self, signature: bytes, outcome: Outcome, name: str) -> SettlementStatus:
+        return SettlementStatus(signature, outcome, self._bank.slot, NO_INDEX, 0, name, 0, 0, 0, 0, ())
+
     def _submit(self, client: Client, raw: bytes) -> None:
         received_ns = self._clock.monotonic_ns()
         self._counters.add(self._in)
         submission = _Submission(received_ns + self._landing_ns, received_ns, client, raw)
         if len(self._queue) >= MAX_QUEUED:
             signature = bytes(raw[1:65]) if len(raw) >= 65 else bytes(64)
-            status = SettlementStatus(
-                signature, Outcome.REJECTED, self._bank.slot, NO_INDEX, 0, Refusal.OVERLOADED, 0, 0, 0, 0, ()
-            )
-            self._tell(submission, status)
+            self._tell(submission, self._unexecuted(signature, Outcome.REJECTED, Refusal.OVERLOADED))
         else:
             self._queue.append(submission)
 
@@ -285,6 +298,10 @@ class Simnet:
 
     def _tell(self, submission: _Submission, status: SettlementStatus) -> None:
         """The outcome: to the log first, then to whoever submitted."""
+        if status.outcome is not Outcome.REJECTED or status.signature not in self._statuses:
+            self._statuses[status.signature] = status
+            while len(self._statuses) > MAX_STATUSES:
+                self._statuses.popitem(last=False)
         name = "rejected_other"
         if status.outcome is Outcome.REJECTED:
             name = _REJECTED.get(status.error_name, name)

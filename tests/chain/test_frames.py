@@ -20,6 +20,7 @@ from hft.chain.frames import (
     Request,
     SettlementStatus,
     SlotUpdate,
+    StatusRequest,
     Submit,
     Subscribe,
     TokenChange,
@@ -66,6 +67,7 @@ REQUESTS: list[Request] = [
     Subscribe(False),
     Submit(b"\1" * 1232),
     BalancesRequest(3, b"\2" * 32),
+    StatusRequest(b"\3" * 64),
 ]
 
 

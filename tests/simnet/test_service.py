@@ -234,6 +234,26 @@ def test_a_two_hop_of_a_client_lands_and_the_wallet_agrees_to_the_lamport(
     assert times == sorted(times)  # type: ignore[type-var]
 
 
+def test_row_29_what_became_of_a_signature_can_be_asked_after_a_reconnect(
+    stepped: tuple[Simnet, Watcher, ringbuf.Counters, Run],
+) -> None:
+    simnet, watcher, _, run = stepped
+    signed = build_two_hop(watcher.best_order(), WALLET, watcher.slots[-1].blockhash)
+    watcher.cluster.submit(signed.data)
+    watcher.until(lambda: len(watcher.statuses) == 1)
+    watcher.cluster.submit(signed.data)
+    watcher.until(lambda: len(watcher.statuses) == 2)
+    assert watcher.statuses[1].error_name == "AlreadyProcessed"
+    later = Watcher(run, simnet.do_work)
+    later.cluster.connect()
+    for signature in (signed.signature, bytes(64)):
+        later.cluster.ask_status(signature)
+    later.until(lambda: len(later.statuses) == 2)
+    assert later.statuses[0] == watcher.statuses[0]
+    assert (later.statuses[1].outcome, later.statuses[1].error_name) == (Outcome.UNKNOWN, "NotFound")
+    later.cluster.close()
+
+
 def test_row_04_garbage_submissions_are_answered_logged_and_harmless(
     stepped: tuple[Simnet, Watcher, ringbuf.Counters, Run],
 ) -> None:
