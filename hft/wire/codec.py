@@ -1,13 +1,16 @@
-"""What the generated record modules are built from: field readers, and the errors of a refused encode."""
+"""What the generated record modules are built from: the fast codec, its readers, the errors of an encode."""
 
 from collections.abc import Callable
-from struct import Struct
-from struct import error as StructError
-from typing import Any, Protocol
+from functools import partial
+from operator import index
+from typing import Any, Protocol, SupportsIndex, TypeVar, cast
 
 from hft.wire import foreign
+from hft.wire._codec import Codec as FastCodec
 from hft.wire.errors import WireError, WireErrorCode
 from hft.wire.layout import Field, Layout, View
+
+R = TypeVar("R", bound=tuple[Any, ...])
 
 
 class Codec(Protocol):
@@ -26,66 +29,39 @@ class Codec(Protocol):
     size: int
     layout: Layout
     Record: type[Any]
+    fast: FastCodec[Any]
     encode_into: Callable[..., int]
-
-    def decode(self, view: View) -> Any: ...
-
-    def verify(self, view: View) -> None: ...
+    decode: Callable[[View], Any]
+    verify: Callable[[View], None]
 
 
-def int_reader(layout: Layout, name: str) -> Callable[[View], int]:
+def fast(layout: Layout, record: type[R]) -> FastCodec[R]:
+    """The codec of one record: one pass in C for messages of our own layout, ``foreign`` for all others."""
+
+    def decode_foreign(view: View) -> R:
+        values: Any = foreign.read(layout, view)
+        return tuple.__new__(record, values)
+
+    return FastCodec(
+        record,
+        layout.template,
+        layout.size,
+        tuple((f.name, f.code, f.offset, f.bytes, f.text) for f in layout.fields),
+        partial(refusal, layout),
+        decode_foreign,
+        partial(foreign.verify, layout),
+        partial(foreign.read_fields, layout),
+    )
+
+
+def int_reader(codec: FastCodec[R], name: str) -> Callable[[View], int]:
     """Reader of one integer field."""
-    return _reader(layout, name)
+    return codec.reader((name,), True)
 
 
-def bytes_reader(layout: Layout, name: str) -> Callable[[View], bytes]:
+def bytes_reader(codec: FastCodec[R], name: str) -> Callable[[View], bytes]:
     """Reader of one fixed byte field."""
-    return _reader(layout, name)
-
-
-def _reader(layout: Layout, name: str) -> Callable[[View], Any]:
-    unpack = Struct(layout.format(name)).unpack
-    template = layout.template
-
-    def read(view: View) -> Any:
-        try:
-            head, value = unpack(view)
-            if head == template:
-                return value
-        except StructError:
-            pass
-        return foreign.read_fields(layout, view, (name,))[0]
-
-    return read
-
-
-def fields_reader(layout: Layout, names: tuple[str, ...]) -> Callable[[View], tuple[Any, ...]]:
-    """Reader of several fields at once, in the order of ``names``, which must be the schema's."""
-    positions = [layout.position(name) for name in names]
-    if not names or positions != sorted(set(positions)):
-        raise ValueError(
-            f"{layout.name}: {', '.join(names) or 'no fields'}: name fields once, in schema order"
-        )
-    unpack = Struct(layout.format(*names)).unpack
-    template = layout.template
-
-    def read(view: View) -> tuple[Any, ...]:
-        try:
-            values = unpack(view)
-            if values[0] == template:
-                return values[1:]
-        except StructError:
-            pass
-        return foreign.read_fields(layout, view, names)
-
-    return read
-
-
-def verify(layout: Layout, view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    # Our own template, with all of its fields behind it, was checked when it was made.
-    if len(view) != layout.size or bytes(view[: len(layout.template)]) != layout.template:
-        foreign.verify(layout, view)
+    return codec.reader((name,), True)
 
 
 def refusal(layout: Layout, view: bytearray | memoryview, values: tuple[object, ...]) -> WireError:
@@ -116,4 +92,8 @@ def _misfit(field: Field, value: object) -> str:
         return f"{'at most ' if field.text else ''}{field.bytes} bytes"
     bits = 8 * field.bytes
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if field.code.islower() else (0, (1 << bits) - 1)
-    return "" if isinstance(value, int) and low <= value <= high else f"an integer in {low}..{high}"
+    wanted = f"an integer in {low}..{high}"
+    try:
+        return "" if low <= index(cast(SupportsIndex, value)) <= high else wanted
+    except TypeError:
+        return wanted

@@ -58,18 +58,3 @@ class Layout(NamedTuple):
             if field.name == name:
                 return position
         raise KeyError(f"{self.name} has no field {name!r}; it has {', '.join(f.name for f in self.fields)}")
-
-    def format(self, *names: str) -> str:
-        """``struct`` format of a message: the template, then these fields (all, if none is named), in order.
-
-        What is not named is skipped; the format spans ``size`` bytes, so that a shorter buffer is refused.
-        """
-        chosen = sorted({self.position(name) for name in names}) if names else range(len(self.fields))
-        parts = [f"<{len(self.template)}s"]
-        end = len(self.template)
-        for field in (self.fields[i] for i in chosen):
-            parts.append(f"{field.offset - end}x{field.code}" if field.offset > end else field.code)
-            end = field.offset + field.bytes
-        if end < self.size:
-            parts.append(f"{self.size - end}x")
-        return "".join(parts)

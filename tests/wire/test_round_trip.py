@@ -126,9 +126,30 @@ def test_short_text_is_padded_and_reads_back() -> None:
     assert wire.text(b"\xff\xfe\0\0") == "\ufffd\ufffd"
 
 
-def test_readers_name_fields_once_in_schema_order() -> None:
-    for names in ((), ("slot", "sequence"), ("slot", "slot")):
-        with pytest.raises(ValueError, match="in schema order"):
-            wire.reader(wire.pool_update, *names)
+def test_a_reader_gives_its_fields_in_the_order_named() -> None:
+    message = ours(wire.pool_update, plain_values(wire.pool_update))
+    record = wire.pool_update.decode(message)
+    for names in (("slot", "sequence"), ("slot", "slot"), ("published_ns", "venue", "trace_id")):
+        assert wire.reader(wire.pool_update, *names)(message) == tuple(getattr(record, n) for n in names)
     with pytest.raises(KeyError, match="PoolUpdate has no field 'price'"):
         wire.reader(wire.pool_update, "price")
+    with pytest.raises(ValueError, match="at least one field"):
+        wire.reader(wire.pool_update)
+
+
+def test_fields_may_be_given_by_name() -> None:
+    values = plain_values(wire.pool_update)
+    named = dict(zip(wire.PoolUpdate._fields, values, strict=True))
+    cell = bytearray(wire.pool_update.size)
+    assert wire.pool_update.encode_into(cell, **named) == len(cell)
+    assert wire.pool_update.decode(cell) == values
+    assert wire.pool_update.encode_into(cell, *values[:4], **dict(list(named.items())[4:])) == len(cell)
+    assert wire.pool_update.decode(cell) == values
+    for wrong in ({**named, "price": 1}, {**named, "sequence": 1, "pools": 2}):
+        with pytest.raises(TypeError, match="fields"):
+            wire.pool_update.encode_into(cell, **wrong)
+    del named["venue"]
+    with pytest.raises(TypeError, match="price is no field"):
+        wire.pool_update.encode_into(cell, **named, price=1)
+    with pytest.raises(TypeError, match="trace_id is no field, or is given twice"):
+        wire.pool_update.encode_into(cell, bytes(16), **named)

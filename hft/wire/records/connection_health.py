@@ -1,11 +1,10 @@
 # Made by scripts/codegen from schemas/system.fbs; do not edit.
 """ConnectionHealth (HFCH, link system, 208 bytes): The state of one connection to the outside."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import ConnectionKind, ConnectionState, Service
 from hft.wire.layout import Field, Layout, View
 
@@ -76,104 +75,48 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = ConnectionHealth
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, ConnectionHealth)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    service: int,
-    kind: int,
-    state: int,
-    endpoint: bytes,
-    messages: int,
-    errors: int,
-    reconnects: int,
-    round_trip_ns: int,
-    last_message_ns: int,
-    recorded_ns: int,
-    recorded_unix_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16 and len(endpoint) <= 64:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                service,
-                kind,
-                state,
-                endpoint,
-                messages,
-                errors,
-                reconnects,
-                round_trip_ns,
-                last_message_ns,
-                recorded_ns,
-                recorded_unix_ns,
-            )
-            return 208
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            service,
-            kind,
-            state,
-            endpoint,
-            messages,
-            errors,
-            reconnects,
-            round_trip_ns,
-            last_message_ns,
-            recorded_ns,
-            recorded_unix_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        service: int,
+        kind: int,
+        state: int,
+        endpoint: bytes,
+        messages: int,
+        errors: int,
+        reconnects: int,
+        round_trip_ns: int,
+        last_message_ns: int,
+        recorded_ns: int,
+        recorded_unix_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> ConnectionHealth:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(ConnectionHealth, values[1:])
-    except StructError:
-        pass
-    return ConnectionHealth._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], ConnectionHealth]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_service: Final = codec.int_reader(layout, "service")
-read_kind: Final = codec.int_reader(layout, "kind")
-read_state: Final = codec.int_reader(layout, "state")
-read_endpoint: Final = codec.bytes_reader(layout, "endpoint")
-read_messages: Final = codec.int_reader(layout, "messages")
-read_errors: Final = codec.int_reader(layout, "errors")
-read_reconnects: Final = codec.int_reader(layout, "reconnects")
-read_round_trip_ns: Final = codec.int_reader(layout, "round_trip_ns")
-read_last_message_ns: Final = codec.int_reader(layout, "last_message_ns")
-read_recorded_ns: Final = codec.int_reader(layout, "recorded_ns")
-read_recorded_unix_ns: Final = codec.int_reader(layout, "recorded_unix_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_service: Final = codec.int_reader(fast, "service")
+read_kind: Final = codec.int_reader(fast, "kind")
+read_state: Final = codec.int_reader(fast, "state")
+read_endpoint: Final = codec.bytes_reader(fast, "endpoint")
+read_messages: Final = codec.int_reader(fast, "messages")
+read_errors: Final = codec.int_reader(fast, "errors")
+read_reconnects: Final = codec.int_reader(fast, "reconnects")
+read_round_trip_ns: Final = codec.int_reader(fast, "round_trip_ns")
+read_last_message_ns: Final = codec.int_reader(fast, "last_message_ns")
+read_recorded_ns: Final = codec.int_reader(fast, "recorded_ns")
+read_recorded_unix_ns: Final = codec.int_reader(fast, "recorded_unix_ns")

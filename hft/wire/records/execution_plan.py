@@ -2,11 +2,10 @@
 # ruff: noqa: E501
 """ExecutionPlan (HFEP, link planned, 416 bytes): One atomic transaction to be signed and submitted before it expires."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import Method, Strategy, Venue
 from hft.wire.layout import Field, Layout, View
 
@@ -186,183 +185,84 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = ExecutionPlan
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, ExecutionPlan)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    plan_id: bytes,
-    sequence: int,
-    slot: int,
-    opportunity_sequence: int,
-    strategy: int,
-    method: int,
-    venue_1: int,
-    venue_2: int,
-    risk_score_ppm: int,
-    confidence_ppm: int,
-    base_mint: bytes,
-    quote_mint: bytes,
-    pool_1: bytes,
-    pool_2: bytes,
-    amount_in: int,
-    amount_mid: int,
-    minimum_out: int,
-    expected_out: int,
-    expected_profit_lamports: int,
-    base_fee_lamports: int,
-    priority_fee_lamports: int,
-    tip_lamports: int,
-    compute_unit_limit: int,
-    compute_unit_price_micro_lamports: int,
-    expires_ns: int,
-    received_ns: int,
-    feed_published_ns: int,
-    scan_received_ns: int,
-    scan_published_ns: int,
-    plan_received_ns: int,
-    plan_published_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if (
-            len(trace_id) == 16
-            and len(plan_id) == 16
-            and len(base_mint) == 32
-            and len(quote_mint) == 32
-            and len(pool_1) == 32
-            and len(pool_2) == 32
-        ):
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                plan_id,
-                sequence,
-                slot,
-                opportunity_sequence,
-                strategy,
-                method,
-                venue_1,
-                venue_2,
-                risk_score_ppm,
-                confidence_ppm,
-                base_mint,
-                quote_mint,
-                pool_1,
-                pool_2,
-                amount_in,
-                amount_mid,
-                minimum_out,
-                expected_out,
-                expected_profit_lamports,
-                base_fee_lamports,
-                priority_fee_lamports,
-                tip_lamports,
-                compute_unit_limit,
-                compute_unit_price_micro_lamports,
-                expires_ns,
-                received_ns,
-                feed_published_ns,
-                scan_received_ns,
-                scan_published_ns,
-                plan_received_ns,
-                plan_published_ns,
-            )
-            return 416
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            plan_id,
-            sequence,
-            slot,
-            opportunity_sequence,
-            strategy,
-            method,
-            venue_1,
-            venue_2,
-            risk_score_ppm,
-            confidence_ppm,
-            base_mint,
-            quote_mint,
-            pool_1,
-            pool_2,
-            amount_in,
-            amount_mid,
-            minimum_out,
-            expected_out,
-            expected_profit_lamports,
-            base_fee_lamports,
-            priority_fee_lamports,
-            tip_lamports,
-            compute_unit_limit,
-            compute_unit_price_micro_lamports,
-            expires_ns,
-            received_ns,
-            feed_published_ns,
-            scan_received_ns,
-            scan_published_ns,
-            plan_received_ns,
-            plan_published_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        plan_id: bytes,
+        sequence: int,
+        slot: int,
+        opportunity_sequence: int,
+        strategy: int,
+        method: int,
+        venue_1: int,
+        venue_2: int,
+        risk_score_ppm: int,
+        confidence_ppm: int,
+        base_mint: bytes,
+        quote_mint: bytes,
+        pool_1: bytes,
+        pool_2: bytes,
+        amount_in: int,
+        amount_mid: int,
+        minimum_out: int,
+        expected_out: int,
+        expected_profit_lamports: int,
+        base_fee_lamports: int,
+        priority_fee_lamports: int,
+        tip_lamports: int,
+        compute_unit_limit: int,
+        compute_unit_price_micro_lamports: int,
+        expires_ns: int,
+        received_ns: int,
+        feed_published_ns: int,
+        scan_received_ns: int,
+        scan_published_ns: int,
+        plan_received_ns: int,
+        plan_published_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> ExecutionPlan:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(ExecutionPlan, values[1:])
-    except StructError:
-        pass
-    return ExecutionPlan._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], ExecutionPlan]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_plan_id: Final = codec.bytes_reader(layout, "plan_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_opportunity_sequence: Final = codec.int_reader(layout, "opportunity_sequence")
-read_strategy: Final = codec.int_reader(layout, "strategy")
-read_method: Final = codec.int_reader(layout, "method")
-read_venue_1: Final = codec.int_reader(layout, "venue_1")
-read_venue_2: Final = codec.int_reader(layout, "venue_2")
-read_risk_score_ppm: Final = codec.int_reader(layout, "risk_score_ppm")
-read_confidence_ppm: Final = codec.int_reader(layout, "confidence_ppm")
-read_base_mint: Final = codec.bytes_reader(layout, "base_mint")
-read_quote_mint: Final = codec.bytes_reader(layout, "quote_mint")
-read_pool_1: Final = codec.bytes_reader(layout, "pool_1")
-read_pool_2: Final = codec.bytes_reader(layout, "pool_2")
-read_amount_in: Final = codec.int_reader(layout, "amount_in")
-read_amount_mid: Final = codec.int_reader(layout, "amount_mid")
-read_minimum_out: Final = codec.int_reader(layout, "minimum_out")
-read_expected_out: Final = codec.int_reader(layout, "expected_out")
-read_expected_profit_lamports: Final = codec.int_reader(layout, "expected_profit_lamports")
-read_base_fee_lamports: Final = codec.int_reader(layout, "base_fee_lamports")
-read_priority_fee_lamports: Final = codec.int_reader(layout, "priority_fee_lamports")
-read_tip_lamports: Final = codec.int_reader(layout, "tip_lamports")
-read_compute_unit_limit: Final = codec.int_reader(layout, "compute_unit_limit")
-read_compute_unit_price_micro_lamports: Final = codec.int_reader(layout, "compute_unit_price_micro_lamports")
-read_expires_ns: Final = codec.int_reader(layout, "expires_ns")
-read_received_ns: Final = codec.int_reader(layout, "received_ns")
-read_feed_published_ns: Final = codec.int_reader(layout, "feed_published_ns")
-read_scan_received_ns: Final = codec.int_reader(layout, "scan_received_ns")
-read_scan_published_ns: Final = codec.int_reader(layout, "scan_published_ns")
-read_plan_received_ns: Final = codec.int_reader(layout, "plan_received_ns")
-read_plan_published_ns: Final = codec.int_reader(layout, "plan_published_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_plan_id: Final = codec.bytes_reader(fast, "plan_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_opportunity_sequence: Final = codec.int_reader(fast, "opportunity_sequence")
+read_strategy: Final = codec.int_reader(fast, "strategy")
+read_method: Final = codec.int_reader(fast, "method")
+read_venue_1: Final = codec.int_reader(fast, "venue_1")
+read_venue_2: Final = codec.int_reader(fast, "venue_2")
+read_risk_score_ppm: Final = codec.int_reader(fast, "risk_score_ppm")
+read_confidence_ppm: Final = codec.int_reader(fast, "confidence_ppm")
+read_base_mint: Final = codec.bytes_reader(fast, "base_mint")
+read_quote_mint: Final = codec.bytes_reader(fast, "quote_mint")
+read_pool_1: Final = codec.bytes_reader(fast, "pool_1")
+read_pool_2: Final = codec.bytes_reader(fast, "pool_2")
+read_amount_in: Final = codec.int_reader(fast, "amount_in")
+read_amount_mid: Final = codec.int_reader(fast, "amount_mid")
+read_minimum_out: Final = codec.int_reader(fast, "minimum_out")
+read_expected_out: Final = codec.int_reader(fast, "expected_out")
+read_expected_profit_lamports: Final = codec.int_reader(fast, "expected_profit_lamports")
+read_base_fee_lamports: Final = codec.int_reader(fast, "base_fee_lamports")
+read_priority_fee_lamports: Final = codec.int_reader(fast, "priority_fee_lamports")
+read_tip_lamports: Final = codec.int_reader(fast, "tip_lamports")
+read_compute_unit_limit: Final = codec.int_reader(fast, "compute_unit_limit")
+read_compute_unit_price_micro_lamports: Final = codec.int_reader(fast, "compute_unit_price_micro_lamports")
+read_expires_ns: Final = codec.int_reader(fast, "expires_ns")
+read_received_ns: Final = codec.int_reader(fast, "received_ns")
+read_feed_published_ns: Final = codec.int_reader(fast, "feed_published_ns")
+read_scan_received_ns: Final = codec.int_reader(fast, "scan_received_ns")
+read_scan_published_ns: Final = codec.int_reader(fast, "scan_published_ns")
+read_plan_received_ns: Final = codec.int_reader(fast, "plan_received_ns")
+read_plan_published_ns: Final = codec.int_reader(fast, "plan_published_ns")

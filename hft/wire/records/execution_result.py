@@ -2,11 +2,10 @@
 # ruff: noqa: E501
 """ExecutionResult (HFER, link executed, 616 bytes): The end of one plan, with the balances that prove it."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import EndState, ExecutionReason, Method, Strategy, Venue
 from hft.wire.layout import Field, Layout, View
 
@@ -239,225 +238,104 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = ExecutionResult
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, ExecutionResult)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    plan_id: bytes,
-    sequence: int,
-    slot: int,
-    strategy: int,
-    end_state: int,
-    reason: int,
-    error_code: int,
-    error_index: int,
-    method: int,
-    venue_1: int,
-    venue_2: int,
-    signature: bytes,
-    base_mint: bytes,
-    quote_mint: bytes,
-    pool_1: bytes,
-    pool_2: bytes,
-    amount_in: int,
-    expected_profit_lamports: int,
-    actual_profit_lamports: int,
-    base_fee_lamports: int,
-    priority_fee_lamports: int,
-    tip_lamports: int,
-    rent_lamports: int,
-    compute_units: int,
-    lamports_before: int,
-    lamports_after: int,
-    base_token_before: int,
-    base_token_after: int,
-    quote_token_before: int,
-    quote_token_after: int,
-    detail: bytes,
-    received_ns: int,
-    feed_published_ns: int,
-    scan_received_ns: int,
-    scan_published_ns: int,
-    plan_received_ns: int,
-    plan_published_ns: int,
-    exec_received_ns: int,
-    signed_ns: int,
-    submitted_ns: int,
-    settled_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if (
-            len(trace_id) == 16
-            and len(plan_id) == 16
-            and len(signature) == 64
-            and len(base_mint) == 32
-            and len(quote_mint) == 32
-            and len(pool_1) == 32
-            and len(pool_2) == 32
-            and len(detail) <= 64
-        ):
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                plan_id,
-                sequence,
-                slot,
-                strategy,
-                end_state,
-                reason,
-                error_code,
-                error_index,
-                method,
-                venue_1,
-                venue_2,
-                signature,
-                base_mint,
-                quote_mint,
-                pool_1,
-                pool_2,
-                amount_in,
-                expected_profit_lamports,
-                actual_profit_lamports,
-                base_fee_lamports,
-                priority_fee_lamports,
-                tip_lamports,
-                rent_lamports,
-                compute_units,
-                lamports_before,
-                lamports_after,
-                base_token_before,
-                base_token_after,
-                quote_token_before,
-                quote_token_after,
-                detail,
-                received_ns,
-                feed_published_ns,
-                scan_received_ns,
-                scan_published_ns,
-                plan_received_ns,
-                plan_published_ns,
-                exec_received_ns,
-                signed_ns,
-                submitted_ns,
-                settled_ns,
-            )
-            return 616
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            plan_id,
-            sequence,
-            slot,
-            strategy,
-            end_state,
-            reason,
-            error_code,
-            error_index,
-            method,
-            venue_1,
-            venue_2,
-            signature,
-            base_mint,
-            quote_mint,
-            pool_1,
-            pool_2,
-            amount_in,
-            expected_profit_lamports,
-            actual_profit_lamports,
-            base_fee_lamports,
-            priority_fee_lamports,
-            tip_lamports,
-            rent_lamports,
-            compute_units,
-            lamports_before,
-            lamports_after,
-            base_token_before,
-            base_token_after,
-            quote_token_before,
-            quote_token_after,
-            detail,
-            received_ns,
-            feed_published_ns,
-            scan_received_ns,
-            scan_published_ns,
-            plan_received_ns,
-            plan_published_ns,
-            exec_received_ns,
-            signed_ns,
-            submitted_ns,
-            settled_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        plan_id: bytes,
+        sequence: int,
+        slot: int,
+        strategy: int,
+        end_state: int,
+        reason: int,
+        error_code: int,
+        error_index: int,
+        method: int,
+        venue_1: int,
+        venue_2: int,
+        signature: bytes,
+        base_mint: bytes,
+        quote_mint: bytes,
+        pool_1: bytes,
+        pool_2: bytes,
+        amount_in: int,
+        expected_profit_lamports: int,
+        actual_profit_lamports: int,
+        base_fee_lamports: int,
+        priority_fee_lamports: int,
+        tip_lamports: int,
+        rent_lamports: int,
+        compute_units: int,
+        lamports_before: int,
+        lamports_after: int,
+        base_token_before: int,
+        base_token_after: int,
+        quote_token_before: int,
+        quote_token_after: int,
+        detail: bytes,
+        received_ns: int,
+        feed_published_ns: int,
+        scan_received_ns: int,
+        scan_published_ns: int,
+        plan_received_ns: int,
+        plan_published_ns: int,
+        exec_received_ns: int,
+        signed_ns: int,
+        submitted_ns: int,
+        settled_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> ExecutionResult:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(ExecutionResult, values[1:])
-    except StructError:
-        pass
-    return ExecutionResult._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], ExecutionResult]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_plan_id: Final = codec.bytes_reader(layout, "plan_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_strategy: Final = codec.int_reader(layout, "strategy")
-read_end_state: Final = codec.int_reader(layout, "end_state")
-read_reason: Final = codec.int_reader(layout, "reason")
-read_error_code: Final = codec.int_reader(layout, "error_code")
-read_error_index: Final = codec.int_reader(layout, "error_index")
-read_method: Final = codec.int_reader(layout, "method")
-read_venue_1: Final = codec.int_reader(layout, "venue_1")
-read_venue_2: Final = codec.int_reader(layout, "venue_2")
-read_signature: Final = codec.bytes_reader(layout, "signature")
-read_base_mint: Final = codec.bytes_reader(layout, "base_mint")
-read_quote_mint: Final = codec.bytes_reader(layout, "quote_mint")
-read_pool_1: Final = codec.bytes_reader(layout, "pool_1")
-read_pool_2: Final = codec.bytes_reader(layout, "pool_2")
-read_amount_in: Final = codec.int_reader(layout, "amount_in")
-read_expected_profit_lamports: Final = codec.int_reader(layout, "expected_profit_lamports")
-read_actual_profit_lamports: Final = codec.int_reader(layout, "actual_profit_lamports")
-read_base_fee_lamports: Final = codec.int_reader(layout, "base_fee_lamports")
-read_priority_fee_lamports: Final = codec.int_reader(layout, "priority_fee_lamports")
-read_tip_lamports: Final = codec.int_reader(layout, "tip_lamports")
-read_rent_lamports: Final = codec.int_reader(layout, "rent_lamports")
-read_compute_units: Final = codec.int_reader(layout, "compute_units")
-read_lamports_before: Final = codec.int_reader(layout, "lamports_before")
-read_lamports_after: Final = codec.int_reader(layout, "lamports_after")
-read_base_token_before: Final = codec.int_reader(layout, "base_token_before")
-read_base_token_after: Final = codec.int_reader(layout, "base_token_after")
-read_quote_token_before: Final = codec.int_reader(layout, "quote_token_before")
-read_quote_token_after: Final = codec.int_reader(layout, "quote_token_after")
-read_detail: Final = codec.bytes_reader(layout, "detail")
-read_received_ns: Final = codec.int_reader(layout, "received_ns")
-read_feed_published_ns: Final = codec.int_reader(layout, "feed_published_ns")
-read_scan_received_ns: Final = codec.int_reader(layout, "scan_received_ns")
-read_scan_published_ns: Final = codec.int_reader(layout, "scan_published_ns")
-read_plan_received_ns: Final = codec.int_reader(layout, "plan_received_ns")
-read_plan_published_ns: Final = codec.int_reader(layout, "plan_published_ns")
-read_exec_received_ns: Final = codec.int_reader(layout, "exec_received_ns")
-read_signed_ns: Final = codec.int_reader(layout, "signed_ns")
-read_submitted_ns: Final = codec.int_reader(layout, "submitted_ns")
-read_settled_ns: Final = codec.int_reader(layout, "settled_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_plan_id: Final = codec.bytes_reader(fast, "plan_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_strategy: Final = codec.int_reader(fast, "strategy")
+read_end_state: Final = codec.int_reader(fast, "end_state")
+read_reason: Final = codec.int_reader(fast, "reason")
+read_error_code: Final = codec.int_reader(fast, "error_code")
+read_error_index: Final = codec.int_reader(fast, "error_index")
+read_method: Final = codec.int_reader(fast, "method")
+read_venue_1: Final = codec.int_reader(fast, "venue_1")
+read_venue_2: Final = codec.int_reader(fast, "venue_2")
+read_signature: Final = codec.bytes_reader(fast, "signature")
+read_base_mint: Final = codec.bytes_reader(fast, "base_mint")
+read_quote_mint: Final = codec.bytes_reader(fast, "quote_mint")
+read_pool_1: Final = codec.bytes_reader(fast, "pool_1")
+read_pool_2: Final = codec.bytes_reader(fast, "pool_2")
+read_amount_in: Final = codec.int_reader(fast, "amount_in")
+read_expected_profit_lamports: Final = codec.int_reader(fast, "expected_profit_lamports")
+read_actual_profit_lamports: Final = codec.int_reader(fast, "actual_profit_lamports")
+read_base_fee_lamports: Final = codec.int_reader(fast, "base_fee_lamports")
+read_priority_fee_lamports: Final = codec.int_reader(fast, "priority_fee_lamports")
+read_tip_lamports: Final = codec.int_reader(fast, "tip_lamports")
+read_rent_lamports: Final = codec.int_reader(fast, "rent_lamports")
+read_compute_units: Final = codec.int_reader(fast, "compute_units")
+read_lamports_before: Final = codec.int_reader(fast, "lamports_before")
+read_lamports_after: Final = codec.int_reader(fast, "lamports_after")
+read_base_token_before: Final = codec.int_reader(fast, "base_token_before")
+read_base_token_after: Final = codec.int_reader(fast, "base_token_after")
+read_quote_token_before: Final = codec.int_reader(fast, "quote_token_before")
+read_quote_token_after: Final = codec.int_reader(fast, "quote_token_after")
+read_detail: Final = codec.bytes_reader(fast, "detail")
+read_received_ns: Final = codec.int_reader(fast, "received_ns")
+read_feed_published_ns: Final = codec.int_reader(fast, "feed_published_ns")
+read_scan_received_ns: Final = codec.int_reader(fast, "scan_received_ns")
+read_scan_published_ns: Final = codec.int_reader(fast, "scan_published_ns")
+read_plan_received_ns: Final = codec.int_reader(fast, "plan_received_ns")
+read_plan_published_ns: Final = codec.int_reader(fast, "plan_published_ns")
+read_exec_received_ns: Final = codec.int_reader(fast, "exec_received_ns")
+read_signed_ns: Final = codec.int_reader(fast, "signed_ns")
+read_submitted_ns: Final = codec.int_reader(fast, "submitted_ns")
+read_settled_ns: Final = codec.int_reader(fast, "settled_ns")

@@ -1,11 +1,10 @@
 # Made by scripts/codegen from schemas/system.fbs; do not edit.
 """HealthMetric (HFHM, link system, 176 bytes): One health check of a service."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import HealthCheck, HealthStatus, Service
 from hft.wire.layout import Field, Layout, View
 
@@ -63,92 +62,42 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = HealthMetric
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, HealthMetric)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    service: int,
-    check: int,
-    status: int,
-    observed: int,
-    limit: int,
-    detail: bytes,
-    recorded_ns: int,
-    recorded_unix_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16 and len(detail) <= 64:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                service,
-                check,
-                status,
-                observed,
-                limit,
-                detail,
-                recorded_ns,
-                recorded_unix_ns,
-            )
-            return 176
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            service,
-            check,
-            status,
-            observed,
-            limit,
-            detail,
-            recorded_ns,
-            recorded_unix_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        service: int,
+        check: int,
+        status: int,
+        observed: int,
+        limit: int,
+        detail: bytes,
+        recorded_ns: int,
+        recorded_unix_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> HealthMetric:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(HealthMetric, values[1:])
-    except StructError:
-        pass
-    return HealthMetric._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], HealthMetric]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_service: Final = codec.int_reader(layout, "service")
-read_check: Final = codec.int_reader(layout, "check")
-read_status: Final = codec.int_reader(layout, "status")
-read_observed: Final = codec.int_reader(layout, "observed")
-read_limit: Final = codec.int_reader(layout, "limit")
-read_detail: Final = codec.bytes_reader(layout, "detail")
-read_recorded_ns: Final = codec.int_reader(layout, "recorded_ns")
-read_recorded_unix_ns: Final = codec.int_reader(layout, "recorded_unix_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_service: Final = codec.int_reader(fast, "service")
+read_check: Final = codec.int_reader(fast, "check")
+read_status: Final = codec.int_reader(fast, "status")
+read_observed: Final = codec.int_reader(fast, "observed")
+read_limit: Final = codec.int_reader(fast, "limit")
+read_detail: Final = codec.bytes_reader(fast, "detail")
+read_recorded_ns: Final = codec.int_reader(fast, "recorded_ns")
+read_recorded_unix_ns: Final = codec.int_reader(fast, "recorded_unix_ns")

@@ -1,11 +1,10 @@
 # Made by scripts/codegen from schemas/system.fbs; do not edit.
 """KillSwitch (HFKS, link system, 272 bytes): The kill switch changed, or is said again."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import KillState, KillTrigger
 from hft.wire.layout import Field, Layout, View
 
@@ -63,92 +62,42 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = KillSwitch
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, KillSwitch)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    state: int,
-    trigger: int,
-    observed: int,
-    limit: int,
-    by: bytes,
-    message: bytes,
-    monotonic_ns: int,
-    unix_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16 and len(by) <= 32 and len(message) <= 128:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                state,
-                trigger,
-                observed,
-                limit,
-                by,
-                message,
-                monotonic_ns,
-                unix_ns,
-            )
-            return 272
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            state,
-            trigger,
-            observed,
-            limit,
-            by,
-            message,
-            monotonic_ns,
-            unix_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        state: int,
+        trigger: int,
+        observed: int,
+        limit: int,
+        by: bytes,
+        message: bytes,
+        monotonic_ns: int,
+        unix_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> KillSwitch:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(KillSwitch, values[1:])
-    except StructError:
-        pass
-    return KillSwitch._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], KillSwitch]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_state: Final = codec.int_reader(layout, "state")
-read_trigger: Final = codec.int_reader(layout, "trigger")
-read_observed: Final = codec.int_reader(layout, "observed")
-read_limit: Final = codec.int_reader(layout, "limit")
-read_by: Final = codec.bytes_reader(layout, "by")
-read_message: Final = codec.bytes_reader(layout, "message")
-read_monotonic_ns: Final = codec.int_reader(layout, "monotonic_ns")
-read_unix_ns: Final = codec.int_reader(layout, "unix_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_state: Final = codec.int_reader(fast, "state")
+read_trigger: Final = codec.int_reader(fast, "trigger")
+read_observed: Final = codec.int_reader(fast, "observed")
+read_limit: Final = codec.int_reader(fast, "limit")
+read_by: Final = codec.bytes_reader(fast, "by")
+read_message: Final = codec.bytes_reader(fast, "message")
+read_monotonic_ns: Final = codec.int_reader(fast, "monotonic_ns")
+read_unix_ns: Final = codec.int_reader(fast, "unix_ns")

@@ -1,11 +1,10 @@
 # Made by scripts/codegen from schemas/metrics.fbs; do not edit.
 """LatencyMetric (HFLM, link metrics, 224 bytes): One latency histogram of a service over a window."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import Service
 from hft.wire.layout import Field, Layout, View
 
@@ -76,104 +75,48 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = LatencyMetric
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, LatencyMetric)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    service: int,
-    histogram: bytes,
-    samples: int,
-    p50_ns: int,
-    p99_ns: int,
-    p999_ns: int,
-    max_ns: int,
-    mean_ns: int,
-    window_ns: int,
-    recorded_ns: int,
-    recorded_unix_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16 and len(histogram) <= 64:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                service,
-                histogram,
-                samples,
-                p50_ns,
-                p99_ns,
-                p999_ns,
-                max_ns,
-                mean_ns,
-                window_ns,
-                recorded_ns,
-                recorded_unix_ns,
-            )
-            return 224
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            service,
-            histogram,
-            samples,
-            p50_ns,
-            p99_ns,
-            p999_ns,
-            max_ns,
-            mean_ns,
-            window_ns,
-            recorded_ns,
-            recorded_unix_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        service: int,
+        histogram: bytes,
+        samples: int,
+        p50_ns: int,
+        p99_ns: int,
+        p999_ns: int,
+        max_ns: int,
+        mean_ns: int,
+        window_ns: int,
+        recorded_ns: int,
+        recorded_unix_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> LatencyMetric:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(LatencyMetric, values[1:])
-    except StructError:
-        pass
-    return LatencyMetric._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], LatencyMetric]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_service: Final = codec.int_reader(layout, "service")
-read_histogram: Final = codec.bytes_reader(layout, "histogram")
-read_samples: Final = codec.int_reader(layout, "samples")
-read_p50_ns: Final = codec.int_reader(layout, "p50_ns")
-read_p99_ns: Final = codec.int_reader(layout, "p99_ns")
-read_p999_ns: Final = codec.int_reader(layout, "p999_ns")
-read_max_ns: Final = codec.int_reader(layout, "max_ns")
-read_mean_ns: Final = codec.int_reader(layout, "mean_ns")
-read_window_ns: Final = codec.int_reader(layout, "window_ns")
-read_recorded_ns: Final = codec.int_reader(layout, "recorded_ns")
-read_recorded_unix_ns: Final = codec.int_reader(layout, "recorded_unix_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_service: Final = codec.int_reader(fast, "service")
+read_histogram: Final = codec.bytes_reader(fast, "histogram")
+read_samples: Final = codec.int_reader(fast, "samples")
+read_p50_ns: Final = codec.int_reader(fast, "p50_ns")
+read_p99_ns: Final = codec.int_reader(fast, "p99_ns")
+read_p999_ns: Final = codec.int_reader(fast, "p999_ns")
+read_max_ns: Final = codec.int_reader(fast, "max_ns")
+read_mean_ns: Final = codec.int_reader(fast, "mean_ns")
+read_window_ns: Final = codec.int_reader(fast, "window_ns")
+read_recorded_ns: Final = codec.int_reader(fast, "recorded_ns")
+read_recorded_unix_ns: Final = codec.int_reader(fast, "recorded_unix_ns")

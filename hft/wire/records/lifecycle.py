@@ -1,11 +1,10 @@
 # Made by scripts/codegen from schemas/system.fbs; do not edit.
 """Lifecycle (HFLC, link system, 184 bytes): A service started, stopped, or failed."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import LifecycleEvent, Service
 from hft.wire.layout import Field, Layout, View
 
@@ -74,96 +73,44 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = Lifecycle
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, Lifecycle)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    run_id: bytes,
-    service: int,
-    event: int,
-    pid: int,
-    exit_code: int,
-    restarts: int,
-    detail: bytes,
-    monotonic_ns: int,
-    unix_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16 and len(run_id) == 16 and len(detail) <= 64:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                run_id,
-                service,
-                event,
-                pid,
-                exit_code,
-                restarts,
-                detail,
-                monotonic_ns,
-                unix_ns,
-            )
-            return 184
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            run_id,
-            service,
-            event,
-            pid,
-            exit_code,
-            restarts,
-            detail,
-            monotonic_ns,
-            unix_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        run_id: bytes,
+        service: int,
+        event: int,
+        pid: int,
+        exit_code: int,
+        restarts: int,
+        detail: bytes,
+        monotonic_ns: int,
+        unix_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> Lifecycle:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(Lifecycle, values[1:])
-    except StructError:
-        pass
-    return Lifecycle._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], Lifecycle]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_run_id: Final = codec.bytes_reader(layout, "run_id")
-read_service: Final = codec.int_reader(layout, "service")
-read_event: Final = codec.int_reader(layout, "event")
-read_pid: Final = codec.int_reader(layout, "pid")
-read_exit_code: Final = codec.int_reader(layout, "exit_code")
-read_restarts: Final = codec.int_reader(layout, "restarts")
-read_detail: Final = codec.bytes_reader(layout, "detail")
-read_monotonic_ns: Final = codec.int_reader(layout, "monotonic_ns")
-read_unix_ns: Final = codec.int_reader(layout, "unix_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_run_id: Final = codec.bytes_reader(fast, "run_id")
+read_service: Final = codec.int_reader(fast, "service")
+read_event: Final = codec.int_reader(fast, "event")
+read_pid: Final = codec.int_reader(fast, "pid")
+read_exit_code: Final = codec.int_reader(fast, "exit_code")
+read_restarts: Final = codec.int_reader(fast, "restarts")
+read_detail: Final = codec.bytes_reader(fast, "detail")
+read_monotonic_ns: Final = codec.int_reader(fast, "monotonic_ns")
+read_unix_ns: Final = codec.int_reader(fast, "unix_ns")

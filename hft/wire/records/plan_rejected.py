@@ -2,11 +2,10 @@
 # ruff: noqa: E501
 """PlanRejected (HFPR, link planned, 304 bytes): An opportunity that will not be traded, and the rule that says so."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import RejectReason, Strategy, ValidationFactor
 from hft.wire.layout import Field, Layout, View
 
@@ -106,134 +105,60 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = PlanRejected
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, PlanRejected)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    opportunity_sequence: int,
-    strategy: int,
-    factor: int,
-    reason: int,
-    base_mint: bytes,
-    quote_mint: bytes,
-    pool_1: bytes,
-    pool_2: bytes,
-    amount_in: int,
-    observed: int,
-    limit: int,
-    received_ns: int,
-    feed_published_ns: int,
-    scan_received_ns: int,
-    scan_published_ns: int,
-    plan_received_ns: int,
-    plan_published_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if (
-            len(trace_id) == 16
-            and len(base_mint) == 32
-            and len(quote_mint) == 32
-            and len(pool_1) == 32
-            and len(pool_2) == 32
-        ):
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                opportunity_sequence,
-                strategy,
-                factor,
-                reason,
-                base_mint,
-                quote_mint,
-                pool_1,
-                pool_2,
-                amount_in,
-                observed,
-                limit,
-                received_ns,
-                feed_published_ns,
-                scan_received_ns,
-                scan_published_ns,
-                plan_received_ns,
-                plan_published_ns,
-            )
-            return 304
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            opportunity_sequence,
-            strategy,
-            factor,
-            reason,
-            base_mint,
-            quote_mint,
-            pool_1,
-            pool_2,
-            amount_in,
-            observed,
-            limit,
-            received_ns,
-            feed_published_ns,
-            scan_received_ns,
-            scan_published_ns,
-            plan_received_ns,
-            plan_published_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        opportunity_sequence: int,
+        strategy: int,
+        factor: int,
+        reason: int,
+        base_mint: bytes,
+        quote_mint: bytes,
+        pool_1: bytes,
+        pool_2: bytes,
+        amount_in: int,
+        observed: int,
+        limit: int,
+        received_ns: int,
+        feed_published_ns: int,
+        scan_received_ns: int,
+        scan_published_ns: int,
+        plan_received_ns: int,
+        plan_published_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> PlanRejected:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(PlanRejected, values[1:])
-    except StructError:
-        pass
-    return PlanRejected._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], PlanRejected]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_opportunity_sequence: Final = codec.int_reader(layout, "opportunity_sequence")
-read_strategy: Final = codec.int_reader(layout, "strategy")
-read_factor: Final = codec.int_reader(layout, "factor")
-read_reason: Final = codec.int_reader(layout, "reason")
-read_base_mint: Final = codec.bytes_reader(layout, "base_mint")
-read_quote_mint: Final = codec.bytes_reader(layout, "quote_mint")
-read_pool_1: Final = codec.bytes_reader(layout, "pool_1")
-read_pool_2: Final = codec.bytes_reader(layout, "pool_2")
-read_amount_in: Final = codec.int_reader(layout, "amount_in")
-read_observed: Final = codec.int_reader(layout, "observed")
-read_limit: Final = codec.int_reader(layout, "limit")
-read_received_ns: Final = codec.int_reader(layout, "received_ns")
-read_feed_published_ns: Final = codec.int_reader(layout, "feed_published_ns")
-read_scan_received_ns: Final = codec.int_reader(layout, "scan_received_ns")
-read_scan_published_ns: Final = codec.int_reader(layout, "scan_published_ns")
-read_plan_received_ns: Final = codec.int_reader(layout, "plan_received_ns")
-read_plan_published_ns: Final = codec.int_reader(layout, "plan_published_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_opportunity_sequence: Final = codec.int_reader(fast, "opportunity_sequence")
+read_strategy: Final = codec.int_reader(fast, "strategy")
+read_factor: Final = codec.int_reader(fast, "factor")
+read_reason: Final = codec.int_reader(fast, "reason")
+read_base_mint: Final = codec.bytes_reader(fast, "base_mint")
+read_quote_mint: Final = codec.bytes_reader(fast, "quote_mint")
+read_pool_1: Final = codec.bytes_reader(fast, "pool_1")
+read_pool_2: Final = codec.bytes_reader(fast, "pool_2")
+read_amount_in: Final = codec.int_reader(fast, "amount_in")
+read_observed: Final = codec.int_reader(fast, "observed")
+read_limit: Final = codec.int_reader(fast, "limit")
+read_received_ns: Final = codec.int_reader(fast, "received_ns")
+read_feed_published_ns: Final = codec.int_reader(fast, "feed_published_ns")
+read_scan_received_ns: Final = codec.int_reader(fast, "scan_received_ns")
+read_scan_published_ns: Final = codec.int_reader(fast, "scan_published_ns")
+read_plan_received_ns: Final = codec.int_reader(fast, "plan_received_ns")
+read_plan_published_ns: Final = codec.int_reader(fast, "plan_published_ns")

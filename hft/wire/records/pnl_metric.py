@@ -1,11 +1,10 @@
 # Made by scripts/codegen from schemas/metrics.fbs; do not edit.
 """PnlMetric (HFPM, link metrics, 224 bytes): The ledger's running totals after a trade."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import Strategy
 from hft.wire.layout import Field, Layout, View
 
@@ -109,128 +108,60 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = PnlMetric
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, PnlMetric)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    strategy: int,
-    trades: int,
-    landed_ok: int,
-    landed_failed: int,
-    not_landed: int,
-    wins: int,
-    losses: int,
-    pnl_lamports: int,
-    peak_pnl_lamports: int,
-    drawdown_lamports: int,
-    expected_pnl_lamports: int,
-    fees_lamports: int,
-    tips_lamports: int,
-    wallet_lamports: int,
-    win_rate_ppm: int,
-    recorded_ns: int,
-    recorded_unix_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                strategy,
-                trades,
-                landed_ok,
-                landed_failed,
-                not_landed,
-                wins,
-                losses,
-                pnl_lamports,
-                peak_pnl_lamports,
-                drawdown_lamports,
-                expected_pnl_lamports,
-                fees_lamports,
-                tips_lamports,
-                wallet_lamports,
-                win_rate_ppm,
-                recorded_ns,
-                recorded_unix_ns,
-            )
-            return 224
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            strategy,
-            trades,
-            landed_ok,
-            landed_failed,
-            not_landed,
-            wins,
-            losses,
-            pnl_lamports,
-            peak_pnl_lamports,
-            drawdown_lamports,
-            expected_pnl_lamports,
-            fees_lamports,
-            tips_lamports,
-            wallet_lamports,
-            win_rate_ppm,
-            recorded_ns,
-            recorded_unix_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        strategy: int,
+        trades: int,
+        landed_ok: int,
+        landed_failed: int,
+        not_landed: int,
+        wins: int,
+        losses: int,
+        pnl_lamports: int,
+        peak_pnl_lamports: int,
+        drawdown_lamports: int,
+        expected_pnl_lamports: int,
+        fees_lamports: int,
+        tips_lamports: int,
+        wallet_lamports: int,
+        win_rate_ppm: int,
+        recorded_ns: int,
+        recorded_unix_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> PnlMetric:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(PnlMetric, values[1:])
-    except StructError:
-        pass
-    return PnlMetric._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], PnlMetric]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_strategy: Final = codec.int_reader(layout, "strategy")
-read_trades: Final = codec.int_reader(layout, "trades")
-read_landed_ok: Final = codec.int_reader(layout, "landed_ok")
-read_landed_failed: Final = codec.int_reader(layout, "landed_failed")
-read_not_landed: Final = codec.int_reader(layout, "not_landed")
-read_wins: Final = codec.int_reader(layout, "wins")
-read_losses: Final = codec.int_reader(layout, "losses")
-read_pnl_lamports: Final = codec.int_reader(layout, "pnl_lamports")
-read_peak_pnl_lamports: Final = codec.int_reader(layout, "peak_pnl_lamports")
-read_drawdown_lamports: Final = codec.int_reader(layout, "drawdown_lamports")
-read_expected_pnl_lamports: Final = codec.int_reader(layout, "expected_pnl_lamports")
-read_fees_lamports: Final = codec.int_reader(layout, "fees_lamports")
-read_tips_lamports: Final = codec.int_reader(layout, "tips_lamports")
-read_wallet_lamports: Final = codec.int_reader(layout, "wallet_lamports")
-read_win_rate_ppm: Final = codec.int_reader(layout, "win_rate_ppm")
-read_recorded_ns: Final = codec.int_reader(layout, "recorded_ns")
-read_recorded_unix_ns: Final = codec.int_reader(layout, "recorded_unix_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_strategy: Final = codec.int_reader(fast, "strategy")
+read_trades: Final = codec.int_reader(fast, "trades")
+read_landed_ok: Final = codec.int_reader(fast, "landed_ok")
+read_landed_failed: Final = codec.int_reader(fast, "landed_failed")
+read_not_landed: Final = codec.int_reader(fast, "not_landed")
+read_wins: Final = codec.int_reader(fast, "wins")
+read_losses: Final = codec.int_reader(fast, "losses")
+read_pnl_lamports: Final = codec.int_reader(fast, "pnl_lamports")
+read_peak_pnl_lamports: Final = codec.int_reader(fast, "peak_pnl_lamports")
+read_drawdown_lamports: Final = codec.int_reader(fast, "drawdown_lamports")
+read_expected_pnl_lamports: Final = codec.int_reader(fast, "expected_pnl_lamports")
+read_fees_lamports: Final = codec.int_reader(fast, "fees_lamports")
+read_tips_lamports: Final = codec.int_reader(fast, "tips_lamports")
+read_wallet_lamports: Final = codec.int_reader(fast, "wallet_lamports")
+read_win_rate_ppm: Final = codec.int_reader(fast, "win_rate_ppm")
+read_recorded_ns: Final = codec.int_reader(fast, "recorded_ns")
+read_recorded_unix_ns: Final = codec.int_reader(fast, "recorded_unix_ns")

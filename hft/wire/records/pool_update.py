@@ -2,11 +2,10 @@
 # ruff: noqa: E501
 """PoolUpdate (HFPU, link market_data, 208 bytes): Accounts of a pool changed: the newest bytes are in the account table."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import PoolDisabledReason, PoolStatus, Venue
 from hft.wire.layout import Field, Layout, View
 
@@ -90,100 +89,46 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = PoolUpdate
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, PoolUpdate)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    write_version: int,
-    venue: int,
-    status: int,
-    disabled_reason: int,
-    accounts_changed: int,
-    pool: bytes,
-    base_mint: bytes,
-    quote_mint: bytes,
-    received_ns: int,
-    published_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16 and len(pool) == 32 and len(base_mint) == 32 and len(quote_mint) == 32:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                write_version,
-                venue,
-                status,
-                disabled_reason,
-                accounts_changed,
-                pool,
-                base_mint,
-                quote_mint,
-                received_ns,
-                published_ns,
-            )
-            return 208
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            write_version,
-            venue,
-            status,
-            disabled_reason,
-            accounts_changed,
-            pool,
-            base_mint,
-            quote_mint,
-            received_ns,
-            published_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        write_version: int,
+        venue: int,
+        status: int,
+        disabled_reason: int,
+        accounts_changed: int,
+        pool: bytes,
+        base_mint: bytes,
+        quote_mint: bytes,
+        received_ns: int,
+        published_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> PoolUpdate:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(PoolUpdate, values[1:])
-    except StructError:
-        pass
-    return PoolUpdate._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], PoolUpdate]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_write_version: Final = codec.int_reader(layout, "write_version")
-read_venue: Final = codec.int_reader(layout, "venue")
-read_status: Final = codec.int_reader(layout, "status")
-read_disabled_reason: Final = codec.int_reader(layout, "disabled_reason")
-read_accounts_changed: Final = codec.int_reader(layout, "accounts_changed")
-read_pool: Final = codec.bytes_reader(layout, "pool")
-read_base_mint: Final = codec.bytes_reader(layout, "base_mint")
-read_quote_mint: Final = codec.bytes_reader(layout, "quote_mint")
-read_received_ns: Final = codec.int_reader(layout, "received_ns")
-read_published_ns: Final = codec.int_reader(layout, "published_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_write_version: Final = codec.int_reader(fast, "write_version")
+read_venue: Final = codec.int_reader(fast, "venue")
+read_status: Final = codec.int_reader(fast, "status")
+read_disabled_reason: Final = codec.int_reader(fast, "disabled_reason")
+read_accounts_changed: Final = codec.int_reader(fast, "accounts_changed")
+read_pool: Final = codec.bytes_reader(fast, "pool")
+read_base_mint: Final = codec.bytes_reader(fast, "base_mint")
+read_quote_mint: Final = codec.bytes_reader(fast, "quote_mint")
+read_received_ns: Final = codec.int_reader(fast, "received_ns")
+read_published_ns: Final = codec.int_reader(fast, "published_ns")

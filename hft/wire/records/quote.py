@@ -2,11 +2,10 @@
 # ruff: noqa: E501
 """Quote (HFQU, link market_data, 224 bytes): What an amount of one token is worth in another, from one source."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import QuoteSource, Venue
 from hft.wire.layout import Field, Layout, View
 
@@ -93,104 +92,48 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = Quote
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, Quote)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    source: int,
-    venue: int,
-    uncertainty_ppm: int,
-    base_mint: bytes,
-    quote_mint: bytes,
-    account: bytes,
-    amount_in: int,
-    amount_out: int,
-    source_unix_ns: int,
-    received_ns: int,
-    published_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16 and len(base_mint) == 32 and len(quote_mint) == 32 and len(account) == 32:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                source,
-                venue,
-                uncertainty_ppm,
-                base_mint,
-                quote_mint,
-                account,
-                amount_in,
-                amount_out,
-                source_unix_ns,
-                received_ns,
-                published_ns,
-            )
-            return 224
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            source,
-            venue,
-            uncertainty_ppm,
-            base_mint,
-            quote_mint,
-            account,
-            amount_in,
-            amount_out,
-            source_unix_ns,
-            received_ns,
-            published_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        source: int,
+        venue: int,
+        uncertainty_ppm: int,
+        base_mint: bytes,
+        quote_mint: bytes,
+        account: bytes,
+        amount_in: int,
+        amount_out: int,
+        source_unix_ns: int,
+        received_ns: int,
+        published_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> Quote:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(Quote, values[1:])
-    except StructError:
-        pass
-    return Quote._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], Quote]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_source: Final = codec.int_reader(layout, "source")
-read_venue: Final = codec.int_reader(layout, "venue")
-read_uncertainty_ppm: Final = codec.int_reader(layout, "uncertainty_ppm")
-read_base_mint: Final = codec.bytes_reader(layout, "base_mint")
-read_quote_mint: Final = codec.bytes_reader(layout, "quote_mint")
-read_account: Final = codec.bytes_reader(layout, "account")
-read_amount_in: Final = codec.int_reader(layout, "amount_in")
-read_amount_out: Final = codec.int_reader(layout, "amount_out")
-read_source_unix_ns: Final = codec.int_reader(layout, "source_unix_ns")
-read_received_ns: Final = codec.int_reader(layout, "received_ns")
-read_published_ns: Final = codec.int_reader(layout, "published_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_source: Final = codec.int_reader(fast, "source")
+read_venue: Final = codec.int_reader(fast, "venue")
+read_uncertainty_ppm: Final = codec.int_reader(fast, "uncertainty_ppm")
+read_base_mint: Final = codec.bytes_reader(fast, "base_mint")
+read_quote_mint: Final = codec.bytes_reader(fast, "quote_mint")
+read_account: Final = codec.bytes_reader(fast, "account")
+read_amount_in: Final = codec.int_reader(fast, "amount_in")
+read_amount_out: Final = codec.int_reader(fast, "amount_out")
+read_source_unix_ns: Final = codec.int_reader(fast, "source_unix_ns")
+read_received_ns: Final = codec.int_reader(fast, "received_ns")
+read_published_ns: Final = codec.int_reader(fast, "published_ns")

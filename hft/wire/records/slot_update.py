@@ -1,11 +1,10 @@
 # Made by scripts/codegen from schemas/market_data.fbs; do not edit.
 """SlotUpdate (HFSU, link market_data, 160 bytes): The chain moved on by a slot."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import SlotStatus
 from hft.wire.layout import Field, Layout, View
 
@@ -71,92 +70,42 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = SlotUpdate
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, SlotUpdate)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    parent_slot: int,
-    status: int,
-    block_height: int,
-    last_valid_block_height: int,
-    blockhash: bytes,
-    unix_timestamp_s: int,
-    received_ns: int,
-    published_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16 and len(blockhash) == 32:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                parent_slot,
-                status,
-                block_height,
-                last_valid_block_height,
-                blockhash,
-                unix_timestamp_s,
-                received_ns,
-                published_ns,
-            )
-            return 160
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            parent_slot,
-            status,
-            block_height,
-            last_valid_block_height,
-            blockhash,
-            unix_timestamp_s,
-            received_ns,
-            published_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        parent_slot: int,
+        status: int,
+        block_height: int,
+        last_valid_block_height: int,
+        blockhash: bytes,
+        unix_timestamp_s: int,
+        received_ns: int,
+        published_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> SlotUpdate:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(SlotUpdate, values[1:])
-    except StructError:
-        pass
-    return SlotUpdate._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], SlotUpdate]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_parent_slot: Final = codec.int_reader(layout, "parent_slot")
-read_status: Final = codec.int_reader(layout, "status")
-read_block_height: Final = codec.int_reader(layout, "block_height")
-read_last_valid_block_height: Final = codec.int_reader(layout, "last_valid_block_height")
-read_blockhash: Final = codec.bytes_reader(layout, "blockhash")
-read_unix_timestamp_s: Final = codec.int_reader(layout, "unix_timestamp_s")
-read_received_ns: Final = codec.int_reader(layout, "received_ns")
-read_published_ns: Final = codec.int_reader(layout, "published_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_parent_slot: Final = codec.int_reader(fast, "parent_slot")
+read_status: Final = codec.int_reader(fast, "status")
+read_block_height: Final = codec.int_reader(fast, "block_height")
+read_last_valid_block_height: Final = codec.int_reader(fast, "last_valid_block_height")
+read_blockhash: Final = codec.bytes_reader(fast, "blockhash")
+read_unix_timestamp_s: Final = codec.int_reader(fast, "unix_timestamp_s")
+read_received_ns: Final = codec.int_reader(fast, "received_ns")
+read_published_ns: Final = codec.int_reader(fast, "published_ns")

@@ -2,11 +2,10 @@
 # ruff: noqa: E501
 """ThroughputMetric (HFTM, link metrics, 152 bytes): Messages that a service took from or put into a link over a window."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import Direction, Link, Service
 from hft.wire.layout import Field, Layout, View
 
@@ -77,104 +76,48 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = ThroughputMetric
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, ThroughputMetric)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    service: int,
-    counted_link: int,
-    direction: int,
-    total: int,
-    messages: int,
-    dropped: int,
-    lost: int,
-    lag: int,
-    window_ns: int,
-    recorded_ns: int,
-    recorded_unix_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if len(trace_id) == 16:
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                service,
-                counted_link,
-                direction,
-                total,
-                messages,
-                dropped,
-                lost,
-                lag,
-                window_ns,
-                recorded_ns,
-                recorded_unix_ns,
-            )
-            return 152
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            service,
-            counted_link,
-            direction,
-            total,
-            messages,
-            dropped,
-            lost,
-            lag,
-            window_ns,
-            recorded_ns,
-            recorded_unix_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        service: int,
+        counted_link: int,
+        direction: int,
+        total: int,
+        messages: int,
+        dropped: int,
+        lost: int,
+        lag: int,
+        window_ns: int,
+        recorded_ns: int,
+        recorded_unix_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> ThroughputMetric:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(ThroughputMetric, values[1:])
-    except StructError:
-        pass
-    return ThroughputMetric._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], ThroughputMetric]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_service: Final = codec.int_reader(layout, "service")
-read_counted_link: Final = codec.int_reader(layout, "counted_link")
-read_direction: Final = codec.int_reader(layout, "direction")
-read_total: Final = codec.int_reader(layout, "total")
-read_messages: Final = codec.int_reader(layout, "messages")
-read_dropped: Final = codec.int_reader(layout, "dropped")
-read_lost: Final = codec.int_reader(layout, "lost")
-read_lag: Final = codec.int_reader(layout, "lag")
-read_window_ns: Final = codec.int_reader(layout, "window_ns")
-read_recorded_ns: Final = codec.int_reader(layout, "recorded_ns")
-read_recorded_unix_ns: Final = codec.int_reader(layout, "recorded_unix_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_service: Final = codec.int_reader(fast, "service")
+read_counted_link: Final = codec.int_reader(fast, "counted_link")
+read_direction: Final = codec.int_reader(fast, "direction")
+read_total: Final = codec.int_reader(fast, "total")
+read_messages: Final = codec.int_reader(fast, "messages")
+read_dropped: Final = codec.int_reader(fast, "dropped")
+read_lost: Final = codec.int_reader(fast, "lost")
+read_lag: Final = codec.int_reader(fast, "lag")
+read_window_ns: Final = codec.int_reader(fast, "window_ns")
+read_recorded_ns: Final = codec.int_reader(fast, "recorded_ns")
+read_recorded_unix_ns: Final = codec.int_reader(fast, "recorded_unix_ns")

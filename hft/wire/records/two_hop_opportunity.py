@@ -2,11 +2,10 @@
 # ruff: noqa: E501
 """TwoHopOpportunity (HFTO, link opportunities, 312 bytes): A to B on pool 1, B to A on pool 2, more comes out than goes in. Amounts are exact integer quotes, fees of both swaps inside."""
 
-from struct import Struct
-from struct import error as StructError
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-from hft.wire import codec, foreign
+from hft.wire import codec
 from hft.wire.enums import Strategy, Venue
 from hft.wire.layout import Field, Layout, View
 
@@ -111,138 +110,62 @@ identifier: Final = layout.identifier
 size: Final = layout.size
 Record: Final = TwoHopOpportunity
 
-_TEMPLATE: Final = layout.template
-_message: Final = Struct(layout.format())
-_pack_into: Final = _message.pack_into
-_unpack: Final = _message.unpack
-_new: Final = tuple.__new__
+fast: Final = codec.fast(layout, TwoHopOpportunity)
 
 
-def encode_into(
-    view: bytearray | memoryview,
-    trace_id: bytes,
-    sequence: int,
-    slot: int,
-    strategy: int,
-    venue_1: int,
-    venue_2: int,
-    confidence_ppm: int,
-    base_mint: bytes,
-    quote_mint: bytes,
-    pool_1: bytes,
-    pool_2: bytes,
-    amount_in: int,
-    amount_mid: int,
-    amount_out: int,
-    gross_profit_lamports: int,
-    slot_1: int,
-    slot_2: int,
-    received_ns: int,
-    feed_published_ns: int,
-    scan_received_ns: int,
-    scan_published_ns: int,
-) -> int:
+class EncodeInto(Protocol):
     """Write one message at the start of ``view``; its size. WireError if a value does not fit its field."""
-    try:
-        if (
-            len(trace_id) == 16
-            and len(base_mint) == 32
-            and len(quote_mint) == 32
-            and len(pool_1) == 32
-            and len(pool_2) == 32
-        ):
-            _pack_into(
-                view,
-                0,
-                _TEMPLATE,
-                trace_id,
-                sequence,
-                slot,
-                strategy,
-                venue_1,
-                venue_2,
-                confidence_ppm,
-                base_mint,
-                quote_mint,
-                pool_1,
-                pool_2,
-                amount_in,
-                amount_mid,
-                amount_out,
-                gross_profit_lamports,
-                slot_1,
-                slot_2,
-                received_ns,
-                feed_published_ns,
-                scan_received_ns,
-                scan_published_ns,
-            )
-            return 312
-    except (StructError, TypeError):
-        pass
-    raise codec.refusal(
-        layout,
-        view,
-        (
-            trace_id,
-            sequence,
-            slot,
-            strategy,
-            venue_1,
-            venue_2,
-            confidence_ppm,
-            base_mint,
-            quote_mint,
-            pool_1,
-            pool_2,
-            amount_in,
-            amount_mid,
-            amount_out,
-            gross_profit_lamports,
-            slot_1,
-            slot_2,
-            received_ns,
-            feed_published_ns,
-            scan_received_ns,
-            scan_published_ns,
-        ),
-    )
+
+    def __call__(
+        self,
+        view: bytearray | memoryview,
+        /,
+        trace_id: bytes,
+        sequence: int,
+        slot: int,
+        strategy: int,
+        venue_1: int,
+        venue_2: int,
+        confidence_ppm: int,
+        base_mint: bytes,
+        quote_mint: bytes,
+        pool_1: bytes,
+        pool_2: bytes,
+        amount_in: int,
+        amount_mid: int,
+        amount_out: int,
+        gross_profit_lamports: int,
+        slot_1: int,
+        slot_2: int,
+        received_ns: int,
+        feed_published_ns: int,
+        scan_received_ns: int,
+        scan_published_ns: int,
+    ) -> int: ...
 
 
-def decode(view: View) -> TwoHopOpportunity:
-    """The record of a valid message in whatever layout; WireError if it is none."""
-    try:
-        values = _unpack(view)
-        if values[0] == _TEMPLATE:
-            return _new(TwoHopOpportunity, values[1:])
-    except StructError:
-        pass
-    return TwoHopOpportunity._make(foreign.read(layout, view))
+encode_into: Final[EncodeInto] = fast.encode_into
+decode: Final[Callable[[View], TwoHopOpportunity]] = fast.decode
+verify: Final[Callable[[View], None]] = fast.verify
 
-
-def verify(view: View) -> None:
-    """Check that ``view`` is a message of this type; WireError if it is not."""
-    codec.verify(layout, view)
-
-
-read_trace_id: Final = codec.bytes_reader(layout, "trace_id")
-read_sequence: Final = codec.int_reader(layout, "sequence")
-read_slot: Final = codec.int_reader(layout, "slot")
-read_strategy: Final = codec.int_reader(layout, "strategy")
-read_venue_1: Final = codec.int_reader(layout, "venue_1")
-read_venue_2: Final = codec.int_reader(layout, "venue_2")
-read_confidence_ppm: Final = codec.int_reader(layout, "confidence_ppm")
-read_base_mint: Final = codec.bytes_reader(layout, "base_mint")
-read_quote_mint: Final = codec.bytes_reader(layout, "quote_mint")
-read_pool_1: Final = codec.bytes_reader(layout, "pool_1")
-read_pool_2: Final = codec.bytes_reader(layout, "pool_2")
-read_amount_in: Final = codec.int_reader(layout, "amount_in")
-read_amount_mid: Final = codec.int_reader(layout, "amount_mid")
-read_amount_out: Final = codec.int_reader(layout, "amount_out")
-read_gross_profit_lamports: Final = codec.int_reader(layout, "gross_profit_lamports")
-read_slot_1: Final = codec.int_reader(layout, "slot_1")
-read_slot_2: Final = codec.int_reader(layout, "slot_2")
-read_received_ns: Final = codec.int_reader(layout, "received_ns")
-read_feed_published_ns: Final = codec.int_reader(layout, "feed_published_ns")
-read_scan_received_ns: Final = codec.int_reader(layout, "scan_received_ns")
-read_scan_published_ns: Final = codec.int_reader(layout, "scan_published_ns")
+read_trace_id: Final = codec.bytes_reader(fast, "trace_id")
+read_sequence: Final = codec.int_reader(fast, "sequence")
+read_slot: Final = codec.int_reader(fast, "slot")
+read_strategy: Final = codec.int_reader(fast, "strategy")
+read_venue_1: Final = codec.int_reader(fast, "venue_1")
+read_venue_2: Final = codec.int_reader(fast, "venue_2")
+read_confidence_ppm: Final = codec.int_reader(fast, "confidence_ppm")
+read_base_mint: Final = codec.bytes_reader(fast, "base_mint")
+read_quote_mint: Final = codec.bytes_reader(fast, "quote_mint")
+read_pool_1: Final = codec.bytes_reader(fast, "pool_1")
+read_pool_2: Final = codec.bytes_reader(fast, "pool_2")
+read_amount_in: Final = codec.int_reader(fast, "amount_in")
+read_amount_mid: Final = codec.int_reader(fast, "amount_mid")
+read_amount_out: Final = codec.int_reader(fast, "amount_out")
+read_gross_profit_lamports: Final = codec.int_reader(fast, "gross_profit_lamports")
+read_slot_1: Final = codec.int_reader(fast, "slot_1")
+read_slot_2: Final = codec.int_reader(fast, "slot_2")
+read_received_ns: Final = codec.int_reader(fast, "received_ns")
+read_feed_published_ns: Final = codec.int_reader(fast, "feed_published_ns")
+read_scan_received_ns: Final = codec.int_reader(fast, "scan_received_ns")
+read_scan_published_ns: Final = codec.int_reader(fast, "scan_published_ns")
