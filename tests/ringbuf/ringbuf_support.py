@@ -1,7 +1,9 @@
 """Helpers of ringbuf's tests: child processes, conditions with a deadline, records that prove themselves."""
 
 import os
+import shutil
 import signal
+import sysconfig
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -72,3 +74,26 @@ def ring(prefix: str, depth: int = 8, mtu: int = 64, **more: int) -> Iterator[Ri
     finally:
         made.unlink()
         made.close()
+
+
+def compiler() -> str:
+    """The C compiler; the test is skipped by name where there is none."""
+    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
+        if name and shutil.which(name):
+            return name
+    return skip("no C compiler (set CC)")
+
+
+def python_include() -> str:
+    """The folder of Python.h; the test is skipped by name where it is absent."""
+    folder = sysconfig.get_path("include")
+    if not os.path.exists(os.path.join(folder, "Python.h")):
+        return skip(f"no Python.h in {folder}")
+    return folder
+
+
+def skip(reason: str) -> str:
+    """pytest.skip, imported late: the crash lab and its children need no pytest."""
+    import pytest
+
+    pytest.skip(reason)
