@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from hft.venues import raydium_clmm, raydium_cpmm, raydium_v4, whirlpool
+from hft.venues import meteora_damm_v2, meteora_dlmm, raydium_clmm, raydium_cpmm, raydium_v4, whirlpool
 from hft.venues.types import (
     DEFAULT_SETTINGS,
     Account,
@@ -29,6 +29,8 @@ VENUES: tuple[VenueSpec, ...] = (
     raydium_v4.SPEC,
     raydium_cpmm.SPEC,
     raydium_clmm.SPEC,
+    meteora_dlmm.SPEC,
+    meteora_damm_v2.SPEC,
 )
 
 BY_PROGRAM: dict[bytes, VenueSpec] = {spec.program: spec for spec in VENUES}

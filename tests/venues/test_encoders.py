@@ -20,6 +20,11 @@ SETS = (
     "raydium_clmm/sol-usdc-2026-07",
     "raydium_clmm/sol-lst-rehomed",
     "raydium_clmm/new-features-synthetic",
+    "meteora_dlmm/sol-usdc-2026-07",
+    "meteora_dlmm/sdk-fixtures",
+    "meteora_damm_v2/sol-usdc-2026-07",
+    "meteora_damm_v2/fee-modes-2026-07",
+    "meteora_damm_v2/rate-limiter-synthetic",
 )
 
 
@@ -30,6 +35,8 @@ def state(pool: Any) -> dict[str, Any]:
             if net is None:
                 pool._load_net(index)
         pool.arrays = {start: array and array.ticks for start, array in pool.arrays.items()}
+    if pool.venue is Venue.METEORA_DLMM:
+        pool.arrays = {index: data and data[:48] for index, data in pool.arrays.items()}
     names = {name for kind in type(pool).__mro__ for name in getattr(kind, "__slots__", ())}
     return {name: getattr(pool, name) for name in sorted(names) if not name.startswith("_")}
 

@@ -18,6 +18,8 @@ FILES = (
     ("raydium_cpmm_creator_fee", "raydium_cpmm", 420),
     ("raydium_clmm", "raydium_clmm", 612),
     ("raydium_clmm_new_features", "raydium_clmm", 450),
+    ("meteora_dlmm", "meteora_dlmm", 788),
+    ("meteora_damm_v2", "meteora_damm_v2", 948),
 )
 
 

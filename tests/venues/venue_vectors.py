@@ -22,8 +22,9 @@ from hft.venues import (
     quote,
 )
 
-# The vectors come from the binary of 2025-06, whose AMM v4 takes no fee of inputs below 200 units.
-SETTINGS = Settings(dust_rule=DustRule.ROUND_HALF)
+# The vectors come from the binary of 2025-06, whose AMM v4 takes no fee of inputs below 200 units, and
+# name nobody as host or referrer.
+SETTINGS = Settings(dust_rule=DustRule.ROUND_HALF, own_host_fee=False)
 
 # Sets that hold every tick array that existed: what is missing there does not exist.
 COMPLETE = ("whirlpool/lst-2023-03", "whirlpool/adaptive-fee-synthetic", "whirlpool/tape")
@@ -126,11 +127,41 @@ def _raydium_clmm(pool: Any) -> dict[str, Any]:
     }
 
 
+def _meteora_dlmm(pool: Any) -> dict[str, Any]:
+    return {
+        "active_id": pool.active_id,
+        "volatility_accumulator": pool.volatility.accumulator,
+        "volatility_reference": pool.volatility.reference,
+        "index_reference": pool.volatility.origin,
+        "last_update_timestamp": pool.volatility.last_update,
+        "protocol_fee_x": pool.protocol_fees[0],
+        "protocol_fee_y": pool.protocol_fees[1],
+    }
+
+
+def _meteora_damm_v2(pool: Any) -> dict[str, Any]:
+    fee = pool.dynamic
+    return {
+        "sqrt_price": pool.sqrt_price,
+        "liquidity": pool.liquidity,
+        "protocol_a_fee": pool.protocol_fee_a,
+        "protocol_b_fee": pool.protocol_fee_b,
+        "token_a_amount": pool.amount_a if pool.stores_amounts else 0,
+        "token_b_amount": pool.amount_b if pool.stores_amounts else 0,
+        "sqrt_price_reference": fee.price_reference if fee else 0,
+        "volatility_accumulator": fee.volatility if fee else 0,
+        "volatility_reference": fee.volatility_reference if fee else 0,
+        "last_update_timestamp": fee.last_update if fee else 0,
+    }
+
+
 _POST = {
     Venue.WHIRLPOOL: _whirlpool,
     Venue.RAYDIUM_V4: _raydium_v4,
     Venue.RAYDIUM_CPMM: _raydium_cpmm,
     Venue.RAYDIUM_CLMM: _raydium_clmm,
+    Venue.METEORA_DLMM: _meteora_dlmm,
+    Venue.METEORA_DAMM_V2: _meteora_damm_v2,
 }
 
 

@@ -1,0 +1,622 @@
+"""Meteora DLMM: liquidity in bins of constant price, volatility fee, limit orders in bins.
+
+Program LBUZKhRxPF3XUpBCjp4YzTKgLccjZhTSDM9YuVaPwxo (MeteoraAg/dlmm-sdk, IDL ``lb_clmm`` 0.12.0).
+Roundings follow
+the mainnet binary of 2026-07. A is token X, B token Y; A to B moves to lower bins.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
+from struct import Struct
+from typing import Any, NamedTuple
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from hft.venues import spl
+from hft.venues.meteora_dlmm_accounts import (
+    ARRAY_BINS,
+    EXTENSION_HEAD,
+    EXTENSION_SIZE,
+    PAIR_PARAMETERS,
+    PAIR_PARAMETERS_AT,
+    PAIR_STATE,
+    PAIR_STATE_AT,
+    PAIR_VARIABLES,
+    PAIR_VARIABLES_AT,
+    PROGRAM,
+    PROTOCOL_FEES_AT,
+    TWO_AMOUNTS,
+    Bin,
+    array_address,
+    array_index,
+    bitmap,
+    check_array,
+    check_pair,
+    encode,
+    extension_address,
+    figures,
+    read_bin,
+    recognises,
+    required_accounts,
+    swap_arrays,
+    write_bin,
+)
+from hft.venues.types import (
+    DEFAULT_SETTINGS,
+    Account,
+    ChainClock,
+    Pool,
+    PoolError,
+    PoolErrorCode,
+    Quote,
+    QuoteError,
+    QuoteErrorCode,
+    ScreenForm,
+    Settings,
+    SwapCall,
+    Venue,
+    VenueSpec,
+    check_amount,
+)
+
+BILLION = 1_000_000_000
+_FEE_CAP = 100_000_000  # 10% in 1e-9
+_HOST_SHARE = 2_000  # 1/10000 of the protocol's part
+_SWAP = bytes.fromhex("f8c69e91e17587c8")
+_SWAP2 = bytes.fromhex("414b3f4ceb5b5b88")
+_SWAP_ARGS = Struct("<QQ")
+_EVENT_AUTHORITY = spl.find_address(PROGRAM, b"__event_authority")
+_PERMISSION, _CUSTOMIZABLE = 1, 2
+_LIMIT_ORDER = 2
+
+
+class Volatility(NamedTuple):
+    """The fee's state: accumulator, reference, the bin it counts from, time of the last change of the bin."""
+
+    accumulator: int
+    reference: int
+    origin: int
+    last_update: int
+
+
+class Fill(NamedTuple):
+    """What one bin gave: ``consumed`` of the input fee included, ``out`` after an output fee."""
+
+    consumed: int
+    out: int
+    fee: int
+    protocol: int
+    after: Bin
+
+
+class BinEnd(NamedTuple):
+    """Where a swap ended. ``bins`` are the bins it changed."""
+
+    amount_used: int
+    amount_out: int
+    fee: int
+    protocol: int
+    host: int
+    crossings: int
+    active_id: int
+    volatility: Volatility
+    bins: dict[int, Bin]
+
+
+class MeteoraDlmmPool(Pool):
+    """A DLMM pair with the bin arrays around its active bin."""
+
+    __slots__ = (
+        "activation_point",
+        "activation_type",
+        "active_id",
+        "arrays",
+        "base_rate",
+        "bin_step",
+        "bins",
+        "bits",
+        "control",
+        "decay_period",
+        "down",
+        "extension",
+        "fee_on_y",
+        "filter_period",
+        "max_bin",
+        "max_volatility",
+        "min_bin",
+        "oracle",
+        "orders_count",
+        "pair_type",
+        "protocol_fees",
+        "protocol_share",
+        "reduction",
+        "status",
+        "up",
+        "volatility",
+    )
+
+    venue = Venue.METEORA_DLMM
+    activation_point: int
+    activation_type: int
+    active_id: int
+    arrays: dict[int, bytes | None]
+    base_rate: int
+    bin_step: int
+    bins: dict[int, Bin]
+    bits: int
+    control: int
+    decay_period: int
+    down: list[int]
+    extension: bool
+    fee_on_y: bool
+    filter_period: int
+    max_bin: int
+    max_volatility: int
+    min_bin: int
+    oracle: bytes
+    orders_count: bool
+    pair_type: int
+    protocol_fees: tuple[int, int]
+    protocol_share: int
+    reduction: int
+    status: int
+    up: list[int]
+    volatility: Volatility
+
+    def _read_pair(self, accounts: Mapping[bytes, Account]) -> None:
+        """Take over the pair's and the bitmap extension's swap fields."""
+        account = spl.find_account(accounts, self.key, "pair")
+        check_pair(self.key, account)
+        data = account.data
+        (
+            base_factor,
+            self.filter_period,
+            self.decay_period,
+            self.reduction,
+            self.control,
+            self.max_volatility,
+            self.min_bin,
+            self.max_bin,
+            self.protocol_share,
+            power,
+            function_type,
+            collect_fee_mode,
+        ) = PAIR_PARAMETERS.unpack_from(data, PAIR_PARAMETERS_AT)
+        self.volatility = Volatility(*PAIR_VARIABLES.unpack_from(data, PAIR_VARIABLES_AT))
+        self.pair_type, self.active_id, self.bin_step, self.status = PAIR_STATE.unpack_from(
+            data, PAIR_STATE_AT
+        )
+        if self.pair_type > 3 or function_type > 2 or collect_fee_mode > 1 or self.bin_step == 0 or power > 9:
+            raise PoolError(
+                PoolErrorCode.UNSUPPORTED,
+                f"pair {Pubkey(self.key)}: pair type {self.pair_type}, function type {function_type}, "
+                f"fee mode {collect_fee_mode}, bin step {self.bin_step}, fee power {power}",
+            )
+        self.base_rate = base_factor * self.bin_step * 10 * 10**power
+        self.fee_on_y = collect_fee_mode == 1
+        rewarded = any(data[264:296]) or any(data[408:440])
+        self.orders_count = function_type == _LIMIT_ORDER or (function_type == 0 and not rewarded)
+        self.activation_type = data[86]
+        self.activation_point = int.from_bytes(data[816:824], "little")
+        self.protocol_fees = TWO_AMOUNTS.unpack_from(data, PROTOCOL_FEES_AT)
+        pubkey = extension_address(self.key)
+        extension = accounts.get(pubkey)
+        self.extension = spl.exists(extension)
+        if extension is not None and self.extension:
+            spl.check_account("bitmap extension", pubkey, extension, PROGRAM, EXTENSION_SIZE, EXTENSION_HEAD)
+            spl.check_pool_key("bitmap extension", pubkey, extension.data[8:40], self.key)
+        self.bits = bitmap(data, extension.data if extension is not None and self.extension else None)
+
+    def _read_arrays(
+        self, accounts: Mapping[bytes, Account], known: Mapping[int, bytes | None], changed: Collection[bytes]
+    ) -> None:
+        """Find the arrays a swap may use; check those that are new or that changed."""
+        self.down, self.up = swap_arrays(self.bits, self.active_id)
+        arrays: dict[int, bytes | None] = {}
+        for index in sorted({*self.down, *self.up}):
+            data = known.get(index)
+            pubkey = array_address(self.key, index)
+            if data is None or pubkey in changed:
+                account = accounts.get(pubkey)
+                data = None
+                if account is not None and account.data:
+                    data = check_array(self.key, pubkey, index, account)
+            arrays[index] = data
+        self.arrays, self.bins = arrays, {}
+        if not arrays:
+            raise PoolError(PoolErrorCode.ZERO_LIQUIDITY, f"pair {Pubkey(self.key)} has no bin arrays")
+
+    def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "MeteoraDlmmPool":
+        """See ``decode_changed``. Bins changed by quotes (``pool_after``) are read from the bytes again."""
+        new = _copy(self)
+        if self.mint_a in changed or self.mint_b in changed:
+            new.program_a = spl.mint_program(accounts, self.mint_a)
+            new.program_b = spl.mint_program(accounts, self.mint_b)
+        if self.key in changed or extension_address(self.key) in changed:
+            new._read_pair(accounts)
+        new._read_arrays(accounts, self.arrays, changed)
+        return new
+
+    def _check_open(self, clock: ChainClock) -> None:
+        if self.status != 0:
+            raise QuoteError(QuoteErrorCode.POOL_DISABLED, f"the pair has status {self.status}")
+        if self.pair_type in (_PERMISSION, _CUSTOMIZABLE):
+            now = clock.unix_timestamp if self.activation_type else clock.slot
+            if now < self.activation_point:
+                raise QuoteError(
+                    QuoteErrorCode.NOT_OPEN, f"the pair opens at {self.activation_point}, now is {now}"
+                )
+
+    def _refreshed(self, now: int) -> Volatility:
+        """The volatility references a swap at ``now`` begins with."""
+        state = self.volatility
+        elapsed = now - state.last_update
+        if elapsed < self.filter_period:
+            return state
+        reference = state.accumulator * self.reduction // 10_000 if elapsed < self.decay_period else 0
+        return state._replace(reference=reference, origin=self.active_id)
+
+    def _rate(self, accumulator: int) -> int:
+        """Fee rate in 1e-9 at a volatility accumulator."""
+        crossed = accumulator * self.bin_step
+        return min(self.base_rate + -(-self.control * crossed * crossed // 10**11), _FEE_CAP)
+
+    def _missing(self, a_to_b: bool, bin_id: int) -> QuoteError:
+        """Why a swap can't go on to ``bin_id``."""
+        index = array_index(bin_id)
+        below = self.bits & ((1 << (index + 6656 + 1)) - 1) if index >= -6656 else 0
+        more = below if a_to_b else self.bits >> max(0, index + 6656)
+        if more:
+            return QuoteError(
+                QuoteErrorCode.ARRAYS_EXHAUSTED,
+                f"the swap goes on beyond the arrays it may use, at bin {bin_id}",
+            )
+        return QuoteError(
+            QuoteErrorCode.INSUFFICIENT_LIQUIDITY, f"no bins are left in this direction at {bin_id}"
+        )
+
+    def _swap(self, a_to_b: bool, amount: int, exact_in: bool, clock: ChainClock) -> BinEnd:
+        check_amount(amount)
+        if self.status or self.pair_type in (_PERMISSION, _CUSTOMIZABLE):
+            self._check_open(clock)
+        now = clock.unix_timestamp
+        state = self._refreshed(now)
+        reference, ref_index = state.reference, state.origin
+        fee_on_input = not (self.fee_on_y and a_to_b)
+        host_share = _HOST_SHARE if self.settings.own_host_fee else 0
+        remaining = amount
+        other = fees = protocol = host = crossings = 0
+        accumulator = state.accumulator
+        bins: dict[int, Bin] = {}
+        bin_id = self.active_id
+        step = -1 if a_to_b else 1
+        for index in self.down if a_to_b else self.up:
+            data = self.arrays.get(index)
+            if data is None:
+                raise QuoteError(QuoteErrorCode.ARRAY_MISSING, f"bin array {index} is not at hand")
+            first = index * ARRAY_BINS
+            last = first if a_to_b else first + ARRAY_BINS - 1
+            bin_id = min(bin_id, first + ARRAY_BINS - 1) if a_to_b else max(bin_id, first)
+            while True:
+                found = self.bins.get(bin_id) or read_bin(data, bin_id - first, self.bin_step, bin_id)
+                if self._offers(found, a_to_b):
+                    accumulator = min(reference + abs(ref_index - bin_id) * 10_000, self.max_volatility)
+                    rate = self._rate(accumulator)
+                    if exact_in:
+                        fill = self._fill(found, a_to_b, remaining, rate, fee_on_input)
+                        remaining -= fill.consumed
+                        other += fill.out
+                    else:
+                        fill = self._fill_out(found, a_to_b, remaining, rate, fee_on_input)
+                        remaining -= fill.out
+                        other += fill.consumed
+                    bins[bin_id] = fill.after
+                    fees += fill.fee
+                    host_fee = fill.protocol * host_share // 10_000
+                    host += host_fee
+                    protocol += fill.protocol - host_fee
+                    crossings += 1
+                if remaining <= 0:
+                    moved = now if bin_id != self.active_id else state.last_update
+                    used, out = (amount, other) if exact_in else (other, amount)
+                    volatility = Volatility(accumulator, reference, ref_index, moved)
+                    return BinEnd(used, out, fees, protocol, host, crossings - 1, bin_id, volatility, bins)
+                if bin_id == last:
+                    break
+                bin_id += step
+            bin_id += step
+        raise self._missing(a_to_b, bin_id)
+
+    def _offers(self, found: Bin, a_to_b: bool) -> bool:
+        """True if the bin has anything on the side a swap takes from."""
+        if found.amount_y if a_to_b else found.amount_x:
+            return True
+        return self._has_orders(found, a_to_b) and bool(found.processed_remaining or found.open_order)
+
+    def _has_orders(self, found: Bin, a_to_b: bool) -> bool:
+        return self.orders_count and found.ask_side == (0 if a_to_b else 1)
+
+    def _layers(self, found: Bin, a_to_b: bool) -> tuple[int, int, int]:
+        """What the bin offers: its liquidity, what is left of orders being served, and open orders."""
+        liquidity = found.amount_y if a_to_b else found.amount_x
+        if self._has_orders(found, a_to_b):
+            return liquidity, found.processed_remaining, found.open_order
+        return liquidity, 0, 0
+
+    def _fill(self, found: Bin, a_to_b: bool, remaining: int, rate: int, fee_on_input: bool) -> Fill:
+        """Take as much of a bin as ``remaining`` buys."""
+        price = found.price
+        fee = -(-remaining * rate // BILLION) if fee_on_input else 0
+        left = net = remaining - fee
+        served = [0, 0, 0]
+        first_used = 0
+        for i, layer in enumerate(self._layers(found, a_to_b)):
+            if not layer or not left:
+                continue
+            cost = -(-(layer << 64) // price) if a_to_b else -(-layer * price >> 64)
+            if left >= cost:
+                served[i], spent = layer, cost
+            else:
+                served[i] = left * price >> 64 if a_to_b else (left << 64) // price
+                spent = left
+            left -= spent
+            if i == 0:
+                first_used = spent
+        used = net - left
+        consumed = remaining
+        if left:
+            fee = -(-used * rate // (BILLION - rate)) if fee_on_input else 0
+            consumed = used + fee
+        out = sum(served)
+        if not fee_on_input:
+            fee = -(-out * rate // BILLION)
+            out -= fee
+        after = _served(found, a_to_b, served, first_used)
+        return Fill(consumed, out, fee, self._protocol_part(fee, first_used, used), after)
+
+    def _fill_out(self, found: Bin, a_to_b: bool, wanted: int, rate: int, fee_on_input: bool) -> Fill:
+        """Take as much of a bin as ``wanted`` asks for."""
+        price = found.price
+        gross = wanted if fee_on_input else -(-wanted * BILLION // (BILLION - rate))
+        left = gross
+        served = [0, 0, 0]
+        first_used = used = 0
+        for i, layer in enumerate(self._layers(found, a_to_b)):
+            served[i] = min(layer, left)
+            left -= served[i]
+            spent = -(-(served[i] << 64) // price) if a_to_b else -(-served[i] * price >> 64)
+            used += spent
+            if i == 0:
+                first_used = spent
+        out = sum(served)
+        if fee_on_input:
+            fee = -(-used * rate // (BILLION - rate))
+        else:
+            fee = -(-out * rate // BILLION)
+            out = min(out - fee, wanted)
+        after = _served(found, a_to_b, served, first_used)
+        consumed = used + (fee if fee_on_input else 0)
+        return Fill(consumed, out, fee, self._protocol_part(fee, first_used, used), after)
+
+    def _protocol_part(self, fee: int, first_used: int, used: int) -> int:
+        """The protocol's part of a bin's fee: a share of the liquidity's side, half of the orders' side."""
+        if not used:
+            return fee
+        liquidity_side = fee if first_used == used else -(-fee * first_used // used)
+        order_side = fee - liquidity_side
+        return liquidity_side * self.protocol_share // 10_000 + order_side - order_side // 2
+
+    def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
+        """Exact-in swap over at most four existing bin arrays. Raises QuoteError."""
+        a_to_b = input_mint == self.mint_a or self.is_a(input_mint)
+        end = self._swap(a_to_b, amount_in, True, clock)
+        if end.amount_out == 0:
+            raise QuoteError(QuoteErrorCode.AMOUNT_TOO_SMALL, f"input {amount_in} gives no output")
+        return Quote(self, (a_to_b, end), amount_in, amount_in, end[1], end[2], end[5], end[4])
+
+    def quote_exact_out(self, output_mint: bytes, amount_out: int, clock: ChainClock) -> Quote:
+        """Exact-out swap; ``amount_in`` is what the user pays. Raises QuoteError."""
+        a_to_b = not self.is_a(output_mint)
+        end = self._swap(a_to_b, amount_out, False, clock)
+        check_amount(end.amount_used)
+        return Quote(
+            self,
+            (a_to_b, end),
+            end.amount_used,
+            end.amount_used,
+            amount_out,
+            end.fee,
+            end.crossings,
+            end.host,
+        )
+
+    def after(self, state: tuple[Any, ...]) -> "MeteoraDlmmPool":
+        """The pair as the quoted swap leaves it."""
+        a_to_b: bool = state[0]
+        end: BinEnd = state[1]
+        new = _copy(self)
+        new.active_id, new.volatility = end.active_id, end.volatility
+        new.bins = self.bins | end.bins
+        x, y = self.protocol_fees
+        fee_in_x = a_to_b and not self.fee_on_y
+        new.protocol_fees = (x + end.protocol, y) if fee_in_x else (x, y + end.protocol)
+        new.down, new.up = swap_arrays(self.bits, end.active_id)
+        return new
+
+    def marginal(self, state: tuple[Any, ...]) -> float:
+        """Output per further unit of input where the swap ended, fee taken off; floats, for sizing only."""
+        a_to_b, end = state
+        price: float = end.bins[end.active_id].price / (1 << 64)
+        keep: float = 1 - self._rate(end.volatility.accumulator) / BILLION
+        return price * keep if a_to_b else keep / price
+
+    def _active_price(self) -> int:
+        index = array_index(self.active_id)
+        data = self.arrays.get(index)
+        if data is None:
+            return read_bin(bytes(200), 0, self.bin_step, self.active_id).price
+        return read_bin(data, self.active_id - index * ARRAY_BINS, self.bin_step, self.active_id).price
+
+    def spot_price(self, input_mint: bytes) -> float:
+        """Output base units per input base unit before fees; for screening only."""
+        price = self._active_price() / (1 << 64)
+        return price if self.is_a(input_mint) else 1 / price
+
+    def fee_ppm(self, clock: ChainClock) -> int:
+        """The fee rate a swap in the active bin would pay now, in millionths, rounded up."""
+        state = self._refreshed(clock.unix_timestamp)
+        accumulator = min(state.reference + abs(state.origin - self.active_id) * 10_000, self.max_volatility)
+        return -(-self._rate(accumulator) // 1000)
+
+    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
+        """Marginal rates, and reserves that would move the price as the bins near the active one do."""
+        price = self._active_price() / (1 << 64)
+        keep = 1 - (self.base_rate / BILLION if clock is None else self.fee_ppm(clock) / 1_000_000)
+        worth = 0.0
+        for bin_id in (self.active_id - 1, self.active_id, self.active_id + 1):
+            data = self.arrays.get(array_index(bin_id))
+            if data is not None:
+                found = self.bins.get(bin_id) or read_bin(data, bin_id % ARRAY_BINS, self.bin_step, bin_id)
+                worth += found.amount_x * price + found.amount_y
+        depth = 2 * worth / 3 / (self.bin_step / 10_000)
+        return ScreenForm(price * keep, keep / price, depth / price, depth)
+
+    def swap_instruction(
+        self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
+    ) -> Instruction:
+        """``swap``, or ``swap2`` where a mint is of Token-2022; one's own account as host if so set."""
+        a_to_b = self.is_a(input_mint)
+        owner = bytes(user)
+        user_x = spl.associated_token_address(owner, self.mint_a, self.program_a)
+        user_y = spl.associated_token_address(owner, self.mint_b, self.program_b)
+        user_in, user_out = (user_x, user_y) if a_to_b else (user_y, user_x)
+        host = spl.meta(PROGRAM)
+        if self.settings.own_host_fee:
+            host = spl.meta(user_x if a_to_b and not self.fee_on_y else user_y, writable=True)
+        keys = [spl.meta(self.key, writable=True)]
+        keys.append(
+            spl.meta(extension_address(self.key), writable=True) if self.extension else spl.meta(PROGRAM)
+        )
+        keys += [spl.meta(key, writable=True) for key in (self.vault_a, self.vault_b, user_in, user_out)]
+        keys += [spl.meta(self.mint_a), spl.meta(self.mint_b), spl.meta(self.oracle, writable=True), host]
+        keys += [AccountMeta(user, True, False), spl.meta(self.program_a), spl.meta(self.program_b)]
+        args = _SWAP_ARGS.pack(amount_in, minimum_out)
+        if self.program_a == self.program_b == spl.TOKEN_PROGRAM:
+            data = _SWAP + args
+        else:
+            data = _SWAP2 + args + bytes(4)
+            keys.append(spl.meta(spl.MEMO_PROGRAM))
+        keys += [spl.meta(_EVENT_AUTHORITY), spl.meta(PROGRAM)]
+        indexes = self.down if a_to_b else self.up
+        keys += [spl.meta(array_address(self.key, index), writable=True) for index in indexes]
+        return Instruction(Pubkey(PROGRAM), data, keys)
+
+    def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
+        """The pair (active bin, volatility, protocol fees) and the bin arrays whose bins changed."""
+        data = bytearray(spl.find_account(accounts, self.key, "pair").data)
+        PAIR_VARIABLES.pack_into(data, PAIR_VARIABLES_AT, *self.volatility)
+        PAIR_STATE.pack_into(data, PAIR_STATE_AT, self.pair_type, self.active_id, self.bin_step, self.status)
+        TWO_AMOUNTS.pack_into(data, PROTOCOL_FEES_AT, *self.protocol_fees)
+        stored = {self.key: bytes(data)}
+        patched: dict[int, bytearray] = {}
+        for bin_id, found in self.bins.items():
+            index = array_index(bin_id)
+            if index not in patched:
+                account = spl.find_account(accounts, array_address(self.key, index), "bin array")
+                patched[index] = bytearray(account.data)
+            write_bin(patched[index], bin_id - index * ARRAY_BINS, found)
+        stored |= {array_address(self.key, index): bytes(array) for index, array in patched.items()}
+        return stored
+
+
+def _served(found: Bin, a_to_b: bool, served: list[int], first_used: int) -> Bin:
+    """The bin after a swap: open orders that were touched become orders being served."""
+    liquidity, remaining, opened = served
+    x, y = (first_used, -liquidity) if a_to_b else (-liquidity, first_used)
+    processed, total, open_order, age = (
+        found.processed_remaining - remaining,
+        found.total_processing,
+        found.open_order,
+        found.age,
+    )
+    if opened:
+        processed, total, open_order, age = open_order - opened, open_order, 0, age + 1
+    return Bin(
+        found.amount_x + x, found.amount_y + y, found.price, open_order, total, processed, age, found.ask_side
+    )
+
+
+_COPIED = (*Pool.__slots__, *MeteoraDlmmPool.__slots__)
+_VALUES = attrgetter(*_COPIED)
+
+
+def _copy(pool: MeteoraDlmmPool) -> MeteoraDlmmPool:
+    new = object.__new__(MeteoraDlmmPool)
+    for name, value in zip(_COPIED, _VALUES(pool), strict=True):
+        setattr(new, name, value)
+    return new
+
+
+def decode(
+    pubkey: bytes, accounts: Mapping[bytes, Account], settings: Settings = DEFAULT_SETTINGS
+) -> MeteoraDlmmPool:
+    """The pair from its account, mints, bitmap extension and the bin arrays the mapping holds.
+
+    A bin array that the bitmap names and the mapping lacks is unknown: a swap that needs it is refused.
+    """
+    pool = object.__new__(MeteoraDlmmPool)
+    pool.key, pool.settings = pubkey, settings
+    pool._read_pair(accounts)
+    data = accounts[pubkey].data
+    pool.mint_a, pool.mint_b = data[88:120], data[120:152]
+    pool.vault_a, pool.vault_b = data[152:184], data[184:216]
+    pool.oracle = data[552:584]
+    pool.program_a = spl.mint_program(accounts, pool.mint_a)
+    pool.program_b = spl.mint_program(accounts, pool.mint_b)
+    pool._read_arrays(accounts, {}, ())
+    return pool
+
+
+def parse_swap(keys: Sequence[bytes], data: bytes) -> SwapCall | None:
+    """A ``swap`` or ``swap2`` instruction; the mint of the source account decides its direction."""
+    if len(data) < 8 + _SWAP_ARGS.size or data[:8] not in (_SWAP, _SWAP2) or len(keys) < 15:
+        return None
+    amount_in, minimum_out = _SWAP_ARGS.unpack_from(data, 8)
+    host = None if keys[9] == PROGRAM else keys[9]
+    return SwapCall(
+        Venue.METEORA_DLMM,
+        keys[0],
+        None,
+        amount_in,
+        minimum_out,
+        keys[10],
+        keys[4],
+        keys[5],
+        keys[2],
+        keys[3],
+        keys[0],
+        host,
+    )
+
+
+ERROR_NAMES = {
+    6003: "ExceededAmountSlippageTolerance",
+    6036: "BitmapExtensionAccountIsNotProvided",
+    6037: "CannotFindNonZeroLiquidityBinArrayId",
+    6039: "InsufficientOutAmount",
+    6042: "PoolDisabled",
+}
+
+SPEC = VenueSpec(
+    venue=Venue.METEORA_DLMM,
+    program=PROGRAM,
+    recognises=recognises,
+    required_accounts=required_accounts,
+    decode=decode,
+    parse_swap=parse_swap,
+    minimum_out_error=6003,
+    figures=figures,
+    encode=encode,
+    error_names=ERROR_NAMES,
+)
