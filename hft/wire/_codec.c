@@ -40,6 +40,7 @@ typedef struct {
     PyObject_HEAD
     PyTypeObject *record;
     PyObject *names;
+    PyObject *length; /* size as an int, so that writing allocates nothing */
     PyObject *refuse, *decode_foreign, *verify_foreign, *read_foreign;
     Py_ssize_t size, head, count;
     uint8_t *image;
@@ -220,7 +221,7 @@ static PyObject *codec_encode_into(Codec *self, PyObject *const *args, Py_ssize_
     for (Py_ssize_t i = 0; result == 0 && i < self->count; i++)
         result = store(&self->fields[i], buffer.buf, values[i]);
     PyBuffer_Release(&buffer);
-    return result < 0 ? refused(self, args[0], values) : PyLong_FromSsize_t(self->size);
+    return result < 0 ? refused(self, args[0], values) : Py_NewRef(self->length);
 }
 
 static PyObject *codec_decode(Codec *self, PyObject *view)
@@ -322,7 +323,8 @@ static PyObject *codec_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         self->image = PyMem_Calloc(1, (size_t)size);
         if (self->image)
             memcpy(self->image, head.buf, (size_t)head.len);
-        self->names = self->image ? PyTuple_New(count) : PyErr_NoMemory();
+        self->length = PyLong_FromSsize_t(size);
+        self->names = self->image && self->length ? PyTuple_New(count) : PyErr_NoMemory();
         for (Py_ssize_t i = 0; self->names && i < count; i++)
             if (codec_add_field(self, i, PyTuple_GET_ITEM(shapes, i)) < 0)
                 Py_CLEAR(self->names);
@@ -338,6 +340,7 @@ static void codec_dealloc(Codec *self)
     PyMem_Free(self->image);
     Py_XDECREF(self->record);
     Py_XDECREF(self->names);
+    Py_XDECREF(self->length);
     Py_XDECREF(self->refuse);
     Py_XDECREF(self->decode_foreign);
     Py_XDECREF(self->verify_foreign);

@@ -1,5 +1,7 @@
 """The C codec refuses to be made of a layout that reaches outside its message."""
 
+import sys
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -88,3 +90,16 @@ def test_keys_that_share_a_place_stay_apart() -> None:
     for _ in range(2):
         for pool, message in messages.items():
             assert wire.pool_update.decode(message).pool == pool
+
+
+def test_encoding_into_a_view_allocates_nothing() -> None:
+    values = plain_values(wire.execution_result)
+    view = memoryview(bytearray(wire.execution_result.size))
+    encode_into = wire.execution_result.encode_into
+    before = after = 0
+    for _ in range(3):
+        before = sys.getallocatedblocks()
+        for _ in repeat(None, 10_000):
+            encode_into(view, *values)
+        after = sys.getallocatedblocks()
+    assert after - before < 10
