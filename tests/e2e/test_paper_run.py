@@ -1,0 +1,54 @@
+"""The main job with real processes: trades executed, money to the lamport, streams filled, counters even."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.pipeline import BUSY, Pipeline, assert_whole
+
+STAGES = ("tick_to_signed", "handoff_feed_scanner", "handoff_scanner_planner", "handoff_planner_executor")
+
+
+def check_run(pipeline: Pipeline, *arguments: str) -> None:
+    pipeline.start(*arguments)
+    pipeline.until("the first trade", lambda: pipeline.trades() > 0)
+    run_id = pipeline.run().run_id
+    code, out, err = pipeline.settle()
+    assert (code, err) == (0, ""), out
+    report = pipeline.report()
+    assert_whole(report)
+    assert report["executions"]["landed_ok"] > 0
+    assert report["ledger_pnl_lamports"] == pipeline.ledger_lamports(run_id)
+    assert all(messages > 0 for messages in report["streams"].values()), report["streams"]
+    for stage in STAGES:
+        assert 0 < report["latency_ns"][stage]["p50"] <= report["latency_ns"][stage]["max"], stage
+    assert (report["restarts"], report["kill_state"]) == (0, "running")
+    assert not any(entry["dropped"] for entry in report["links"].values()), report["links"]
+    assert "counters balance: in = out + rejected + dropped" in out
+    assert "✓ equal" in out
+    assert pipeline.segments() == []
+    assert not (pipeline.folder / "run.json").exists()
+
+
+def test_a_short_paper_run_on_the_shipped_market(pipeline: Pipeline) -> None:
+    check_run(pipeline, "--duration", "8", *BUSY)
+
+
+def market(shared_data: Path, *sets: str) -> list[str]:
+    return [str(shared_data / "accounts" / name) for name in sets]
+
+
+def test_a_short_run_on_real_account_files(pipeline: Pipeline, shared_data: Path) -> None:
+    files = market(shared_data, "whirlpool/lst-2023-03.json.gz", "raydium_v4/sol-lst-rehomed.json.gz")
+    check_run(pipeline, "--duration", "8", *BUSY, "--market", *files)
+
+
+@pytest.mark.slow
+def test_a_minute_on_the_shipped_market(pipeline: Pipeline) -> None:
+    check_run(pipeline, "--duration", "60")
+
+
+@pytest.mark.slow
+def test_a_minute_on_other_real_account_files(pipeline: Pipeline, shared_data: Path) -> None:
+    files = market(shared_data, "whirlpool/sol-usdc-2026-07.json.gz", "raydium_v4/sol-usdc-2026-07.json.gz")
+    check_run(pipeline, "--duration", "60", "--market", *files)
