@@ -26,8 +26,9 @@ from hft.runtime.lane import Lane, Message
 BURST = 64
 """Messages sent in a row before the other lanes, and the loop, have their turn."""
 
-LOOK_S = 0.001
-"""Time between two looks at whether a wait may end."""
+LOOK_FIRST_S = 0.001
+LOOK_LIMIT_S = 0.005
+"""Time between two looks at whether a wait may end; doubles with each wait that was in vain."""
 
 ACKNOWLEDGE_LIMIT_NS = 5_000_000_000
 BACKOFF_FIRST_S = 0.05
@@ -77,6 +78,7 @@ class Publisher:
         self._inbox = ""
         self._progress_ns = [0] * len(self._lanes)
         self._refusals = 0
+        self._look_s = LOOK_FIRST_S
         self._loop = uvloop.new_event_loop()
         self._wake = asyncio.Event()
         self._trouble = asyncio.Event()
@@ -110,19 +112,23 @@ class Publisher:
     def wait(self, timeout_ns: int, ready: Callable[[], bool]) -> None:
         """The same for at most `timeout_ns`, asleep while the network is silent, until `ready` says so.
 
-        It is asked every millisecond: what it looks at, shared memory, can't wake a sleep on sockets.
+        It is asked again and again: what it looks at, shared memory, can't wake a sleep on sockets.
         """
         if any(lane.waiting for lane in self._lanes):
             self._wake.set()
         end_ns = self._monotonic_ns() + timeout_ns
 
         def look() -> None:
-            if ready() or self._monotonic_ns() >= end_ns:
+            if ready():
+                self._look_s = LOOK_FIRST_S
+                self._loop.stop()
+            elif self._monotonic_ns() >= end_ns:
+                self._look_s = min(2 * self._look_s, LOOK_LIMIT_S)
                 self._loop.stop()
             else:
-                self._loop.call_later(LOOK_S, look)
+                self._loop.call_later(self._look_s, look)
 
-        self._loop.call_later(min(LOOK_S, timeout_ns / 1e9), look)
+        self._loop.call_later(min(self._look_s, timeout_ns / 1e9), look)
         self._loop.run_forever()
         self._check_tasks()
 

@@ -139,7 +139,7 @@ def test_row_32_a_server_that_hangs_never_blocks_a_duty_cycle(server: NatsServer
     finally:
         os.kill(server.pid or 0, signal.SIGCONT)
     assert made.service.pending() > 3000
-    assert slowest_ns < 200_000_000, "a blocking call would wait for the server for seconds"
+    assert slowest_ns < 1_000_000_000, "a blocking call would wait for the server for seconds"
     made.drain()
     assert_streams_equal_links(made, server.url, ("planned",))
 
