@@ -125,8 +125,8 @@ def rejection_fields(found: TwoHopOpportunity, rejection: Rejection, stamps: Sta
         found.pool_1,
         found.pool_2,
         found.amount_in,
-        rejection.observed,
-        rejection.limit,
+        _signed(rejection.observed),
+        _signed(rejection.limit),
         found.received_ns,
         found.feed_published_ns,
         found.scan_received_ns,
@@ -134,3 +134,8 @@ def rejection_fields(found: TwoHopOpportunity, rejection: Rejection, stamps: Sta
         stamps.received_ns,
         stamps.published_ns,
     )
+
+
+def _signed(value: int) -> int:
+    """``value`` within 64 bits: what lies beyond is as wrong as the largest."""
+    return max(-(1 << 63), min(value, (1 << 63) - 1))
