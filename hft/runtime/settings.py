@@ -242,6 +242,7 @@ class Simnet:
         MAXIMUM_U64,
         "What the paper wallet starts with, SOL and wSOL together.",
     )
+    landing_ms: int = number(5, 0, 10_000, "Time between a submission's arrival and its execution.")
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,7 @@ class Nats:
         "embedded", "embedded: a nats-server of its own on loopback; else nats://127.0.0.1:PORT."
     )
     port: int = number(0, 0, 65_535, "Port of the embedded server; 0: a free one.")
-    stream_bytes: int = number(256 << 20, 1 << 20, 1 << 40, "Most bytes one stream may keep.")
+    stream_bytes: int = number(4 << 30, 1 << 20, 1 << 40, "Most bytes one stream may keep.")
 
 
 @dataclass(frozen=True)
