@@ -37,6 +37,9 @@ BACKOFF_LIMIT_S = 2.0
 # From a socket's bytes to our callback lie the stream reader, the subscription's queue and its task.
 _HOPS = 4
 
+# What a connection that breaks in mid-call raises; RuntimeError is uvloop's, for a closed transport.
+_BROKEN = (OSError, RuntimeError, nats.errors.Error)
+
 # The server answers with an empty message when no stream takes the subject.
 _NO_RESPONDERS = b'{"error": "no stream takes the subject"}'
 
@@ -158,10 +161,13 @@ class Publisher:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
         if self._client is not None:
-            try:
-                await asyncio.wait_for(self._client.close(), timeout_s)
-            except (OSError, nats.errors.Error, TimeoutError) as error:
-                self._say(f"the connection to NATS did not close in order: {error!r}")
+            await self._close_client(self._client, timeout_s)
+
+    async def _close_client(self, client: Client, timeout_s: float = 2.0) -> None:
+        try:
+            await asyncio.wait_for(client.close(), timeout_s)
+        except _BROKEN as error:
+            self._say(f"the connection to NATS did not close in order: {error!r}")
 
     async def _keep_connected(self) -> None:
         """Connect, watch, and connect again with back-off, for ever."""
@@ -171,13 +177,13 @@ class Publisher:
             try:
                 client = await self._connect()
                 await self._prepare(client)
-            except (OSError, nats.errors.Error, TimeoutError, HftError) as error:
+            except (*_BROKEN, HftError) as error:
                 self.failures += 1
                 if delay_s == BACKOFF_FIRST_S:
                     cause = self._last_error if isinstance(error, nats.errors.NoServersError) else error
                     self._say(f"NATS at {self._url} can't be used, trying on: {cause!r}")
                 if client is not None:
-                    await client.close()
+                    await self._close_client(client)
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
                 delay_s = min(2 * delay_s, BACKOFF_LIMIT_S)
                 continue
@@ -234,7 +240,7 @@ class Publisher:
                 await asyncio.sleep(min(BACKOFF_FIRST_S * 2 ** min(self._refusals, 10), BACKOFF_LIMIT_S))
                 try:
                     await streams.ensure(client.jetstream(), self._table)
-                except (nats.errors.Error, TimeoutError, HftError) as error:
+                except (*_BROKEN, HftError) as error:
                     self._say(f"the streams can't be put in order: {error!r}")
                 self._release()
 
@@ -268,8 +274,9 @@ class Publisher:
                 for number, lane in enumerate(self._lanes):
                     try:
                         more |= await self._send_burst(client, number, lane)
-                    except nats.errors.Error:
-                        # The connection has ended: the watch takes back what flies.
+                    except _BROKEN:
+                        # The connection has ended, and its watch may have taken back all before this one.
+                        lane.rewind()
                         more = False
                         break
                 await asyncio.sleep(0)

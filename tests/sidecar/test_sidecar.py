@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -301,27 +301,41 @@ def test_what_could_not_be_delivered_is_counted_at_the_end(server: NatsServer, p
     assert made.counters()["dropped_unsent_metrics"] == 5
 
 
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that are ended with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def start_process(made: Pipeline, started: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """The service as the supervisor runs it, once its duty cycles run."""
+    run_file = made.run.state_dir / "run.json"
+    run_file.write_text(made.run.to_json())
+    made.page.set_state(ServiceState.STARTING)
+    command = [sys.executable, "-m", "hft.runtime.process", "sidecar", str(run_file)]
+    started.append(subprocess.Popen(command, cwd=Path(wire.__file__).parents[2], stderr=subprocess.PIPE))
+    deadline = time.monotonic() + 60
+    while not ServiceState(made.page.state).alive:
+        assert time.monotonic() < deadline
+        assert started[-1].poll() is None
+    return started[-1]
+
+
 def test_process_drains_on_sigterm_and_ends_with_zero(
-    server: NatsServer, pipeline: Make, tmp_path: Path
+    server: NatsServer, pipeline: Make, processes: list[subprocess.Popen[bytes]]
 ) -> None:
     made = pipeline(server.url)
-    run_file = tmp_path / "run.json"
-    run_file.write_text(made.run.to_json())
-    command = [sys.executable, "-m", "hft.runtime.process", "sidecar", str(run_file)]
-    process = subprocess.Popen(command, cwd=Path(wire.__file__).parents[2], stderr=subprocess.PIPE)
-    try:
-        deadline = time.monotonic() + 30
-        while not ServiceState(made.page.state).alive:
+    process = start_process(made, processes)
+    deadline = time.monotonic() + 60
+    for number, codec in itertools.product(range(500), wire.CODECS):
+        while not made.publish(codec.layout.link, record_bytes(codec, number)):
             assert time.monotonic() < deadline
-            assert process.poll() is None
-        for number, codec in itertools.product(range(500), wire.CODECS):
-            while not made.publish(codec.layout.link, record_bytes(codec, number)):
-                assert time.monotonic() < deadline
-        process.terminate()
-        _, log = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
+    process.terminate()
+    _, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
     assert b"publishes to NATS" in log
     assert_streams_equal_links(made, server.url, ("planned", "executed"))
@@ -330,6 +344,24 @@ def test_process_drains_on_sigterm_and_ends_with_zero(
         taken, lost = counters[f"in_{link}"], counters.get(f"lost_{link}", 0)
         assert taken + lost == len(made.published[link])
         assert taken == counters[f"out_{link}"] + counters.get(f"dropped_conflated_{link}", 0)
+
+
+def test_successor_of_a_killed_process_goes_on_where_it_stopped(
+    server: NatsServer, pipeline: Make, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    made = pipeline(server.url)
+    for count in (50, 100, 150):
+        process = start_process(made, processes)
+        deadline = time.monotonic() + 60
+        while len(made.published["executed"]) < count:
+            number = len(made.published["executed"])
+            assert made.publish("executed", record_bytes(wire.execution_result, number))
+        while made.counters().get("out_executed", 0) < count:
+            assert time.monotonic() < deadline
+        process.kill()
+        process.wait()
+    assert_streams_equal_links(made, server.url, ("executed",))
+    assert made.counters()["in_executed"] == 150
 
 
 def test_ids_of_two_runs_do_not_meet(server: NatsServer, pipeline: Make) -> None:
