@@ -8,7 +8,7 @@ the mainnet binary of 2026-07. A is token X, B token Y; A to B moves to lower bi
 from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
@@ -42,8 +42,10 @@ from hft.venues.meteora_dlmm_accounts import (
     swap_arrays,
     write_bin,
 )
+from hft.venues.meteora_dlmm_swap import BILLION, Beyond, BinEnd, Rules, Volatility, bin_after, swap_bins
 from hft.venues.types import (
     DEFAULT_SETTINGS,
+    U64_MAX,
     Account,
     ChainClock,
     Pool,
@@ -60,8 +62,6 @@ from hft.venues.types import (
     check_amount,
 )
 
-BILLION = 1_000_000_000
-_FEE_CAP = 100_000_000  # 10% in 1e-9
 _HOST_SHARE = 2_000  # 1/10000 of the protocol's part
 _SWAP = bytes.fromhex("f8c69e91e17587c8")
 _SWAP2 = bytes.fromhex("414b3f4ceb5b5b88")
@@ -69,39 +69,6 @@ _SWAP_ARGS = Struct("<QQ")
 _EVENT_AUTHORITY = spl.find_address(PROGRAM, b"__event_authority")
 _PERMISSION, _CUSTOMIZABLE = 1, 2
 _LIMIT_ORDER = 2
-
-
-class Volatility(NamedTuple):
-    """The fee's state: accumulator, reference, the bin it counts from, time of the last change of the bin."""
-
-    accumulator: int
-    reference: int
-    origin: int
-    last_update: int
-
-
-class Fill(NamedTuple):
-    """What one bin gave: ``consumed`` of the input fee included, ``out`` after an output fee."""
-
-    consumed: int
-    out: int
-    fee: int
-    protocol: int
-    after: Bin
-
-
-class BinEnd(NamedTuple):
-    """Where a swap ended. ``bins`` are the bins it changed."""
-
-    amount_used: int
-    amount_out: int
-    fee: int
-    protocol: int
-    host: int
-    crossings: int
-    active_id: int
-    volatility: Volatility
-    bins: dict[int, Bin]
 
 
 class MeteoraDlmmPool(Pool):
@@ -112,25 +79,19 @@ class MeteoraDlmmPool(Pool):
         "activation_type",
         "active_id",
         "arrays",
-        "base_rate",
         "bin_step",
         "bins",
         "bits",
-        "control",
         "decay_period",
         "down",
         "extension",
         "fee_on_y",
         "filter_period",
-        "max_bin",
-        "max_volatility",
-        "min_bin",
         "oracle",
-        "orders_count",
         "pair_type",
         "protocol_fees",
-        "protocol_share",
         "reduction",
+        "rules",
         "status",
         "up",
         "volatility",
@@ -141,25 +102,19 @@ class MeteoraDlmmPool(Pool):
     activation_type: int
     active_id: int
     arrays: dict[int, bytes | None]
-    base_rate: int
     bin_step: int
     bins: dict[int, Bin]
     bits: int
-    control: int
     decay_period: int
     down: list[int]
     extension: bool
     fee_on_y: bool
     filter_period: int
-    max_bin: int
-    max_volatility: int
-    min_bin: int
     oracle: bytes
-    orders_count: bool
     pair_type: int
     protocol_fees: tuple[int, int]
-    protocol_share: int
     reduction: int
+    rules: Rules
     status: int
     up: list[int]
     volatility: Volatility
@@ -174,11 +129,11 @@ class MeteoraDlmmPool(Pool):
             self.filter_period,
             self.decay_period,
             self.reduction,
-            self.control,
-            self.max_volatility,
-            self.min_bin,
-            self.max_bin,
-            self.protocol_share,
+            control,
+            max_volatility,
+            _,
+            _,
+            protocol_share,
             power,
             function_type,
             collect_fee_mode,
@@ -193,10 +148,18 @@ class MeteoraDlmmPool(Pool):
                 f"pair {Pubkey(self.key)}: pair type {self.pair_type}, function type {function_type}, "
                 f"fee mode {collect_fee_mode}, bin step {self.bin_step}, fee power {power}",
             )
-        self.base_rate = base_factor * self.bin_step * 10 * 10**power
         self.fee_on_y = collect_fee_mode == 1
         rewarded = any(data[264:296]) or any(data[408:440])
-        self.orders_count = function_type == _LIMIT_ORDER or (function_type == 0 and not rewarded)
+        self.rules = Rules(
+            self.bin_step,
+            base_factor * self.bin_step * 10 * 10**power,
+            control,
+            max_volatility,
+            protocol_share,
+            _HOST_SHARE if self.settings.own_host_fee else 0,
+            function_type == _LIMIT_ORDER or (function_type == 0 and not rewarded),
+            self.fee_on_y,
+        )
         self.activation_type = data[86]
         self.activation_point = int.from_bytes(data[816:824], "little")
         self.protocol_fees = TWO_AMOUNTS.unpack_from(data, PROTOCOL_FEES_AT)
@@ -257,11 +220,6 @@ class MeteoraDlmmPool(Pool):
         reference = state.accumulator * self.reduction // 10_000 if elapsed < self.decay_period else 0
         return state._replace(reference=reference, origin=self.active_id)
 
-    def _rate(self, accumulator: int) -> int:
-        """Fee rate in 1e-9 at a volatility accumulator."""
-        crossed = accumulator * self.bin_step
-        return min(self.base_rate + -(-self.control * crossed * crossed // 10**11), _FEE_CAP)
-
     def _missing(self, a_to_b: bool, bin_id: int) -> QuoteError:
         """Why a swap can't go on to ``bin_id``."""
         index = array_index(bin_id)
@@ -277,135 +235,28 @@ class MeteoraDlmmPool(Pool):
         )
 
     def _swap(self, a_to_b: bool, amount: int, exact_in: bool, clock: ChainClock) -> BinEnd:
-        check_amount(amount)
+        if not 0 < amount <= U64_MAX:
+            check_amount(amount)
         if self.status or self.pair_type in (_PERMISSION, _CUSTOMIZABLE):
             self._check_open(clock)
         now = clock.unix_timestamp
+        indexes = self.down if a_to_b else self.up
         state = self._refreshed(now)
-        reference, ref_index = state.reference, state.origin
-        fee_on_input = not (self.fee_on_y and a_to_b)
-        host_share = _HOST_SHARE if self.settings.own_host_fee else 0
-        remaining = amount
-        other = fees = protocol = host = crossings = 0
-        accumulator = state.accumulator
-        bins: dict[int, Bin] = {}
-        bin_id = self.active_id
-        step = -1 if a_to_b else 1
-        for index in self.down if a_to_b else self.up:
-            data = self.arrays.get(index)
-            if data is None:
-                raise QuoteError(QuoteErrorCode.ARRAY_MISSING, f"bin array {index} is not at hand")
-            first = index * ARRAY_BINS
-            last = first if a_to_b else first + ARRAY_BINS - 1
-            bin_id = min(bin_id, first + ARRAY_BINS - 1) if a_to_b else max(bin_id, first)
-            while True:
-                found = self.bins.get(bin_id) or read_bin(data, bin_id - first, self.bin_step, bin_id)
-                if self._offers(found, a_to_b):
-                    accumulator = min(reference + abs(ref_index - bin_id) * 10_000, self.max_volatility)
-                    rate = self._rate(accumulator)
-                    if exact_in:
-                        fill = self._fill(found, a_to_b, remaining, rate, fee_on_input)
-                        remaining -= fill.consumed
-                        other += fill.out
-                    else:
-                        fill = self._fill_out(found, a_to_b, remaining, rate, fee_on_input)
-                        remaining -= fill.out
-                        other += fill.consumed
-                    bins[bin_id] = fill.after
-                    fees += fill.fee
-                    host_fee = fill.protocol * host_share // 10_000
-                    host += host_fee
-                    protocol += fill.protocol - host_fee
-                    crossings += 1
-                if remaining <= 0:
-                    moved = now if bin_id != self.active_id else state.last_update
-                    used, out = (amount, other) if exact_in else (other, amount)
-                    volatility = Volatility(accumulator, reference, ref_index, moved)
-                    return BinEnd(used, out, fees, protocol, host, crossings - 1, bin_id, volatility, bins)
-                if bin_id == last:
-                    break
-                bin_id += step
-            bin_id += step
-        raise self._missing(a_to_b, bin_id)
-
-    def _offers(self, found: Bin, a_to_b: bool) -> bool:
-        """True if the bin has anything on the side a swap takes from."""
-        if found.amount_y if a_to_b else found.amount_x:
-            return True
-        return self._has_orders(found, a_to_b) and bool(found.processed_remaining or found.open_order)
-
-    def _has_orders(self, found: Bin, a_to_b: bool) -> bool:
-        return self.orders_count and found.ask_side == (0 if a_to_b else 1)
-
-    def _layers(self, found: Bin, a_to_b: bool) -> tuple[int, int, int]:
-        """What the bin offers: its liquidity, what is left of orders being served, and open orders."""
-        liquidity = found.amount_y if a_to_b else found.amount_x
-        if self._has_orders(found, a_to_b):
-            return liquidity, found.processed_remaining, found.open_order
-        return liquidity, 0, 0
-
-    def _fill(self, found: Bin, a_to_b: bool, remaining: int, rate: int, fee_on_input: bool) -> Fill:
-        """Take as much of a bin as ``remaining`` buys."""
-        price = found.price
-        fee = -(-remaining * rate // BILLION) if fee_on_input else 0
-        left = net = remaining - fee
-        served = [0, 0, 0]
-        first_used = 0
-        for i, layer in enumerate(self._layers(found, a_to_b)):
-            if not layer or not left:
-                continue
-            cost = -(-(layer << 64) // price) if a_to_b else -(-layer * price >> 64)
-            if left >= cost:
-                served[i], spent = layer, cost
-            else:
-                served[i] = left * price >> 64 if a_to_b else (left << 64) // price
-                spent = left
-            left -= spent
-            if i == 0:
-                first_used = spent
-        used = net - left
-        consumed = remaining
-        if left:
-            fee = -(-used * rate // (BILLION - rate)) if fee_on_input else 0
-            consumed = used + fee
-        out = sum(served)
-        if not fee_on_input:
-            fee = -(-out * rate // BILLION)
-            out -= fee
-        after = _served(found, a_to_b, served, first_used)
-        return Fill(consumed, out, fee, self._protocol_part(fee, first_used, used), after)
-
-    def _fill_out(self, found: Bin, a_to_b: bool, wanted: int, rate: int, fee_on_input: bool) -> Fill:
-        """Take as much of a bin as ``wanted`` asks for."""
-        price = found.price
-        gross = wanted if fee_on_input else -(-wanted * BILLION // (BILLION - rate))
-        left = gross
-        served = [0, 0, 0]
-        first_used = used = 0
-        for i, layer in enumerate(self._layers(found, a_to_b)):
-            served[i] = min(layer, left)
-            left -= served[i]
-            spent = -(-(served[i] << 64) // price) if a_to_b else -(-served[i] * price >> 64)
-            used += spent
-            if i == 0:
-                first_used = spent
-        out = sum(served)
-        if fee_on_input:
-            fee = -(-used * rate // (BILLION - rate))
-        else:
-            fee = -(-out * rate // BILLION)
-            out = min(out - fee, wanted)
-        after = _served(found, a_to_b, served, first_used)
-        consumed = used + (fee if fee_on_input else 0)
-        return Fill(consumed, out, fee, self._protocol_part(fee, first_used, used), after)
-
-    def _protocol_part(self, fee: int, first_used: int, used: int) -> int:
-        """The protocol's part of a bin's fee: a share of the liquidity's side, half of the orders' side."""
-        if not used:
-            return fee
-        liquidity_side = fee if first_used == used else -(-fee * first_used // used)
-        order_side = fee - liquidity_side
-        return liquidity_side * self.protocol_share // 10_000 + order_side - order_side // 2
+        try:
+            return swap_bins(
+                self.rules,
+                a_to_b,
+                amount,
+                exact_in,
+                self.active_id,
+                state,
+                indexes,
+                self.arrays,
+                self.bins,
+                now,
+            )
+        except Beyond as beyond:
+            raise self._missing(a_to_b, beyond.bin_id) from None
 
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap over at most four existing bin arrays. Raises QuoteError."""
@@ -437,7 +288,7 @@ class MeteoraDlmmPool(Pool):
         end: BinEnd = state[1]
         new = _copy(self)
         new.active_id, new.volatility = end.active_id, end.volatility
-        new.bins = self.bins | end.bins
+        new.bins = self.bins | {bin_id: bin_after(taken, a_to_b) for bin_id, taken in end.taken.items()}
         x, y = self.protocol_fees
         fee_in_x = a_to_b and not self.fee_on_y
         new.protocol_fees = (x + end.protocol, y) if fee_in_x else (x, y + end.protocol)
@@ -447,8 +298,8 @@ class MeteoraDlmmPool(Pool):
     def marginal(self, state: tuple[Any, ...]) -> float:
         """Output per further unit of input where the swap ended, fee taken off; floats, for sizing only."""
         a_to_b, end = state
-        price: float = end.bins[end.active_id].price / (1 << 64)
-        keep: float = 1 - self._rate(end.volatility.accumulator) / BILLION
+        price: float = end.price / (1 << 64)
+        keep: float = 1 - self.rules.rate(end.volatility.accumulator) / BILLION
         return price * keep if a_to_b else keep / price
 
     def _active_price(self) -> int:
@@ -466,13 +317,15 @@ class MeteoraDlmmPool(Pool):
     def fee_ppm(self, clock: ChainClock) -> int:
         """The fee rate a swap in the active bin would pay now, in millionths, rounded up."""
         state = self._refreshed(clock.unix_timestamp)
-        accumulator = min(state.reference + abs(state.origin - self.active_id) * 10_000, self.max_volatility)
-        return -(-self._rate(accumulator) // 1000)
+        accumulator = min(
+            state.reference + abs(state.origin - self.active_id) * 10_000, self.rules.max_volatility
+        )
+        return -(-self.rules.rate(accumulator) // 1000)
 
     def screen_form(self, clock: ChainClock | None) -> ScreenForm:
         """Marginal rates, and reserves that would move the price as the bins near the active one do."""
         price = self._active_price() / (1 << 64)
-        keep = 1 - (self.base_rate / BILLION if clock is None else self.fee_ppm(clock) / 1_000_000)
+        keep = 1 - (self.rules.base_rate / BILLION if clock is None else self.fee_ppm(clock) / 1_000_000)
         worth = 0.0
         for bin_id in (self.active_id - 1, self.active_id, self.active_id + 1):
             data = self.arrays.get(array_index(bin_id))
@@ -528,23 +381,6 @@ class MeteoraDlmmPool(Pool):
             write_bin(patched[index], bin_id - index * ARRAY_BINS, found)
         stored |= {array_address(self.key, index): bytes(array) for index, array in patched.items()}
         return stored
-
-
-def _served(found: Bin, a_to_b: bool, served: list[int], first_used: int) -> Bin:
-    """The bin after a swap: open orders that were touched become orders being served."""
-    liquidity, remaining, opened = served
-    x, y = (first_used, -liquidity) if a_to_b else (-liquidity, first_used)
-    processed, total, open_order, age = (
-        found.processed_remaining - remaining,
-        found.total_processing,
-        found.open_order,
-        found.age,
-    )
-    if opened:
-        processed, total, open_order, age = open_order - opened, open_order, 0, age + 1
-    return Bin(
-        found.amount_x + x, found.amount_y + y, found.price, open_order, total, processed, age, found.ask_side
-    )
 
 
 _COPIED = (*Pool.__slots__, *MeteoraDlmmPool.__slots__)

@@ -40,6 +40,9 @@ PROTOCOL_FEES_AT = 216
 BITMAP_AT = 584
 # amounts X and Y, price
 BIN_HEAD = Struct("<QQ16s")
+# amounts X and Y, price's halves, open order, total processing, processed remaining, age, ask side
+BIN = Struct("<QQQQ80xQQQIB")
+FIRST_BIN_AT = 56
 # open order, total processing, processed remaining, age, ask side
 BIN_ORDERS = Struct("<QQQIB")
 BIN_ORDERS_AT = 112

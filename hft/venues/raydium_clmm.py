@@ -69,6 +69,7 @@ from hft.venues.raydium_clmm_features import (
 )
 from hft.venues.types import (
     DEFAULT_SETTINGS,
+    U64_MAX,
     Account,
     ChainClock,
     Pool,
@@ -287,7 +288,8 @@ class RaydiumClmmPool(Pool):
         return self.fee_on == 0 or (self.fee_on == 1) == a_to_b
 
     def _swap(self, a_to_b: bool, amount: int, exact_in: bool, now: int) -> FeatureEnd:
-        check_amount(amount)
+        if not 0 < amount <= U64_MAX:
+            check_amount(amount)
         if self.status & SWAP_OFF or now <= self.open_time:
             self._check_open(now)
         bound = self._bound(a_to_b)

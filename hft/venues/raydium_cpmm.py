@@ -15,6 +15,7 @@ from solders.pubkey import Pubkey
 from hft.venues import spl
 from hft.venues.types import (
     DEFAULT_SETTINGS,
+    U64_MAX,
     Account,
     ChainClock,
     Pool,
@@ -176,7 +177,8 @@ class RaydiumCpmmPool(Pool):
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap. ``fee`` is the trade fee and an input-side creator fee. Raises QuoteError."""
         a_to_b = input_mint == self.mint_a or self.is_a(input_mint)
-        check_amount(amount_in)
+        if not 0 < amount_in <= U64_MAX:
+            check_amount(amount_in)
         if self.status & SWAP_OFF or clock.unix_timestamp < self.open_time:
             self._check_open(clock)
         if a_to_b:

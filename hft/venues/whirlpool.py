@@ -236,8 +236,10 @@ class WhirlpoolPool(Pool):
             )
 
     def _swap(self, a_to_b: bool, amount: int, exact_in: bool, now: int) -> tuple[SwapEnd, Oracle | None]:
-        check_amount(amount)
-        self._check_clock(now)
+        if not 0 < amount <= U64_MAX:
+            check_amount(amount)
+        if now < self.reward_last_updated:
+            self._check_clock(now)
         reach = self._down if a_to_b else self._up
         if reach is None:
             reach = self._bound(a_to_b)

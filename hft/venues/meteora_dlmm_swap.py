@@ -1,0 +1,275 @@
+"""A DLMM swap: the walk over bins, layer by layer within a bin, with the program's roundings.
+
+Source: ``lb_clmm`` 0.12.0 (MeteoraAg/dlmm-sdk ``commons``), held to executions of the mainnet
+binary of 2026-07.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from hft.venues.meteora_dlmm_accounts import ARRAY_BINS, BIN, BIN_SIZE, FIRST_BIN_AT, Bin, bin_price
+from hft.venues.types import QuoteError, QuoteErrorCode
+
+BILLION = 1_000_000_000
+FEE_CAP = 100_000_000  # 10% in 1e-9
+GROUP = 10_000
+
+
+class Volatility(NamedTuple):
+    """The fee's state: accumulator, reference, the bin it counts from, time of the last change of the bin."""
+
+    accumulator: int
+    reference: int
+    origin: int
+    last_update: int
+
+
+class Rules(NamedTuple):
+    """What the pair fixes. ``host_share`` is in 1/10000 of the protocol's part."""
+
+    bin_step: int
+    base_rate: int
+    control: int
+    max_volatility: int
+    protocol_share: int
+    host_share: int
+    orders_count: bool
+    fee_on_y: bool
+
+    def rate(self, accumulator: int) -> int:
+        """Fee rate in 1e-9 at a volatility accumulator."""
+        crossed = accumulator * self.bin_step
+        return min(self.base_rate + -(-self.control * crossed * crossed // 10**11), FEE_CAP)
+
+
+class Taken(NamedTuple):
+    """What a swap took of one bin: of its liquidity, of orders being served, of open orders; ``paid`` is what
+    its liquidity got for it."""
+
+    found: Bin
+    liquidity: int
+    processed: int
+    opened: int
+    paid: int
+
+
+Plain = tuple[tuple[int, int, int, int, int, int, int, int], int, int]
+"""The same for a bin without orders in the way: the bin's figures, its liquidity taken, what it got."""
+
+
+class BinEnd(NamedTuple):
+    """Where a swap ended and what it took of each bin. ``crossings`` counts bins after the first."""
+
+    amount_used: int
+    amount_out: int
+    fee: int
+    protocol: int
+    host: int
+    crossings: int
+    active_id: int
+    volatility: Volatility
+    price: int
+    taken: dict[int, Taken | Plain]
+
+
+class Beyond(Exception):
+    """The swap needs bins beyond the arrays it has; ``bin_id`` is the first of them."""
+
+    def __init__(self, bin_id: int) -> None:
+        super().__init__(bin_id)
+        self.bin_id = bin_id
+
+
+def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls would cost a third of it
+    rules: Rules,
+    a_to_b: bool,
+    amount: int,
+    exact_in: bool,
+    active_id: int,
+    volatility: Volatility,
+    indexes: list[int],
+    arrays: Mapping[int, bytes | None],
+    changed: Mapping[int, Bin],
+    now: int,
+) -> BinEnd:
+    """Swap ``amount`` from ``active_id`` over the arrays ``indexes`` in order.
+
+    ``volatility`` with its references refreshed; ``changed`` are bins that differ from the bytes.
+    Raises Beyond, and
+    QuoteError ARRAY_MISSING for an array that is None.
+    """
+    bin_step, base_rate, control, highest, share, host_share, orders_count, fee_on_y = rules
+    accumulator, reference, origin, _ = volatility
+    fee_on_input = not (fee_on_y and a_to_b)
+    inline = exact_in and fee_on_input
+    step, side = (-1, 0) if a_to_b else (1, 1)
+    remaining = amount
+    other = fees = protocol = host = price = 0
+    taken: dict[int, Taken | Plain] = {}
+    bin_id = active_id
+    for index in indexes:
+        data = arrays.get(index)
+        if data is None:
+            raise QuoteError(QuoteErrorCode.ARRAY_MISSING, f"bin array {index} is not at hand")
+        first = index * ARRAY_BINS
+        last = first if a_to_b else first + ARRAY_BINS - 1
+        bin_id = min(bin_id, first + ARRAY_BINS - 1) if a_to_b else max(bin_id, first)
+        orders_kept = data[16] >= 2
+        while True:
+            values: tuple[int, ...] | None = changed.get(bin_id) if changed else None
+            if values is None:
+                values = BIN.unpack_from(data, FIRST_BIN_AT + BIN_SIZE * (bin_id - first))
+                amount_x, amount_y, low, high, opened, total, processed, age, ask_side = values
+                if not orders_kept:
+                    opened = total = processed = age = ask_side = 0
+                price = high << 64 | low
+            else:
+                amount_x, amount_y, price, opened, total, processed, age, ask_side = values
+            offered = amount_y if a_to_b else amount_x
+            has_orders = orders_count and ask_side == side and (opened > 0 or processed > 0)
+            if offered or has_orders:
+                if not price:
+                    price = bin_price(bin_step, bin_id)
+                accumulator = reference + abs(origin - bin_id) * GROUP
+                accumulator = min(accumulator, highest)
+                crossed = accumulator * bin_step
+                rate = min(base_rate + -(-control * crossed * crossed // 10**11), FEE_CAP)
+                if inline and not has_orders:
+                    fee = -(-remaining * rate // BILLION)
+                    net = remaining - fee
+                    cost = -(-(offered << 64) // price) if a_to_b else -(-offered * price >> 64)
+                    if net > cost:
+                        fee = -(-cost * rate // (BILLION - rate))
+                        got, used = offered, cost
+                        remaining -= cost + fee
+                    else:
+                        used = net
+                        if net == cost:
+                            got = offered
+                        else:
+                            got = net * price >> 64 if a_to_b else (net << 64) // price
+                        remaining = 0
+                    part = fee * share // 10_000 if used else fee
+                    figures = (amount_x, amount_y, price, opened, total, processed, age, ask_side)
+                    taken[bin_id] = (figures, got, used)
+                    other += got
+                else:
+                    fill = _fill if exact_in else _fill_out
+                    found = Bin(amount_x, amount_y, price, opened, total, processed, age, ask_side)
+                    consumed, got, fee, part, took = fill(
+                        rules, found, side, remaining, rate, fee_on_input, has_orders
+                    )
+                    taken[bin_id] = took
+                    remaining -= consumed if exact_in else got
+                    other += got if exact_in else consumed
+                fees += fee
+                host_part = part * host_share // 10_000
+                host += host_part
+                protocol += part - host_part
+            if remaining <= 0:
+                used, got = (amount, other) if exact_in else (other, amount)
+                moved = now if bin_id != active_id else volatility.last_update
+                state = Volatility(accumulator, reference, origin, moved)
+                return BinEnd(used, got, fees, protocol, host, len(taken) - 1, bin_id, state, price, taken)
+            if bin_id == last:
+                break
+            bin_id += step
+        bin_id += step
+    raise Beyond(bin_id)
+
+
+def _layers(found: Bin, side: int, has_orders: bool) -> tuple[int, int, int]:
+    """What the bin offers: its liquidity, what is left of orders being served, and open orders."""
+    liquidity = found.amount_x if side else found.amount_y
+    return (liquidity, found.processed_remaining, found.open_order) if has_orders else (liquidity, 0, 0)
+
+
+def _fill(
+    rules: Rules, found: Bin, side: int, remaining: int, rate: int, fee_on_input: bool, has_orders: bool
+) -> tuple[int, int, int, int, Taken]:
+    """Take as much of a bin as ``remaining`` buys: (input consumed, output, fee, protocol's part, taken)."""
+    price = found.price
+    fee = -(-remaining * rate // BILLION) if fee_on_input else 0
+    left = net = remaining - fee
+    served = [0, 0, 0]
+    first_used = 0
+    for i, layer in enumerate(_layers(found, side, has_orders)):
+        if not layer or not left:
+            continue
+        cost = -(-layer * price >> 64) if side else -(-(layer << 64) // price)
+        if left >= cost:
+            served[i], spent = layer, cost
+        else:
+            served[i] = (left << 64) // price if side else left * price >> 64
+            spent = left
+        left -= spent
+        if i == 0:
+            first_used = spent
+    used = net - left
+    consumed = remaining
+    if left:
+        fee = -(-used * rate // (BILLION - rate)) if fee_on_input else 0
+        consumed = used + fee
+    out = sum(served)
+    if not fee_on_input:
+        fee = -(-out * rate // BILLION)
+        out -= fee
+    taken = Taken(found, served[0], served[1], served[2], first_used)
+    return consumed, out, fee, _protocol_part(rules, fee, first_used, used), taken
+
+
+def _fill_out(
+    rules: Rules, found: Bin, side: int, wanted: int, rate: int, fee_on_input: bool, has_orders: bool
+) -> tuple[int, int, int, int, Taken]:
+    """Take as much of a bin as ``wanted`` asks for; returns as ``_fill``."""
+    price = found.price
+    left = wanted if fee_on_input else -(-wanted * BILLION // (BILLION - rate))
+    served = [0, 0, 0]
+    first_used = used = 0
+    for i, layer in enumerate(_layers(found, side, has_orders)):
+        served[i] = min(layer, left)
+        left -= served[i]
+        spent = -(-served[i] * price >> 64) if side else -(-(served[i] << 64) // price)
+        used += spent
+        if i == 0:
+            first_used = spent
+    out = sum(served)
+    if fee_on_input:
+        fee = -(-used * rate // (BILLION - rate))
+    else:
+        fee = -(-out * rate // BILLION)
+        out = min(out - fee, wanted)
+    consumed = used + fee if fee_on_input else used
+    taken = Taken(found, served[0], served[1], served[2], first_used)
+    return consumed, out, fee, _protocol_part(rules, fee, first_used, used), taken
+
+
+def _protocol_part(rules: Rules, fee: int, first_used: int, used: int) -> int:
+    """The protocol's part of a bin's fee: a share of the liquidity's side, half of the orders' side."""
+    if not used:
+        return fee
+    liquidity_side = fee if first_used == used else -(-fee * first_used // used)
+    order_side = fee - liquidity_side
+    return liquidity_side * rules.protocol_share // 10_000 + order_side - order_side // 2
+
+
+def bin_after(taken: Taken | Plain, a_to_b: bool) -> Bin:
+    """The bin after a swap: open orders that were touched become orders being served."""
+    if not isinstance(taken, Taken):
+        figures, liquidity, paid = taken
+        taken = Taken(Bin(*figures), liquidity, 0, 0, paid)
+    found = taken.found
+    x, y = (taken.paid, -taken.liquidity) if a_to_b else (-taken.liquidity, taken.paid)
+    found = found._replace(
+        amount_x=found.amount_x + x,
+        amount_y=found.amount_y + y,
+        processed_remaining=found.processed_remaining - taken.processed,
+    )
+    if not taken.opened:
+        return found
+    return found._replace(
+        processed_remaining=found.open_order - taken.opened,
+        total_processing=found.open_order,
+        open_order=0,
+        age=found.age + 1,
+    )
