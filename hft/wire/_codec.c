@@ -3,9 +3,10 @@
  *
  * A Codec holds where each field of a record lies (checked when it is made: all inside `size` bytes, none inside the
  * template) and the message's image: its template with zeros behind. Writing is a copy of the image and a store a
- * field. Reading is taken only when the buffer is `size` bytes and begins with the template; any other buffer goes to
- * the Python functions that the Codec was given (hft/wire/foreign.py), which verify it in full. So no byte of a buffer
- * is ever trusted to say where another one lies.
+ * field. Reading is taken only when the buffer begins with the template and is no shorter than `size` and no longer
+ * than any message may be (what follows a message is nobody's). Any other buffer goes to the Python functions that
+ * the Codec was given (hft/wire/foreign.py), which verify it in full. So no byte of a buffer is ever trusted to say
+ * where another one lies.
  *
  * None of these objects takes part in garbage collection: there is one a record type, and they live as long as their
  * modules.
@@ -25,7 +26,7 @@
 #error "the table of keys is guarded by the GIL"
 #endif
 
-#define MAXIMUM_SIZE 65536
+#define MAXIMUM_SIZE 65536 /* hft.wire.layout.MAXIMUM_BYTES */
 #define MAXIMUM_FIELDS 128
 #define KEY_BYTES 32
 #define KEY_BITS 9
@@ -161,7 +162,8 @@ static PyObject *load(const Field *field, const uint8_t *message)
 
 static int is_ours(const Codec *self, const Py_buffer *buffer)
 {
-    return buffer->len == self->size && memcmp(buffer->buf, self->image, (size_t)self->head) == 0;
+    return buffer->len >= self->size && buffer->len <= MAXIMUM_SIZE &&
+           memcmp(buffer->buf, self->image, (size_t)self->head) == 0;
 }
 
 /* The caller's arguments as one value a field, borrowed; NULL with TypeError if they do not match the names. */

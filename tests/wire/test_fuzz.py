@@ -29,26 +29,28 @@ def seeds(codec: Codec) -> list[bytes]:
 
 
 def mutate(dice: random.Random, message: bytes, other: bytes) -> bytes:
-    """Two to five cheap mutations, mostly where the structure lies."""
+    """Two to five cheap mutations, mostly where the structure lies; one draw of bits decides each."""
     changed = bytearray(message)
-    for _ in range(dice.randrange(2, 6)):
-        if len(changed) < 8:
+    for _ in range(2 + (dice.getrandbits(2))):
+        length = len(changed)
+        if length < 8:
             break
-        kind = dice.randrange(8)
+        bits = dice.getrandbits(40)
+        kind, choice, anywhere = bits & 7, bits >> 3 & 0xFF, (bits >> 11 & 0xFFFF) % length
         # The vtable and the root lie at one end of the message: ours at the start, the Builder's too.
-        place = dice.randrange(min(len(changed), 128) - 4) & ~1 if len(changed) > 8 else 4
+        place = (bits >> 27) % (min(length, 128) - 4) & ~1
         if kind < 3:
-            pack_into("<H", changed, place, dice.choice(NUMBERS))
+            pack_into("<H", changed, place, NUMBERS[choice % len(NUMBERS)])
         elif kind == 3:
-            pack_into("<I", changed, place & ~3, dice.choice(WORDS))
+            pack_into("<I", changed, place & ~3, WORDS[choice % len(WORDS)])
         elif kind == 4:
-            changed[dice.randrange(len(changed))] ^= 1 << dice.randrange(8)
+            changed[anywhere] ^= 1 << (choice & 7)
         elif kind == 5:
-            del changed[dice.randrange(len(changed)) :]
+            del changed[anywhere:]
         elif kind == 6:
             changed[place : place + 16] = other[place : place + 16]
         else:
-            changed += other[: dice.randrange(64)]
+            changed += other[: choice & 63]
     return bytes(changed)
 
 
@@ -75,7 +77,7 @@ def fuzz(seed: int, rounds: int) -> Counter[WireErrorCode | None]:
     for turn in range(rounds):
         codec, messages = kinds[turn % len(kinds)]
         message = messages[turn // len(kinds) % len(messages)]
-        buffer = mutate(dice, message, messages[dice.randrange(len(messages))])
+        buffer = mutate(dice, message, messages[turn % len(messages)])
         result = outcome(codec, buffer)
         found[result] += 1
         if result is None and turn % 64 == 0:

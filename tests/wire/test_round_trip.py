@@ -21,7 +21,7 @@ from hft.wire import Codec, WireError, WireErrorCode
 
 
 @every_record
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_every_record_round_trips(codec: Codec, data: st.DataObject) -> None:
     values = data.draw(values_of(codec))
@@ -42,7 +42,7 @@ def test_extremes_round_trip_and_the_generated_accessors_read_them(codec: Codec)
 
 
 @every_record
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_messages_of_the_builder_decode_to_the_same_values(codec: Codec, data: st.DataObject) -> None:
     values = data.draw(values_of(codec))
