@@ -1,11 +1,13 @@
 """The feed's word on pools: one PoolUpdate for each pool that changed, or that became usable or unusable."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
-from hft.services.book import Entry
+from hft.services.book import Book, Entry
 from hft.services.common import Drops
 from hft.venues import PoolErrorCode, Venue
+from hft.wire.account import AccountRecord
 from hft.wire.enums import PoolDisabledReason, PoolStatus
 
 if TYPE_CHECKING:
@@ -39,6 +41,20 @@ class Touch(NamedTuple):
 
 
 UNTOUCHED = Touch(0, 0, 0)
+
+
+def touches(
+    written: Sequence[bytes], records: Mapping[bytes, AccountRecord], book: Book
+) -> dict[bytes, Touch]:
+    """What the accounts ``written`` together did to each pool that rests on one of them."""
+    touched: dict[bytes, Touch] = {}
+    for key in written:
+        record = records[key]
+        for pool in book.users(key):
+            slot, write_version, count = touched.get(pool, UNTOUCHED)
+            newest = max((slot, write_version), (record.slot, record.write_version))
+            touched[pool] = Touch(*newest, count + 1)
+    return touched
 
 
 class Announcer:

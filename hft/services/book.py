@@ -210,7 +210,9 @@ class TableBook(Book):
         return len(keys)
 
     def decode_changed(self) -> None:
-        """Takes notice of what changed and decodes those pools now, so that later questions find them ready."""
+        """Takes notice of what changed and decodes those pools now, so that later questions find them
+        ready.
+        """
         self.refresh()
         for key in self.take_changed():
             self.entry(key)

@@ -113,14 +113,17 @@ class Executor:
         self.primary.wait(min(timeout_ns, FOLLOW_NS) if self._work.open else timeout_ns)
 
     def on_housekeeping(self, now_ns: int) -> None:
-        """Reconnects, ends what is dead, shows gauges."""
+        """Reconnects, follows what is under way, shows gauges."""
         self._system.poll()
         work, counters = self._work, self._counters
         if not self._cluster.connected and now_ns >= self._next_connect_ns:
             self._connect(now_ns)
         # Kept decoded in between, so that a plan finds its pools ready.
         self._book.decode_changed()
-        work.expire(now_ns)
+        try:
+            work.follow(now_ns, self._cluster, self._wallet)
+        except ClusterError:
+            self._cluster.close()
         work.intents.housekeep()
         counters.set(counters.index("open_plans"), len(work.open))
         counters.set(counters.index("held_executed"), work.out.held)

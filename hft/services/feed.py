@@ -14,7 +14,7 @@ from hft.chain.frames import AccountUpdate, SlotUpdate
 from hft.chain.keys import paper_keypair
 from hft.chain.local import ClusterClosed, ClusterError, LocalCluster
 from hft.services import announce
-from hft.services.announce import UNTOUCHED, Announcer, Touch
+from hft.services.announce import UNTOUCHED, Announcer, touches
 from hft.services.book import CLOCK_KEY, CLOCK_LAYOUT, Book
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
 from hft.venues import TOKEN_2022_PROGRAM, TOKEN_PROGRAM, VENUES, PoolErrorCode
@@ -80,7 +80,6 @@ class Feed:
         self._book = Book(self._records.get)
         self._pending: list[bytes] = []
         self._batch_ns = 0
-        self._applied = 0
         self._stale = False
         self._last_event_ns = 0
         self._next_connect_ns = 0
@@ -95,10 +94,8 @@ class Feed:
 
     def on_start(self) -> None:
         """Takes over what an earlier process of this run wrote, so that nothing older is ever put over it."""
-        get = self._table.get
-        keys = list(self._table.keys())
-        for key in keys:
-            record = get(key)
+        for key in self._table.keys():  # noqa: SIM118
+            record = self._table.get(key)
             if record is not None:
                 self._records[key] = unpack(record)
         self._book.mark(self._records)
@@ -197,19 +194,27 @@ class Feed:
         return True
 
     def _write_pending(self) -> list[bytes]:
-        """Puts what waits into the table, all of it together; returns the keys written."""
+        """Puts what waits into the table, all of it together; returns the keys written.
+
+        What the table refuses is forgotten here too: its pools are then short of an account, hence disabled.
+        """
         pending, self._pending = self._pending, []
-        records = self._records
-        written = [key for key in pending if self._store(key, records[key])]
+        records, written = self._records, []
+        for key in pending:
+            if self._store(key, records[key]):
+                written.append(key)
+        if len(written) < len(pending):
+            for key in set(pending) - set(written):
+                del records[key]
         self._counters.add(self._applied_at, len(written))
-        self._book.mark(written)
+        self._book.mark(pending)
         if written:
             self._last_update_ns = records[written[-1]].received_ns
         return written
 
     def _end_batch(self, whole: bool) -> None:
         """Writes the batch, announces each pool it touched, then looks whether they are still sound."""
-        touched = self._touched(self._write_pending())
+        touched = touches(self._write_pending(), self._records, self._book)
         changed = self._book.take_changed()
         if self._stale:
             if not whole:
@@ -228,16 +233,6 @@ class Feed:
             if entry is not None and (key not in statuses or statuses[key] != entry.error):
                 statuses[key] = entry.error
                 announce(entry, touched.get(key, UNTOUCHED), received_ns)
-
-    def _touched(self, written: list[bytes]) -> dict[bytes, Touch]:
-        touched: dict[bytes, Touch] = {}
-        for key in written:
-            record = self._records[key]
-            for pool in self._book.users(key):
-                slot, write_version, count = touched.get(pool, UNTOUCHED)
-                newest = max((slot, write_version), (record.slot, record.write_version))
-                touched[pool] = Touch(*newest, count + 1)
-        return touched
 
     def _lost_stream(self, now_ns: int) -> None:
         """Nothing vouches for the pools any more: all are disabled until the next snapshot is whole."""

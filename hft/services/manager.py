@@ -13,16 +13,16 @@ import psutil
 
 from hft import wire
 from hft.runtime import killstate
-from hft.runtime.service import ServiceState
 from hft.services.common import Drops
+from hft.services.watch import PeerWatch, kill_limits
 from hft.strategy import kill_rules
 from hft.strategy.costs import PPM
-from hft.strategy.kill_rules import KillLimits, Trip, Window
+from hft.strategy.kill_rules import Trip, Window
 from hft.wire.enums import EndState, ExecutionReason, KillState, KillTrigger
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
-    from ringbuf import Counters, Subscription
+    from ringbuf import Subscription
 
 COUNTERS: tuple[str, ...] = (
     "in_executed",
@@ -45,10 +45,6 @@ CHECK_NS = 50_000_000
 """Time between two looks at the peers' pages."""
 SLOW_CHECK_NS = 1_000_000_000
 SAY_AGAIN_NS = 10_000_000_000
-WATCHED = ("feed", "scanner", "planner", "executor", "auditor")
-"""Services without whose heartbeat nothing may be traded."""
-UNEXPLAINED_LIMIT_LAMPORTS = 0
-SIGN_BIT = 1 << 63
 
 
 def build(ctx: "Context") -> "Manager":
@@ -68,26 +64,14 @@ class Manager:
         self.primary: Subscription = ctx.subscription("executed")
         self._metrics = ctx.subscription("metrics")
         self._out = Drops(ctx, "system")
-        self._peers: dict[str, Counters] = {name: ctx.peer_counters(name) for name in WATCHED}
-        self._limits = KillLimits(
-            settings.error_rate_ppm,
-            settings.drawdown_ppm,
-            settings.rpc_failure_ppm,
-            settings.memory_ppm,
-            settings.window_s * 1_000_000_000,
-            settings.minimum_samples,
-            settings.heartbeat_limit_ms * 1_000_000,
-            settings.no_data_limit_ms * 1_000_000,
-            settings.slot_drift_limit,
-            UNEXPLAINED_LIMIT_LAMPORTS,
-        )
+        self._limits = kill_limits(settings)
+        self._watch = PeerWatch(ctx, self._limits)
         self._errors = Window(self._limits.window_ns)
         self._failures = Window(self._limits.window_ns)
         self._memory: deque[int] = deque(maxlen=max(settings.window_s, settings.minimum_samples))
         self._seen_running = False
         self._killed = False
         self._trips = 0
-        self._data_since_ns = 0
         self._next_check_ns = 0
         self._next_slow_check_ns = 0
         self._next_say_ns = 0
@@ -162,24 +146,10 @@ class Manager:
 
     def _check(self, now_ns: int) -> None:
         """Heartbeats, market data, slots and the wallet, as the peers' pages show them."""
-        if self._ctx.stop_requested:
-            return
-        feed, executor, auditor = self._peers["feed"], self._peers["executor"], self._peers["auditor"]
-        for name, page in self._peers.items():
-            if page.heartbeat_ns and _beats(page):
-                self._judge(kill_rules.heartbeat(name, now_ns - page.heartbeat_ns, self._limits))
-        if _beats(feed):
-            # Before the first update the wait counts from when the feed was first seen running.
-            self._data_since_ns = self._data_since_ns or now_ns
-            newest_ns = max(_value(feed, "last_update_ns"), self._data_since_ns)
-            self._judge(kill_rules.no_data(now_ns - newest_ns, self._limits))
-            if _beats(executor):
-                slots = _value(feed, "slot"), _value(executor, "slot")
-                self._judge(kill_rules.slot_drift(*slots, self._limits))
-                self._counters.set(self._counters.index("slot"), max(slots))
-        unexplained = _value(auditor, "unexplained_lamports")
-        signed = unexplained - 2 * SIGN_BIT if unexplained & SIGN_BIT else unexplained
-        self._judge(kill_rules.unexplained_balance(signed, self._limits))
+        if not self._ctx.stop_requested:
+            for trip in self._watch.trips(now_ns):
+                self._judge(trip)
+            self._counters.set(self._counters.index("slot"), self._watch.slot)
 
     def _check_memory(self) -> None:
         memory = psutil.virtual_memory()
@@ -211,7 +181,7 @@ class Manager:
             self._errors.clear()
             self._failures.clear()
             self._memory.clear()
-            self._data_since_ns = now_ns
+            self._watch.restart(now_ns)
         self._say(now_ns, None)
 
     def _persist(self) -> None:
@@ -237,7 +207,7 @@ class Manager:
             wire.kill_switch,
             self._last_trace if trip is not None else bytes(16),
             self._out.sequence,
-            _value(self._counters, "slot"),
+            self._watch.slot,
             KillState.KILLED if killed else KillState.RUNNING,
             info.reason if killed else KillTrigger.NONE,
             trip.observed if trip is not None else 0,
@@ -247,12 +217,3 @@ class Manager:
             info.monotonic_ns,
             info.unix_ns,
         )
-
-
-def _beats(page: "Counters") -> bool:
-    """Is a heartbeat to be expected of that service? Not before it runs, nor once it drains."""
-    return page.state in (ServiceState.RUNNING, ServiceState.HALTED)
-
-
-def _value(page: "Counters", name: str) -> int:
-    return page.value(page.index(name))

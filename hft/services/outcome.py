@@ -1,12 +1,12 @@
 """From the settlement's word to the end of an execution: state, reason, costs, balances, profit."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hft.chain.frames import NO_INDEX, Outcome, SettlementStatus
 from hft.chain.transaction import SWAP_1_INDEX, SWAP_2_INDEX, TransactionErrorCode
 from hft.strategy.pnl import Balances, actual_profit
 from hft.venues import Venue, minimum_out_error
-from hft.wire import ExecutionPlan
+from hft.wire import ExecutionPlan, fit_text
 from hft.wire.enums import EndState, ExecutionReason
 
 BUILD_REASONS = {
@@ -101,3 +101,64 @@ def _failure(plan: ExecutionPlan, status: SettlementStatus) -> ExecutionReason:
     if venue and status.error_code == minimum_out_error(Venue(venue)):
         return ExecutionReason.MINIMUM_OUT
     return ExecutionReason.PROGRAM_ERROR
+
+
+class Signing(NamedTuple):
+    """What the executor itself did to a plan: the signature and its stamps, zero where it did not come to
+    it.
+    """
+
+    signature: bytes
+    exec_received_ns: int
+    signed_ns: int
+    submitted_ns: int
+
+
+def result_fields(
+    plan: ExecutionPlan, end: End, signing: Signing, sequence: int, settled_ns: int
+) -> tuple[Any, ...]:
+    """The fields of an ExecutionResult, in schema order."""
+    return (
+        plan.trace_id,
+        plan.plan_id,
+        sequence,
+        end.slot,
+        plan.strategy,
+        end.state,
+        end.reason,
+        end.error_code,
+        end.error_index,
+        plan.method,
+        plan.venue_1,
+        plan.venue_2,
+        signing.signature,
+        plan.base_mint,
+        plan.quote_mint,
+        plan.pool_1,
+        plan.pool_2,
+        plan.amount_in,
+        plan.expected_profit_lamports,
+        end.profit_lamports,
+        end.base_fee_lamports,
+        end.priority_fee_lamports,
+        end.tip_lamports,
+        end.rent_lamports,
+        end.compute_units,
+        end.before.lamports,
+        end.after.lamports,
+        end.before.base_token,
+        end.after.base_token,
+        end.before.quote_token,
+        end.after.quote_token,
+        fit_text(end.detail, 64),
+        plan.received_ns,
+        plan.feed_published_ns,
+        plan.scan_received_ns,
+        plan.scan_published_ns,
+        plan.plan_received_ns,
+        plan.plan_published_ns,
+        signing.exec_received_ns,
+        signing.signed_ns,
+        signing.submitted_ns,
+        settled_ns,
+    )

@@ -6,12 +6,12 @@ Also what the cluster tells beside: the newest block, and the wallet as the newe
 from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
-from hft.chain.frames import Balances, SettlementStatus, SlotUpdate
-from hft.chain.local import ClusterClosed
+from hft.chain.frames import Balances, Outcome, SettlementStatus, SlotUpdate
+from hft.chain.local import ClusterClosed, LocalCluster
 from hft.services.common import Outbox
 from hft.services.intents import Intent, Intents
 from hft.services.ledger import profit_of_day
-from hft.services.outcome import End, settled
+from hft.services.outcome import End, Signing, result_fields, settled
 from hft.strategy.gate import DayProfit
 from hft.venues import WRAPPED_SOL
 from hft.wire import ExecutionPlan
@@ -37,12 +37,22 @@ HISTOGRAMS: tuple[str, ...] = ("submit_to_settled_ns",)
 
 SILENCE_LIMIT_NS = 120_000_000_000
 """Nothing heard of a submission, nor of any block, for so long: unknown. Far beyond a blockhash's life."""
+NOT_FOUND = "NotFound"
+"""The cluster's word for a signature it has no record of and that doesn't wait either."""
+ASK_NS = 100_000_000
+"""Time between two questions after the same signature."""
+ANSWER_LIMIT_NS = 2_000_000_000
+"""Longest wait for an answer once the blockhash is dead."""
 
 
 class Work:
-    """A submission under way. ``gap``: the connection broke since; its status may have been missed."""
+    """A submission under way. ``gap``: the connection broke since, its status may have been missed and is
+    asked for; ``dead_ns``: since when its blockhash is dead.
+    """
 
     __slots__ = (
+        "asked_ns",
+        "dead_ns",
         "exec_received_ns",
         "gap",
         "last_valid_block_height",
@@ -60,6 +70,8 @@ class Work:
         self.submitted_ns = 0
         self.last_valid_block_height = 0
         self.gap = False
+        self.asked_ns = 0
+        self.dead_ns = 0
 
 
 class Chain(NamedTuple):
@@ -87,6 +99,7 @@ class Submissions:
         self.lamports: int | None = None
         self.base_token: int | None = None
         self.day = DayProfit()
+        self._resync = False
         index = ctx.counters.index
         self._stray = index("dropped_status")
         self._ends = [index(name) for name in ENDS]
@@ -121,6 +134,8 @@ class Submissions:
             work = self.open.get(event.signature)
             if work is None:
                 self._counters.add(self._stray)
+            elif event.outcome == Outcome.UNKNOWN:
+                self._on_unknown(work, event)
             else:
                 self._settle(work, event)
         elif type(event) is SlotUpdate:
@@ -128,26 +143,37 @@ class Submissions:
             if self.chain is None or chain.block_height >= self.chain.block_height:
                 self.chain = chain
         elif type(event) is Balances:
-            if not self.open:  # with submissions under way their own statuses are newer
+            if self.lamports is None or not self.open:  # else the statuses under way are newer
                 self.lamports = event.lamports
                 self.base_token = dict(event.tokens).get(WRAPPED_SOL, 0)
         elif type(event) is ClusterClosed:
             self._counters.add(self._counters.index("disconnects"))
             self.chain = None
             for work in self.open.values():
-                work.gap = True
+                work.gap = self._resync = True
 
-    def expire(self, now_ns: int) -> None:
-        """Ends what can no longer land, and what nothing is heard of any more."""
+    def follow(self, now_ns: int, cluster: LocalCluster, wallet: bytes) -> None:
+        """Asks what became of submissions whose status may be lost, oldest first; ends what nobody can tell
+        of.
+
+        A blockhash's death alone proves nothing: the cluster must also say that it never saw the
+        transaction.
+        """
         height = self.chain.block_height if self.chain is not None else 0
         for work in list(self.open.values()):
-            if height > work.last_valid_block_height:
-                if work.gap:
-                    self.finish(work, End(EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN))
-                else:
-                    self.finish(work, End(EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED))
+            dead = height > work.last_valid_block_height
+            if dead and not work.dead_ns:
+                work.dead_ns = now_ns
+            if work.dead_ns and now_ns - work.dead_ns > ANSWER_LIMIT_NS:
+                self.finish(work, End(EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN))
             elif now_ns - work.submitted_ns > SILENCE_LIMIT_NS:
                 self.finish(work, End(EndState.UNKNOWN, ExecutionReason.SETTLEMENT_UNREACHABLE))
+            elif (dead or work.gap) and cluster.connected and now_ns - work.asked_ns >= ASK_NS:
+                work.asked_ns = now_ns
+                cluster.ask_status(work.signature)
+        if self._resync and not self.open and cluster.connected:
+            self._resync = False
+            cluster.balances(wallet)
 
     def finish(self, work: Work, end: End) -> None:
         """The one result of a plan."""
@@ -158,51 +184,8 @@ class Submissions:
         counters.add(self._reasons[end.reason])
         if work.submitted_ns and end.state != EndState.UNKNOWN:
             counters.record(self._to_settled, settled_ns - work.submitted_ns)
-        self.out.put(
-            wire.execution_result,
-            plan.trace_id,
-            plan.plan_id,
-            self.out.sequence,
-            end.slot,
-            plan.strategy,
-            end.state,
-            end.reason,
-            end.error_code,
-            end.error_index,
-            plan.method,
-            plan.venue_1,
-            plan.venue_2,
-            work.signature,
-            plan.base_mint,
-            plan.quote_mint,
-            plan.pool_1,
-            plan.pool_2,
-            plan.amount_in,
-            plan.expected_profit_lamports,
-            end.profit_lamports,
-            end.base_fee_lamports,
-            end.priority_fee_lamports,
-            end.tip_lamports,
-            end.rent_lamports,
-            end.compute_units,
-            end.before.lamports,
-            end.after.lamports,
-            end.before.base_token,
-            end.after.base_token,
-            end.before.quote_token,
-            end.after.quote_token,
-            wire.fit_text(end.detail, 64),
-            plan.received_ns,
-            plan.feed_published_ns,
-            plan.scan_received_ns,
-            plan.scan_published_ns,
-            plan.plan_received_ns,
-            plan.plan_published_ns,
-            work.exec_received_ns,
-            work.signed_ns,
-            work.submitted_ns,
-            settled_ns,
-        )
+        signing = Signing(work.signature, work.exec_received_ns, work.signed_ns, work.submitted_ns)
+        self.out.put(wire.execution_result, *result_fields(plan, end, signing, self.out.sequence, settled_ns))
         self.intents.end(plan.plan_id)
 
     def _recover(self, intent: Intent, now_ns: int) -> None:
@@ -214,9 +197,15 @@ class Submissions:
             return
         work = Work(plan, now_ns)
         work.signature, work.last_valid_block_height = intent.signature, intent.last_valid_block_height
-        work.gap, work.submitted_ns = True, now_ns
+        work.gap = self._resync = True
+        work.submitted_ns = now_ns
         self.open[intent.signature] = work
         self._counters.add(self._counters.index("recovered_plans"))
+
+    def _on_unknown(self, work: Work, status: SettlementStatus) -> None:
+        """The cluster knows no end of it: that is one only when it was never seen and can't land any more."""
+        if work.dead_ns and status.error_name == NOT_FOUND:
+            self.finish(work, End(EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED))
 
     def _settle(self, work: Work, status: SettlementStatus) -> None:
         end = settled(work.plan, status)

@@ -12,14 +12,19 @@ from typing import Any
 
 from hft import wire
 from hft.chain.frames import (
+    NO_INDEX,
     AccountUpdate,
     Balances,
     BalancesRequest,
+    Outcome,
+    SettlementStatus,
     SlotUpdate,
+    StatusRequest,
     Submit,
     account_frame,
     balances_frame,
     slot_frame,
+    status_frame,
 )
 from hft.runtime.clock import Clock, SystemClock
 from hft.runtime.context import Context, Run
@@ -37,9 +42,17 @@ DEAD_PID = 1 << 30
 """Beyond what a kernel gives out."""
 
 
+SMALL = replace(
+    Config(),
+    hft=replace(Config().hft, accounts_capacity=512, accounts_bytes=8 << 20),
+    links={name: replace(link, depth=min(link.depth, 1024)) for name, link in Config().links.items()},
+)
+"""Default settings but for less shared memory, which has to be made for each test."""
+
+
 def settings(**sections: dict[str, Any]) -> Config:
     """Default settings with some keys of some sections changed: ``settings(simnet={"slot_ms": 50})``."""
-    config = Config()
+    config = SMALL
     changed = {name: replace(getattr(config, name), **keys) for name, keys in sections.items()}
     return replace(config, **changed)
 
@@ -53,7 +66,7 @@ class House:
             run_id=os.urandom(16),
             state_dir=state_dir,
             prefix=PREFIX,
-            config=config or Config(),
+            config=config or SMALL,
             cpus={},
             idle=dict.fromkeys(PIPELINE, "park"),
         )
@@ -223,6 +236,9 @@ class Cluster:
         self.clients: list[Client] = []
         self.server = Server(house.run.socket_path, self._on_request)
         self.balances = (10**12, 10**12)
+        self.statuses: dict[bytes, SettlementStatus] = {}
+        self.knows_nothing = True
+        """Answer a question after an unknown signature with NotFound; False: no answer."""
 
     def _on_request(self, client: Client, request: Any) -> None:
         self.requests.append(request)
@@ -232,6 +248,11 @@ class Cluster:
             lamports, base = self.balances
             answer = Balances(request.request, request.wallet, 1, lamports, ((WRAPPED_SOL, base),))
             self.server.send(client, balances_frame(answer))
+        elif isinstance(request, StatusRequest):
+            nothing = (Outcome.UNKNOWN, 0, NO_INDEX, 0, "NotFound", 0, 0, 0, 0, ())
+            status = self.statuses.get(request.signature, SettlementStatus(request.signature, *nothing))
+            if status.outcome != Outcome.UNKNOWN or self.knows_nothing:
+                self.server.send(client, status_frame(status))
 
     def accounts(self, *updates: AccountUpdate) -> None:
         """One batch of account updates to everybody; the last of them ends it."""

@@ -6,6 +6,7 @@ import pytest
 from service_support import PATIENT, QUIET, Cluster, House, make_plan, results, settings, submissions
 
 from hft import wire
+from hft.chain.frames import Outcome, SettlementStatus, TokenChange
 from hft.runtime.service import ServiceState
 from hft.wire.enums import EndState, ExecutionReason, KillTrigger
 
@@ -204,7 +205,17 @@ def on_the_silent_cluster(run: House, cluster: Serve) -> Cluster:
     return served
 
 
-def test_row_16_the_blockhash_expires_only_after_its_last_valid_height(
+def told(run: House, served: Cluster) -> None:
+    """Until the plan has its result."""
+
+    def out() -> bool:
+        served.server.poll()
+        return run.count("executor", "out_executed") == 1
+
+    run.until(out)
+
+
+def test_row_16_expired_only_after_the_last_valid_height_and_when_the_cluster_never_saw_it(
     planned: tuple[House, bytes], cluster: Serve
 ) -> None:
     run, _ = planned
@@ -215,17 +226,18 @@ def test_row_16_the_blockhash_expires_only_after_its_last_valid_height(
         run.cycle()
     assert run.count("executor", "out_executed") == 0
     served.slot(slot=1_151, block_height=251, last_valid=401)
-    run.until(lambda: run.count("executor", "out_executed") == 1)
+    told(run, served)
     (result,) = results(run)
     assert (result.end_state, result.reason) == (EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED)
     assert len(served.submitted) == 1
 
 
-def test_row_15_a_connection_lost_after_the_write_ends_unknown_and_is_never_sent_again(
+def test_row_15_nobody_can_tell_what_became_of_it_it_ends_unknown_and_is_never_sent_again(
     planned: tuple[House, bytes], cluster: Serve
 ) -> None:
     run, _ = planned
     served = on_the_silent_cluster(run, cluster)
+    served.knows_nothing = False
     served.drop_clients()
     run.until(lambda: run.count("executor", "disconnects") == 1)
 
@@ -235,38 +247,82 @@ def test_row_15_a_connection_lost_after_the_write_ends_unknown_and_is_never_sent
 
     run.until(reconnected)
     served.slot(slot=1_151, block_height=251, last_valid=401)
-    run.until(lambda: run.count("executor", "out_executed") == 1)
+    told(run, served)
     (result,) = results(run)
     assert (result.end_state, result.reason) == (EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN)
     assert len(served.submitted) == 1
 
 
-def test_row_29_a_crash_after_the_send_never_sends_the_plan_twice_and_still_gives_its_result(
+def landed(run: House, served: Cluster) -> SettlementStatus:
+    """The status of the one submission, as a cluster that executed it would tell it."""
+    work = next(iter(run.services["executor"]._work.open.values()))
+    plan = work.plan
+    paid = 5_100 + plan.tip_lamports
+    tokens = (TokenChange(plan.base_mint, 10**12, 10**12 + plan.expected_out - plan.amount_in),)
+    return SettlementStatus(
+        work.signature, Outcome.LANDED_OK, 1_000, 255, 0, "", 5_100, 1, 10**12, 10**12 - paid, tokens
+    )
+
+
+def test_row_15_a_status_missed_on_a_broken_connection_is_asked_for(
     planned: tuple[House, bytes], cluster: Serve
 ) -> None:
-    run, plan = planned
+    run, _ = planned
     served = on_the_silent_cluster(run, cluster)
-    executor = run.services["executor"]
-    executor._cluster.close()
+    status = landed(run, served)
+    served.statuses[status.signature] = status
+    served.drop_clients()
+    told(run, served)
+    (result,) = results(run)
+    assert result.end_state == EndState.LANDED_OK
+    assert run.services["executor"]._work.lamports == status.lamports_after
+    assert len(served.submitted) == 1
+
+
+def crash_and_redeliver(run: House, served: Cluster, plan: bytes) -> None:
+    """The executor dies after the send; the ring delivers the plan again to its successor."""
+    run.services["executor"]._cluster.close()
     run.crash("executor")
-    assert run.writer("planned").offer(plan)  # the ring delivers it again
+    assert run.writer("planned").offer(plan)
     served.clients.clear()
     run.open("executor")
     assert run.services["executor"].pending() == 1
 
-    def told() -> bool:
-        served.server.poll()
-        if served.clients:
-            served.slot(slot=1_151, block_height=251, last_valid=401)
-        return run.count("executor", "out_executed") == 1
 
-    run.until(told)
+def test_row_29_a_crash_after_the_send_is_reconciled_with_the_chain(
+    planned: tuple[House, bytes], cluster: Serve
+) -> None:
+    run, plan = planned
+    served = on_the_silent_cluster(run, cluster)
+    status = landed(run, served)
+    served.statuses[status.signature] = status
+    crash_and_redeliver(run, served, plan)
+    told(run, served)
     (result,) = results(run)
-    assert result.end_state == EndState.UNKNOWN
+    assert result.end_state == EndState.LANDED_OK
     assert result.plan_id == wire.execution_plan.decode(plan).plan_id
+    run.until(lambda: run.count("executor", "dropped_duplicate") == 1)
     assert len(served.submitted) == 1
-    assert run.count("executor", "dropped_duplicate") == 1
     assert run.count("executor", "recovered_plans") == 1
+
+
+def test_row_29_a_crash_after_the_send_that_never_arrived_expires_and_is_not_sent_again(
+    planned: tuple[House, bytes], cluster: Serve
+) -> None:
+    run, plan = planned
+    served = on_the_silent_cluster(run, cluster)
+    crash_and_redeliver(run, served, plan)
+
+    def known() -> bool:
+        served.server.poll()
+        return bool(served.clients)
+
+    run.until(known)
+    served.slot(slot=1_151, block_height=251, last_valid=401)
+    told(run, served)
+    assert results(run)[0].end_state == EndState.EXPIRED
+    assert len(served.submitted) == 1
+    run.until(lambda: run.count("executor", "wallet_lamports") == 2 * 10**12)  # asked anew
 
 
 def test_without_a_cluster_a_plan_is_refused_as_unreachable(planned: tuple[House, bytes]) -> None:

@@ -213,3 +213,16 @@ def test_a_restarted_feed_puts_nothing_older_over_what_is_there(fed: Fed, cluste
     assert record is not None
     assert unpack(record).lamports == 7
     assert {update.pool for update in fed.updates(len(fed.market.pools))} == set(fed.market.pools)
+
+
+def test_an_account_that_outgrows_its_place_in_the_table_disables_its_pool(fed: Fed) -> None:
+    vault = fed.market.pools[fed.pool].vault_a
+    account = fed.market.accounts[vault]
+    fed.send(vault, account._replace(data=account.data + bytes(50_000)), slot=800)
+    told = [update for update in fed.updates(2) if update.status == PoolStatus.DISABLED]
+    assert [(update.pool, update.disabled_reason) for update in told] == [
+        (fed.pool, PoolDisabledReason.ACCOUNT_MISSING)
+    ]
+    assert fed.run.count("feed", "dropped_table_full") == 1
+    fed.send(vault, account, slot=801)
+    assert [(update.pool, update.status) for update in fed.updates(1)] == [(fed.pool, PoolStatus.ACTIVE)]

@@ -208,6 +208,9 @@ def test_slot_drift_trips(run: House) -> None:
 def test_row_31_only_money_that_left_trips(run: House, change: int, killed: bool) -> None:
     gauge(run, "auditor", "unexplained_lamports", change % 2**64)
     advance(run, 60_000_000)
+    advance(run, 1_999_999_999)
+    assert not run.control.killed  # results told out of order look like that for a moment
+    advance(run, 60_000_000)
     assert run.control.killed is killed
     if killed:
         assert run.control.kill_info().reason == KillTrigger.UNEXPLAINED_BALANCE
