@@ -137,10 +137,10 @@ class SwapEnd(NamedTuple):
     liquidity: int
 
 
-def exhausted(bound: int) -> QuoteError:
-    """The swap reached the end of the arrays it may use."""
+def exhausted(bound: int, filled: int | None = None) -> QuoteError:
+    """The swap reached the end of the arrays it may use, with ``filled`` of its input used."""
     return QuoteError(
-        QuoteErrorCode.ARRAYS_EXHAUSTED, f"liquidity up to tick {bound} does not fill the amount"
+        QuoteErrorCode.ARRAYS_EXHAUSTED, f"liquidity up to tick {bound} does not fill the amount", filled
     )
 
 
@@ -222,7 +222,7 @@ def swap_exact_in(  # noqa: PLR0915 - one loop, both directions inline: calls wo
         if remaining <= 0 or price == limit:
             break
         if not initialised:
-            raise exhausted(bound)
+            raise exhausted(bound, amount - remaining)
     if remaining < 0 or liquidity < 0 or out > U64_MAX:
         raise QuoteError(
             QuoteErrorCode.OVERFLOW, f"amount {amount} leaves remainder {remaining}, output {out}"

@@ -325,6 +325,10 @@ class MeteoraDammV2Pool(Pool):
         keep: float = 1 - end.rate / BILLION
         return price * keep if a_to_b else keep / price
 
+    def fee_mint(self, input_mint: bytes) -> bytes:
+        """The token the fee is taken in: the output, or always B."""
+        return self.mint_b if self.fee_mode != FEES_BOTH else self.other_mint(input_mint)
+
     def _price(self) -> float:
         if self.fee_mode == COMPOUNDING:
             return self.amount_b / self.amount_a

@@ -36,6 +36,7 @@ from hft.venues.meteora_dlmm_accounts import (
     encode,
     extension_address,
     figures,
+    more_arrays,
     read_bin,
     recognises,
     required_accounts,
@@ -220,19 +221,13 @@ class MeteoraDlmmPool(Pool):
         reference = state.accumulator * self.reduction // 10_000 if elapsed < self.decay_period else 0
         return state._replace(reference=reference, origin=self.active_id)
 
-    def _missing(self, a_to_b: bool, bin_id: int) -> QuoteError:
-        """Why a swap can't go on to ``bin_id``."""
-        index = array_index(bin_id)
-        below = self.bits & ((1 << (index + 6656 + 1)) - 1) if index >= -6656 else 0
-        more = below if a_to_b else self.bits >> max(0, index + 6656)
-        if more:
-            return QuoteError(
-                QuoteErrorCode.ARRAYS_EXHAUSTED,
-                f"the swap goes on beyond the arrays it may use, at bin {bin_id}",
-            )
-        return QuoteError(
-            QuoteErrorCode.INSUFFICIENT_LIQUIDITY, f"no bins are left in this direction at {bin_id}"
-        )
+    def _missing(self, a_to_b: bool, bin_id: int, filled: int | None) -> QuoteError:
+        """Why a swap that has used ``filled`` can't go on to ``bin_id``."""
+        if more_arrays(self.bits, bin_id, a_to_b):
+            text = f"the swap goes on beyond the arrays it may use, at bin {bin_id}"
+            return QuoteError(QuoteErrorCode.ARRAYS_EXHAUSTED, text, filled)
+        text = f"no bins are left in this direction at {bin_id}"
+        return QuoteError(QuoteErrorCode.INSUFFICIENT_LIQUIDITY, text, filled)
 
     def _swap(self, a_to_b: bool, amount: int, exact_in: bool, clock: ChainClock) -> BinEnd:
         if not 0 < amount <= U64_MAX:
@@ -256,7 +251,7 @@ class MeteoraDlmmPool(Pool):
                 now,
             )
         except Beyond as beyond:
-            raise self._missing(a_to_b, beyond.bin_id) from None
+            raise self._missing(a_to_b, beyond.bin_id, beyond.filled if exact_in else None) from None
 
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap over at most four existing bin arrays. Raises QuoteError."""
@@ -308,6 +303,15 @@ class MeteoraDlmmPool(Pool):
         if data is None:
             return read_bin(bytes(200), 0, self.bin_step, self.active_id).price
         return read_bin(data, self.active_id - index * ARRAY_BINS, self.bin_step, self.active_id).price
+
+    def entered(self, state: tuple[Any, ...]) -> int:
+        """Input used before the last bin; within a bin the price doesn't move."""
+        entered: int = state[1].entered
+        return entered
+
+    def fee_mint(self, input_mint: bytes) -> bytes:
+        """The token the fee is taken in."""
+        return self.mint_b if self.fee_on_y else input_mint
 
     def spot_price(self, input_mint: bytes) -> float:
         """Output base units per input base unit before fees; for screening only."""

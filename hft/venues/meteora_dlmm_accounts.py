@@ -155,6 +155,12 @@ def swap_arrays(bits: int, active_id: int) -> tuple[list[int], list[int]]:
     return down, up
 
 
+def more_arrays(bits: int, bin_id: int, falling: bool) -> bool:
+    """True if the bitmap names an array that holds ``bin_id`` or lies beyond it."""
+    at = max(array_index(bin_id) + _BITMAP_SPAN, -1)
+    return bool(bits & ((1 << (at + 1)) - 1)) if falling else bool(bits >> max(at, 0))
+
+
 def check_array(pair: bytes, pubkey: bytes, index: int, account: Account) -> bytes:
     """The data of a bin array of ``pair``; bins are read when a swap comes to them. Raises PoolError."""
     spl.check_account("bin array", pubkey, account, PROGRAM, ARRAY_SIZE, ARRAY_HEAD)

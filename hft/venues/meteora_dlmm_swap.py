@@ -58,7 +58,9 @@ Plain = tuple[tuple[int, int, int, int, int, int, int, int], int, int]
 
 
 class BinEnd(NamedTuple):
-    """Where a swap ended and what it took of each bin. ``crossings`` counts bins after the first."""
+    """Where a swap ended and what it took of each bin. ``crossings`` counts bins after the first;
+    ``entered`` is the input used before the last.
+    """
 
     amount_used: int
     amount_out: int
@@ -69,15 +71,18 @@ class BinEnd(NamedTuple):
     active_id: int
     volatility: Volatility
     price: int
+    entered: int
     taken: dict[int, Taken | Plain]
 
 
 class Beyond(Exception):
-    """The swap needs bins beyond the arrays it has; ``bin_id`` is the first of them."""
+    """The swap needs bins beyond the arrays it has; ``bin_id`` is the first of them, ``filled``
+    what it used.
+    """
 
-    def __init__(self, bin_id: int) -> None:
+    def __init__(self, bin_id: int, filled: int) -> None:
         super().__init__(bin_id)
-        self.bin_id = bin_id
+        self.bin_id, self.filled = bin_id, filled
 
 
 def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls would cost a third of it
@@ -106,11 +111,15 @@ def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls wo
     remaining = amount
     other = fees = protocol = host = price = 0
     taken: dict[int, Taken | Plain] = {}
-    bin_id = active_id
+    bin_id, entered = active_id, 0
     for index in indexes:
         data = arrays.get(index)
         if data is None:
-            raise QuoteError(QuoteErrorCode.ARRAY_MISSING, f"bin array {index} is not at hand")
+            raise QuoteError(
+                QuoteErrorCode.ARRAY_MISSING,
+                f"bin array {index} is not at hand",
+                amount - remaining if exact_in else None,
+            )
         first = index * ARRAY_BINS
         last = first if a_to_b else first + ARRAY_BINS - 1
         bin_id = min(bin_id, first + ARRAY_BINS - 1) if a_to_b else max(bin_id, first)
@@ -128,6 +137,7 @@ def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls wo
             offered = amount_y if a_to_b else amount_x
             has_orders = orders_count and ask_side == side and (opened > 0 or processed > 0)
             if offered or has_orders:
+                entered = amount - remaining
                 if not price:
                     price = bin_price(bin_step, bin_id)
                 accumulator = reference + abs(origin - bin_id) * GROUP
@@ -170,12 +180,14 @@ def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls wo
                 used, got = (amount, other) if exact_in else (other, amount)
                 moved = now if bin_id != active_id else volatility.last_update
                 state = Volatility(accumulator, reference, origin, moved)
-                return BinEnd(used, got, fees, protocol, host, len(taken) - 1, bin_id, state, price, taken)
+                return BinEnd(
+                    used, got, fees, protocol, host, len(taken) - 1, bin_id, state, price, entered, taken
+                )
             if bin_id == last:
                 break
             bin_id += step
         bin_id += step
-    raise Beyond(bin_id)
+    raise Beyond(bin_id, amount - remaining)
 
 
 def _layers(found: Bin, side: int, has_orders: bool) -> tuple[int, int, int]:

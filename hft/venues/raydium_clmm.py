@@ -261,22 +261,20 @@ class RaydiumClmmPool(Pool):
             if array.ticks:
                 bound = array.ticks[0] if a_to_b else array.ticks[-1]
         if bound is None or (bound > self.tick if a_to_b else bound <= self.tick):
-            raise self._exhausted(a_to_b)
+            raise self._exhausted(a_to_b, None)
         return bound
 
-    def _exhausted(self, a_to_b: bool) -> QuoteError:
-        """Why a swap that used up the known ticks can't go on."""
+    def _exhausted(self, a_to_b: bool, filled: int | None) -> QuoteError:
+        """Why a swap that used up the known ticks, having used ``filled``, can't go on."""
         starts = self.down if a_to_b else self.up
         for start in starts:
             if self.arrays[start] is None:
-                return QuoteError(QuoteErrorCode.ARRAY_MISSING, f"tick array {start} is not at hand")
+                return QuoteError(QuoteErrorCode.ARRAY_MISSING, f"tick array {start} is not at hand", filled)
         if starts and more_arrays(self.bits, starts[-1], self.tick_spacing, a_to_b):
-            return QuoteError(
-                QuoteErrorCode.ARRAYS_EXHAUSTED, f"the swap goes on beyond tick array {starts[-1]}"
-            )
-        return QuoteError(
-            QuoteErrorCode.INSUFFICIENT_LIQUIDITY, "no initialised tick is left in this direction"
-        )
+            text = f"the swap goes on beyond tick array {starts[-1]}"
+            return QuoteError(QuoteErrorCode.ARRAYS_EXHAUSTED, text, filled)
+        text = "no initialised tick is left in this direction"
+        return QuoteError(QuoteErrorCode.INSUFFICIENT_LIQUIDITY, text, filled)
 
     def _check_open(self, now: int) -> None:
         if self.status & SWAP_OFF:
@@ -317,7 +315,7 @@ class RaydiumClmmPool(Pool):
                 found = FeatureEnd(end, None, {})
         except QuoteError as error:
             if error.code is QuoteErrorCode.ARRAYS_EXHAUSTED:
-                raise self._exhausted(a_to_b) from None
+                raise self._exhausted(a_to_b, error.filled) from None
             raise
         done = found.end.amount_used if exact_in else found.end.amount_out
         if done != amount:
@@ -388,6 +386,10 @@ class RaydiumClmmPool(Pool):
         price: float = (found.end.price / (1 << 64)) ** 2
         keep: float = 1 - rate / MILLION
         return price * keep if a_to_b else keep / price
+
+    def fee_mint(self, input_mint: bytes) -> bytes:
+        """The token the fee is taken in."""
+        return input_mint if self._fee_on_input(self.is_a(input_mint)) else self.other_mint(input_mint)
 
     def spot_price(self, input_mint: bytes) -> float:
         """Output base units per input base unit before fees; for screening only."""

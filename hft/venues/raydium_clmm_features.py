@@ -93,7 +93,7 @@ class FeatureSwap:
         index = bisect_right(market.ticks, market.tick) - (1 if self.down else 0)
         while self.remaining > 0 and self.price != market.limit:
             if not self._usable(index):
-                raise exhausted(market.bound)
+                raise exhausted(market.bound, amount - self.remaining if exact_in else None)
             edge = market.ticks[index]
             at_edge = raydium_sqrt_price(edge)
             target = max(at_edge, market.limit) if self.down else min(at_edge, market.limit)

@@ -89,11 +89,15 @@ class PoolError(Exception):
 
 
 class QuoteError(Exception):
-    """A swap the program would refuse, or that can't be priced with the accounts at hand."""
+    """A swap the program would refuse, or that can't be priced with the accounts at hand.
 
-    def __init__(self, code: QuoteErrorCode, message: str) -> None:
+    ``filled`` is the part of an exact-in amount that could have been swapped, None if that isn't known.
+    """
+
+    def __init__(self, code: QuoteErrorCode, message: str, filled: int | None = None) -> None:
         super().__init__(f"{code.name.lower()}: {message}")
         self.code = code
+        self.filled = filled
 
 
 class DustRule(IntEnum):
@@ -172,6 +176,13 @@ class Quote:
         """Output per further unit of input where the swap ended, fee taken off; a float, for sizing only."""
         return self._pool.marginal(self._state)
 
+    @property
+    def entered(self) -> int:
+        """Input already used when the swap came to its last price level, for venues with levels
+        (bins): there the
+        marginal rate jumps. 0 where it moves smoothly or the swap stayed on its first level."""
+        return self._pool.entered(self._state)
+
     def __repr__(self) -> str:
         return (
             f"Quote(amount_in={self.amount_in}, amount_in_used={self.amount_in_used}, "
@@ -222,6 +233,14 @@ class Pool(ABC):
     @abstractmethod
     def marginal(self, state: tuple[Any, ...]) -> float:
         """Output per further unit of input at the end of a quoted swap, fee taken off; for sizing only."""
+
+    def entered(self, state: tuple[Any, ...]) -> int:
+        """See ``Quote.entered``."""
+        return 0
+
+    def fee_mint(self, input_mint: bytes) -> bytes:
+        """The token in which a swap of ``input_mint`` pays its fee (and a rebate comes back)."""
+        return input_mint
 
     @abstractmethod
     def spot_price(self, input_mint: bytes) -> float:

@@ -289,6 +289,7 @@ class WhirlpoolPool(Pool):
                 raise QuoteError(
                     QuoteErrorCode.ARRAY_MISSING,
                     f"the swap goes on from tick {bound} into tick array {missing}, which is not at hand",
+                    error.filled,
                 ) from None
             raise
         return end, oracle

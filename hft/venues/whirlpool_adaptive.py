@@ -198,7 +198,7 @@ def swap_adaptive(
                 crossings += 1
                 index += -1 if a_to_b else 1
             elif remaining > 0 and price != limit:
-                raise exhausted(bound)
+                raise exhausted(bound, amount - remaining if exact_in else None)
         elif price != began:
             end = None
     if remaining < 0 or liquidity < 0 or other > U64_MAX:
