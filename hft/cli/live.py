@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from hft.cli import panels, text
+from hft.cli.grid import Grid
 from hft.runtime import cpus, topology
 from hft.runtime.monitor import Reading
 from hft.runtime.report import Totals, totals
@@ -25,6 +25,9 @@ EVENTS = 4
 
 WIDE = 112
 """From this width on, tables stand side by side."""
+
+SPANS = 126
+"""From this width on there is room for the bars of latency beside another table."""
 
 FIXED_LINES = 5 + EVENTS + 1
 """Lines of the headline and the news, which are always there."""
@@ -98,7 +101,9 @@ class Live:
         outcomes_lines = max(1, len(figures.rejections), len(figures.executions)) + 2
         services, services_lines = self._services(reading), len(topology.SERVICES) + 3
         links, links_lines = self._links(reading), len(reading.links) + 3
-        latency, latency_lines = panels.latency(reading.latency), panels.latency_lines(reading.latency)
+        spans = width < WIDE or width >= SPANS
+        latency = panels.latency(reading.latency, spans=spans)
+        latency_lines = panels.latency_lines(reading.latency)
         if width < WIDE:
             return [
                 (services_lines, services),
@@ -111,7 +116,10 @@ class Live:
             return [(both_lines, panels.beside(Group(services, links), latency)), (outcomes_lines, outcomes)]
         short = {stage: figure for stage, figure in reading.latency.items() if not stage.startswith("stage_")}
         short_lines = max(services_lines, panels.latency_lines(short))
-        return [(short_lines, panels.beside(services, panels.latency(short))), (outcomes_lines, outcomes)]
+        return [
+            (short_lines, panels.beside(services, panels.latency(short, spans=spans))),
+            (outcomes_lines, outcomes),
+        ]
 
     def line(self) -> str:
         """The same in one plain line, for a log or a pipe."""
@@ -135,38 +143,24 @@ class Live:
 
     def _headline(self, reading: Reading, figures: Totals, width: int) -> Panel:
         before = self._window[0][1]
-        executed, executed_before = figures.executed, before.executed
-        grid = Table.grid(expand=True, padding=(0, 2))
-        for _ in range(5):
-            grid.add_column(justify="left", ratio=1)
-        grid.add_column(justify="right", ratio=2)
-        grid.add_row(
-            *(
-                Text(name, style="dim")
-                for name in ("updates", "opportunities", "plans", "rejected", "executed")
-            ),
-            "",
-        )
         pairs = (
             (figures.updates, before.updates),
             (figures.opportunities, before.opportunities),
             (figures.plans, before.plans),
             (figures.rejected, before.rejected),
-            (executed, executed_before),
+            (figures.executed, before.executed),
         )
-        style = (
-            "bold green" if figures.pnl_lamports > 0 else "bold red" if figures.pnl_lamports < 0 else "bold"
-        )
-        grid.add_row(
-            *(Text(text.count(now), style="bold") for now, _ in pairs),
-            Text(f"P&L {text.sol(figures.pnl_lamports)} SOL", style=style),
+        colour = "green" if figures.pnl_lamports > 0 else "red" if figures.pnl_lamports < 0 else "default"
+        profit = text.sparkline(self._profit_line(), max(10, width // 4))
+        grid = Grid(
+            "updates", "opportunities" if width >= WIDE else "opps", "plans", "rejected", "executed", ">P&L"
         )
         grid.add_row(
-            *(Text(f"{text.rate(self.rate(now, then))}/s", style="cyan") for now, then in pairs),
-            Text(
-                text.sparkline(self._profit_line(), max(10, width // 4)),
-                style="green" if figures.pnl_lamports >= 0 else "red",
-            ),
+            *[(text.count(now), "bold") for now, _ in pairs],
+            (f"{text.sol(figures.pnl_lamports)} SOL", f"bold {colour}"),
+        )
+        grid.add_row(
+            *[(f"{text.rate(self.rate(now, then))}/s", "cyan") for now, then in pairs], (profit, colour)
         )
         return Panel(
             grid, title=self._title(reading), title_align="left", border_style=_mood(reading), padding=(0, 1)
@@ -194,30 +188,26 @@ class Live:
 
     def _services(self, reading: Reading) -> Panel:
         before = self._window[0][0]
-        table = panels.table(
-            "service", "state", ">CPU", ">heartbeat", ">in/s", ">out/s", ">memory", ">restarts"
-        )
+        table = Grid("service", "state", ">CPU", ">heartbeat", ">in/s", ">out/s", ">memory")
         for spec in topology.SERVICES:
             page, earlier = reading.services[spec.name], before.services[spec.name]
             flows = [
                 self.rate(sum(page.total(prefix).values()), sum(earlier.total(prefix).values()))
                 for prefix in ("in_", "out_")
             ]
-            restarts = self.restarts.get(spec.name, 0)
             table.add_row(
-                Text(spec.name, style="bold" if spec.hot else ""),
-                panels.state(page.state),
+                (spec.name, "bold" if spec.hot else ""),
+                panels.state(page.state, self.restarts.get(spec.name, 0)),
                 cpus.format_list(self.facts.cpus.get(spec.name, ())) or "any",
                 panels.heartbeat(page),
                 *(text.rate(flow) for flow in flows),
                 text.size(page.counters.get("runner_memory_bytes", 0)),
-                Text(str(restarts), style="bold yellow" if restarts else "dim"),
             )
         return panels.framed("services", table)
 
     def _links(self, reading: Reading) -> Panel:
         before = self._window[0][0]
-        table = panels.table("link", ">messages", ">/s", ">lost", ">behind")
+        table = Grid("link", ">messages", ">/s", ">lost", ">behind")
         for name, link in reading.links.items():
             lost = sum(reader.lost for reader in link.readers.values())
             behind = max((reader.unread for reader in link.readers.values()), default=0)
@@ -225,8 +215,8 @@ class Live:
                 name,
                 text.count(link.published),
                 text.rate(self.rate(link.published, before.links[name].published)),
-                Text(text.count(lost), style="bold yellow" if lost else "dim"),
-                Text(text.count(behind), style="" if behind else "dim"),
+                (text.count(lost), "bold yellow" if lost else "dim"),
+                (text.count(behind), "" if behind else "dim"),
             )
         return panels.framed("links", table)
 

@@ -7,9 +7,9 @@ from rich import box
 from rich.console import RenderableType
 from rich.panel import Panel
 from rich.table import Table
-from rich.text import Text
 
 from hft.cli import stages, text
+from hft.cli.grid import Grid, Piece
 from hft.runtime.monitor import Latency, ServiceReading
 from hft.runtime.service import ServiceState
 
@@ -38,16 +38,6 @@ SCALE_LOW_NS, SCALE_HIGH_NS = 1_000, 1_000_000_000
 """Ends of the logarithmic latency scale: 1 µs to 1 s."""
 
 
-def table(*columns: str) -> Table:
-    """A table without rules; a column that begins with ``>`` is set right."""
-    made = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="dim")
-    for column in columns:
-        made.add_column(
-            column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True
-        )
-    return made
-
-
 def framed(title: str, content: RenderableType) -> Panel:
     """A quiet frame with a title."""
     return Panel(
@@ -69,41 +59,48 @@ def beside(*parts: RenderableType) -> Table:
     return grid
 
 
-def state(value: ServiceState) -> Text:
-    """A service's state with its sign."""
+def state(value: ServiceState, restarts: int = 0) -> list[Piece]:
+    """A service's state with its sign, and how often it was restarted."""
     sign, style = STATE_STYLES[value]
-    return Text(f"{sign} {value.name.lower()}", style=style)
+    shown = [(f"{sign} {value.name.lower()}", style)]
+    if restarts:
+        shown.append((f" ↻{restarts}", "bold yellow"))
+    return shown
 
 
-def heartbeat(page: ServiceReading) -> Text:
+def heartbeat(page: ServiceReading) -> Piece:
     """Age of a heartbeat; late ones stand out while one is to be expected."""
     if page.heartbeat_age_ns == 0 or not page.state.alive:
-        return Text("–", style="dim")
-    late = page.heartbeat_age_ns > LATE_HEARTBEAT_NS
-    return Text(text.duration(page.heartbeat_age_ns), style="bold red" if late else "")
+        return "–", "dim"
+    return text.duration(
+        page.heartbeat_age_ns
+    ), "bold red" if page.heartbeat_age_ns > LATE_HEARTBEAT_NS else ""
 
 
-def latency(figures: Mapping[str, Latency], *, full: bool = False) -> Panel:
+def latency(figures: Mapping[str, Latency], *, full: bool = False, spans: bool = True) -> Panel:
     """All stages: p50, p99, max, and a bar from p50 to p99 on a logarithmic scale from 1 µs to 1 s.
 
-    ``full``: with the number of samples and p99.9, for a wide terminal.
+    ``full``: with the number of samples and p99.9, for a wide terminal; ``spans``: with the bar.
     """
     columns = (">samples", ">p50", ">p99", ">p99.9", ">max") if full else (">p50", ">p99", ">max")
-    made = table("", *columns, SCALE_TITLE)
+    made = Grid("", *columns, *([f" {SCALE_TITLE}"] if spans else []))
+    empty = [""] * (len(columns) + spans)
     for group, rows in stages.groups(stages.ordered(figures)).items():
-        made.add_row(Text(group, style="dim italic"), *[""] * (len(columns) + 1))
+        made.add_row((group, "dim italic"), *empty)
         for stage in rows:
             figure = stage.latency
-            cells = {
-                ">samples": Text(text.count(figure.samples), style="dim"),
-                ">p50": Text(text.duration(figure.p50), style="cyan"),
-                ">p99": Text(text.duration(figure.p99)),
-                ">p99.9": Text(text.duration(figure.p999)),
-                ">max": Text(text.duration(figure.max), style="dim"),
+            cells: dict[str, Piece] = {
+                ">samples": (text.count(figure.samples), "dim"),
+                ">p50": (text.duration(figure.p50), "cyan"),
+                ">p99": (text.duration(figure.p99), ""),
+                ">p99.9": (text.duration(figure.p999), ""),
+                ">max": (text.duration(figure.max), "dim"),
             }
-            made.add_row(f" {stage.title}", *(cells[column] for column in columns), span(figure))
+            made.add_row(
+                f" {stage.title}", *(cells[column] for column in columns), *([span(figure)] if spans else [])
+            )
     if not figures:
-        made.add_row(Text("nothing measured yet", style="dim"), *[""] * (len(columns) + 1))
+        made.add_row(("nothing measured yet", "dim"), *empty)
     return framed("latency, from the stamps in the messages", made)
 
 
@@ -113,14 +110,14 @@ def latency_lines(figures: Mapping[str, Latency]) -> int:
     return 3 + max(1, sum(len(rows) + 1 for rows in grouped.values()))
 
 
-def span(figure: Latency) -> Text:
+def span(figure: Latency) -> list[Piece]:
     """A line of ``BAR_CELLS`` cells, heavy from p50 to p99."""
     low, high = _cell(figure.p50), _cell(figure.p99)
-    line = Text()
-    line.append("─" * low, style="bright_black")
-    line.append("━" * (high - low + 1), style="cyan")
-    line.append("─" * (BAR_CELLS - high - 1), style="bright_black")
-    return line
+    return [
+        (" " + "─" * low, "bright_black"),
+        ("━" * (high - low + 1), "cyan"),
+        ("─" * (BAR_CELLS - high - 1), "bright_black"),
+    ]
 
 
 def _cell(ns: int) -> int:
@@ -130,14 +127,13 @@ def _cell(ns: int) -> int:
 
 def bars(title: str, values: Mapping[str, int], style: str, styles: Mapping[str, str] | None = None) -> Panel:
     """Counts by name, the largest first, each with a bar."""
-    made = table("", ">", "")
-    made.show_header = False
+    made = Grid("", ">", "")
     largest = max(values.values(), default=0)
     for name, number in sorted(values.items(), key=lambda item: -item[1]):
-        colour = (styles or {}).get(name, style)
-        made.add_row(text.words(name), text.count(number), Text(text.bar(number / largest, 12), style=colour))
+        bar = text.bar(number / largest, BAR_CELLS).ljust(BAR_CELLS)
+        made.add_row(text.words(name), text.count(number), (f" {bar}", (styles or {}).get(name, style)))
     if not values:
-        made.add_row(Text("none", style="dim"), "", "")
+        made.add_row(("none", "dim"), "", "")
     return framed(title, made)
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hft.cli import panels, text
+from hft.cli.grid import Grid
 from hft.runtime import topology
 from hft.runtime.report import Report, as_json
 
@@ -81,14 +82,14 @@ def _kill(report: Report) -> Text:
 
 
 def _streams(counts: Mapping[str, int]) -> Panel:
-    table = panels.table("stream", ">stored in this run")
+    table = Grid("stream", ">stored in this run")
     for name, number in counts.items():
-        table.add_row(name, Text(text.count(number), style="" if number else "bold yellow"))
+        table.add_row(name, (text.count(number), "" if number else "bold yellow"))
     return panels.framed("NATS JetStream", table)
 
 
 def _links(report: Report) -> Panel:
-    table = panels.table("link", ">in", ">out", "readers", "dropped, by reason")
+    table = Grid("link", ">in", ">out", "readers", "dropped, by reason")
     entries = as_json(report)["links"]
     for link in topology.LINKS:
         found = {
@@ -108,8 +109,8 @@ def _links(report: Report) -> Panel:
             link.name,
             text.count(found[""]["in"]),
             text.count(found[""]["out"]),
-            Text(", ".join(short) or f"the same by {len(found)}", style="yellow" if short else "dim"),
-            Text(", ".join(dropped) or "none", style="yellow" if dropped else "dim"),
+            (", ".join(short) or f"the same by {len(found)}", "yellow" if short else "dim"),
+            (", ".join(dropped) or "none", "yellow" if dropped else "dim"),
         )
     return panels.framed("links: in = out + dropped, for each reader", table)
 

@@ -8,8 +8,8 @@ from hft.runtime.monitor import Latency
 
 _FLOW = ("feed", "scanner", "planner", "executor", "auditor", "manager", "sidecar")
 _END_TO_END: Mapping[str, str] = {
-    "tick_to_signed": "account bytes → signed",
-    "tick_to_submitted": "account bytes → submitted",
+    "tick_to_signed": "bytes in → signed",
+    "tick_to_submitted": "bytes in → submitted",
     "submit_to_settled": "submitted → settled",
     "taken_to_acknowledged": "ring → acknowledged",
 }

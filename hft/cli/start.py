@@ -21,7 +21,7 @@ from hft.runtime.session import Session
 from hft.runtime.settings import Config
 from hft.runtime.supervisor import Supervisor
 
-LIVE_TICK_S = 0.25
+LIVE_TICK_S = 0.5
 PLAIN_TICK_S = 5.0
 PLAIN_WIDTH = 120
 """Columns of the report where there is no terminal to fit it to."""

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from hft.cli import options, panels, text
+from hft.cli.grid import Grid
 from hft.runtime import cpus, killstate, state, topology
 from hft.runtime.clock import SystemClock
 from hft.runtime.context import Run
@@ -80,7 +81,7 @@ def _plain(run: Run, reading: Reading) -> dict[str, Any]:
 
 def _draw(console: Console, run: Run, reading: Reading) -> None:
     figures = totals(reading)
-    table = panels.table("service", "state", ">pid", ">CPU", "idle", ">heartbeat", ">memory")
+    table = Grid("service", "state", ">pid", ">CPU", "idle", ">heartbeat", ">memory")
     for spec in topology.SERVICES:
         page = reading.services[spec.name]
         table.add_row(

@@ -136,7 +136,7 @@ class Monitor:
     def _service(page: ringbuf.Counters, now_ns: int) -> ServiceReading:
         beat_ns = page.heartbeat_ns
         return ServiceReading(
-            ServiceState(page.state), page.pid, max(0, now_ns - beat_ns) if beat_ns else 0, page.read()
+            ServiceState(page.state), page.pid, max(1, now_ns - beat_ns) if beat_ns else 0, page.read()
         )
 
     def _latencies(self) -> dict[str, Latency]:

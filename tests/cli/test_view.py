@@ -158,4 +158,4 @@ def test_the_report_says_whether_money_and_counters_agree(width: int) -> None:
 
 def test_stages_stand_in_the_order_of_the_datas_way() -> None:
     names = [stage.title for stage in stages.ordered(reading(1).latency)]
-    assert names == ["account bytes → signed", "feed → scanner", "planner", "something else"]
+    assert names == ["bytes in → signed", "feed → scanner", "planner", "something else"]
