@@ -68,7 +68,8 @@ typedef struct {
     uint64_t build_id, schema_hash, size, creator_pid, creator_start, created_unix_ns;
     uint8_t boot_id[16];
     uint64_t params[8];
-    uint8_t reserved[112];
+    uint64_t checksum;
+    uint8_t reserved[104];
 } rb_header;
 _Static_assert(sizeof(rb_header) == 256, "layout.py: header");
 

@@ -61,9 +61,7 @@ class Control(_core.Control):
     @classmethod
     def attach(cls, name: str) -> Self:
         """Map an existing page. SegmentMissing, SegmentMismatch."""
-        segment = Segment.attach(name, Kind.CONTROL)
-        segment.check_geometry((), layout.CONTROL_BYTES)
-        return cls(segment)
+        return cls(Segment.attach(name, Kind.CONTROL))
 
     @staticmethod
     def read_killed(name: str) -> bool:

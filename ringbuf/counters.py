@@ -104,9 +104,7 @@ class Counters(_core.Counters):
     @classmethod
     def attach(cls, name: str) -> Self:
         """Map an existing page. SegmentMissing, SegmentMismatch."""
-        segment = Segment.attach(name, Kind.COUNTERS)
-        segment.check_geometry(*_geometry(*segment.params(2)))
-        return cls(segment)
+        return cls(Segment.attach(name, Kind.COUNTERS))
 
     def index(self, name: str) -> int:
         """A counter's or a histogram's index, to be looked up once; InvalidArgument for an unknown name."""

@@ -4,7 +4,7 @@ Header, the first 256 bytes of each segment::
 
     0 magic (written last) | 8 layout version u32 | 12 kind u32 | 16 build_id | 24 schema_hash | 32 size
     40 creator_pid | 48 creator_start (clock ticks since boot) | 56 created_unix_ns | 64 boot_id[16]
-    80 params[8] | 144 reserved
+    80 params[8] | 144 crc32 of bytes 8 to 143 | 152 reserved
 
 Ring (kind 1); params: depth, mtu, stride, max_subscriptions, cells offset::
 
@@ -49,6 +49,7 @@ HEADER: Final = struct.Struct("<QIIQQQQQQ16s8Q")
 MAGIC_AT: Final = 0
 CREATOR_PID_AT: Final = 40
 PARAMS_AT: Final = 80
+CHECKED_BYTES: Final = 144
 LINE: Final = 128
 
 RING_PUBLISHED_AT: Final = 256

@@ -28,7 +28,7 @@ class Ring:
         cls, name: str, *, depth: int, mtu: int, schema_hash: int = 0, max_subscriptions: int = 16
     ) -> Self:
         """Make a ring of depth cells (a power of two to 2**24) for records of 1 to mtu bytes (to 1 MiB)."""
-        if not _is_depth(depth):
+        if not 1 <= depth <= DEPTH_LIMIT or depth & (depth - 1):
             raise InvalidArgument(f"ring {name!r}: depth {depth} must be a power of two in 1..{DEPTH_LIMIT}")
         if not 1 <= mtu <= MTU_LIMIT:
             raise InvalidArgument(f"ring {name!r}: mtu {mtu} must lie in 1..{MTU_LIMIT}")
@@ -44,10 +44,7 @@ class Ring:
     @classmethod
     def attach(cls, name: str, *, schema_hash: int | None = None) -> Self:
         """Map an existing ring; schema_hash None is not compared. SegmentMissing, SegmentMismatch."""
-        segment = Segment.attach(name, Kind.RING, schema_hash)
-        depth, mtu, _, subscriptions, _ = segment.params(5)
-        segment.check_geometry(*_geometry(depth, mtu, subscriptions), sound=_is_depth(depth))
-        return cls(segment)
+        return cls(Segment.attach(name, Kind.RING, schema_hash))
 
     def publication(self) -> "Publication":
         """The writing end. PublicationTaken while a live process holds it; a dead one's is taken over."""
@@ -211,10 +208,6 @@ class Subscription(_core.Subscription):
                 self._segment.store(at + layout.SLOT_STATE_AT, layout.SLOT_FREE)
                 self._segment.set_owner(at + layout.SLOT_OWNER_AT, NOBODY)
         self._segment.close()
-
-
-def _is_depth(depth: int) -> bool:
-    return 1 <= depth <= DEPTH_LIMIT and depth & (depth - 1) == 0
 
 
 def _geometry(depth: int, mtu: int, max_subscriptions: int) -> tuple[tuple[int, ...], int]:

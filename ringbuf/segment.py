@@ -6,6 +6,7 @@ import fcntl
 import mmap
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -124,6 +125,7 @@ class Segment:
             )
             padded = params + (0,) * (8 - len(params))
             layout.HEADER.pack_into(memory, 0, 0, *values, *padded)
+            _core.store(memory, layout.CHECKED_BYTES, _checksum(memory))
         except BaseException:
             os.close(descriptor)
             posix_ipc.unlink_shared_memory(f"/{name}")
@@ -159,20 +161,6 @@ class Segment:
     def param(self, index: int) -> int:
         """The kind's own header field."""
         return _core.load(self.memory, layout.PARAMS_AT + 8 * index)
-
-    def params(self, count: int) -> tuple[int, ...]:
-        """The kind's first fields."""
-        return tuple(self.param(index) for index in range(count))
-
-    def check_geometry(self, params: tuple[int, ...], size: int, *, sound: bool = True) -> None:
-        """Close and raise SegmentMismatch unless the header's fields agree with each other."""
-        found = (*self.params(len(params)), layout.HEADER.unpack_from(self.memory)[5])
-        if found != (*params, size) or not sound:
-            self.close()
-            raise SegmentMismatch(
-                f"segment {self.name!r}: the header's geometry is {found}, "
-                f"from which would follow {(*params, size)}"
-            )
 
     def hold(self) -> Self:
         """One more holder, whose close() counts."""
@@ -270,12 +258,18 @@ def _check_header(name: str, memory: mmap.mmap, size: int, kind: Kind, schema_ha
         ("size", fields[5], size),
     ]
     if schema_hash is not None:
-        expected.insert(4, ("schema hash", fields[4], schema_hash))
+        expected.append(("schema hash", fields[4], schema_hash))
+    expected.append(("header checksum", _core.load(memory, layout.CHECKED_BYTES), _checksum(memory)))
     for field, found, wanted in expected:
         if found != wanted:
             raise SegmentMismatch(
                 f"segment {name!r}: {field} is {_show(found)}, this side has {_show(wanted)}"
             )
+
+
+def _checksum(memory: mmap.mmap) -> int:
+    """Of what never changes in a header, its magic aside."""
+    return zlib.crc32(memory[layout.MAGIC_AT + 8 : layout.CHECKED_BYTES])
 
 
 def _show(value: int | bytes) -> str:

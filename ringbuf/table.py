@@ -47,9 +47,7 @@ class Table(_core.Table):
     @classmethod
     def attach(cls, name: str, *, schema_hash: int | None = None) -> Self:
         """Map an existing table; schema_hash None is not compared. SegmentMissing, SegmentMismatch."""
-        segment = Segment.attach(name, Kind.TABLE, schema_hash)
-        segment.check_geometry(*_geometry(segment.param(0), segment.param(3)))
-        return cls(segment)
+        return cls(Segment.attach(name, Kind.TABLE, schema_hash))
 
     def put(self, key: bytes, record: "Buffer", /, record_capacity: int | None = None) -> int:
         """Write key's record; its version (1, 2, …). Becomes the writer on first use.

@@ -58,6 +58,12 @@ def record(sequence: int, size: int) -> bytes:
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
+def numbered(sequence: int, size: int) -> bytes:
+    """Like record(), cheaper to make: one byte repeated."""
+    body = sequence.to_bytes(8, "little") + bytes([sequence & 0xFF]) * (size - 12)
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
 def sequence_of(raw: bytes | memoryview) -> int:
     """The sequence of a record that must be whole."""
     whole = bytes(raw)

@@ -1,0 +1,140 @@
+"""Control: the kill latch closes at once, tells why once, and reads as killed whenever in doubt."""
+
+import os
+from pathlib import Path
+
+import pytest
+from ringbuf_support import ended, kill, start, until
+
+from ringbuf import Control, InvalidArgument, RingError, SegmentMismatch, SegmentMissing, layout
+
+SHM = Path("/dev/shm")
+
+
+@pytest.fixture
+def control(prefix: str) -> Control:
+    return Control.create(f"{prefix}-control", run_id=bytes(range(16)))
+
+
+def test_trip_is_seen_everywhere_and_the_first_story_stays(control: Control) -> None:
+    other = Control.attach(control.name)
+    assert other.run_id == bytes(range(16))
+    assert other.killed is False
+    assert control.trip(3, "manager", "drawdown 12 %", 111, 222) is True
+    assert other.killed is True
+    assert other.trip(4, "operator", "another", 333, 444) is False
+    assert other.kill_info() == ("killed", 3, "manager", "drawdown 12 %", 111, 222, 1)
+
+
+def test_reset_is_explicit_and_told(control: Control) -> None:
+    assert control.reset("op", "nothing to do") is False
+    control.trip(3, "manager", "why", 1, 2)
+    assert Control.attach(control.name).reset("op", "approved", 5, 6) is True
+    assert control.killed is False
+    assert control.kill_info() == ("running", 0, "op", "approved", 5, 6, 1)
+    assert control.trip(7, "manager", "again", 8, 9) is True
+    assert control.kill_info() == ("killed", 7, "manager", "again", 8, 9, 2)
+
+
+def test_of_many_trippers_one_wins(control: Control) -> None:
+    def race(number: int) -> None:
+        until(lambda: control.services().get("go"))
+        os._exit(100 if control.trip(number, f"racer {number}", "race", number, number) else 0)
+
+    for _ in range(20):
+        control.reset("test", "next round")
+        racers = [start(lambda n=n: race(n)) for n in range(1, 5)]
+        control.register("go")
+        won = [number for number, pid in enumerate(racers, 1) if ended(pid) == 100]
+        assert len(won) == 1
+        info = control.kill_info()
+        assert (info.reason, info.by, info.monotonic_ns, info.unix_ns) == (
+            won[0],
+            f"racer {won[0]}",
+            *won * 2,
+        )
+
+
+def test_long_words_are_cut_not_refused(control: Control) -> None:
+    assert control.trip(1, "ä" * 100, "m" * 1000, 1, 2)
+    info = control.kill_info()
+    assert info.message == "m" * 256
+    assert info.by == "ä" * 32
+
+
+@pytest.mark.parametrize("word", [0, 1, layout.KILLED ^ 1, layout.RUNNING ^ 1, 2**64 - 1])
+def test_row_22_a_corrupt_latch_reads_as_killed(control: Control, word: int) -> None:
+    with (SHM / control.name).open("r+b") as file:
+        file.seek(layout.CONTROL_LATCH_AT)
+        file.write(word.to_bytes(8, "little"))
+    assert control.killed is True
+    assert control.kill_info().state == "killed"
+    assert "neither running nor killed" in str(control.damage())
+    assert Control.read_killed(control.name) is True
+    assert control.reset("op", "repaired") is True
+    assert control.killed is False
+
+
+def test_row_22_a_wrong_magic_reads_as_killed(control: Control) -> None:
+    with (SHM / control.name).open("r+b") as file:
+        file.write(b"\xff")
+    assert control.killed is True
+    assert "magic" in str(control.damage())
+    with pytest.raises(SegmentMismatch, match="magic"):
+        Control.attach(control.name)
+    with pytest.raises(RingError, match="damaged"):
+        control.reset("op", "no")
+    assert Control.read_killed(control.name) is True
+
+
+@pytest.mark.parametrize("size", [0, 64, layout.CONTROL_BYTES - 1])
+def test_row_22_a_truncated_page_reads_as_killed(control: Control, size: int) -> None:
+    os.truncate(SHM / control.name, size)
+    assert control.killed is (size <= layout.CONTROL_LATCH_AT)  # the latch itself may lie in what is left
+    assert control.damage()
+    assert Control.read_killed(control.name) is True
+    assert control.kill_info().trips == 0
+
+
+def test_row_22_a_deleted_page_is_noticed(control: Control) -> None:
+    assert control.damage() is None
+    control.unlink()
+    assert "unlinked" in str(control.damage())
+    assert Control.read_killed(control.name) is True
+    with pytest.raises(SegmentMissing):
+        Control.attach(control.name)
+    Control.create(control.name, run_id=bytes(16))
+    assert "another segment" in str(control.damage())
+
+
+def test_row_22_closed_reads_as_killed(control: Control) -> None:
+    control.close()
+    assert control.killed is True
+    control.close()
+
+
+def test_services_register_and_beat(control: Control) -> None:
+    manager = control.register("manager")
+    control.beat(manager, 77)
+    pid = start(lambda: (control.beat(control.register("executor"), 88), until(lambda: False)))
+    until(lambda: "executor" in control.services() and control.services()["executor"].heartbeat_ns)
+    found = Control.attach(control.name).services()
+    assert {name: info.heartbeat_ns for name, info in found.items()} == {"manager": 77, "executor": 88}
+    assert found["executor"].owner.pid == pid
+    kill(pid)
+    assert not control.services()["executor"].owner.alive
+    assert control.register("executor") == found["executor"].index
+    assert control.services()["executor"].owner.alive
+
+
+def test_bad_input_names_the_value(control: Control, prefix: str) -> None:
+    with pytest.raises(InvalidArgument, match="run_id must have 16 bytes, has 3"):
+        Control.create(f"{prefix}-c2", run_id=b"abc")
+    with pytest.raises(InvalidArgument, match="service name"):
+        control.register("x" * 41)
+    with pytest.raises(IndexError, match="service slot 32; there are 32"):
+        control.beat(32, 1)
+    for number in range(32):
+        control.register(f"s{number}")
+    with pytest.raises(RingError, match="all 32 service slots"):
+        control.register("one more")

@@ -1,0 +1,63 @@
+"""The C core without Python: under ThreadSanitizer and AddressSanitizer, and compiled without a warning."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from ringbuf_support import compiler, python_include
+
+import ringbuf
+
+PACKAGE = Path(ringbuf.__file__).parent
+HARNESS = Path(__file__).with_name("core_stress.c")
+STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{PACKAGE}"]
+SANITIZERS = {
+    "plain": ["-O2"],
+    "thread": ["-O1", "-g", "-fsanitize=thread", "-Wno-error=tsan"],
+    "address": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+}
+
+
+def build(folder: Path, sanitizer: str) -> Path:
+    """The harness, compiled; the test is skipped by name where the compiler lacks the sanitizer."""
+    binary, probe = folder / "core_stress", folder / "probe.c"
+    flags = SANITIZERS[sanitizer]
+    probe.write_text("int main(void) { return 0; }\n")
+    able = subprocess.run(
+        [compiler(), *flags, str(probe), "-o", str(binary)], capture_output=True, check=False
+    )
+    if able.returncode or subprocess.run([str(binary)], capture_output=True, check=False).returncode:
+        pytest.skip(f"{compiler()} has no working {sanitizer} sanitizer here")
+    subprocess.run([compiler(), *STRICT, *flags, str(HARNESS), "-o", str(binary), "-lpthread"], check=True)
+    return binary
+
+
+def run(binary: Path, rounds: int) -> None:
+    options = {"TSAN_OPTIONS": "halt_on_error=1", "ASAN_OPTIONS": "detect_leaks=0"}
+    done = subprocess.run(
+        [str(binary), str(rounds)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env={**os.environ, **options},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_the_core_alone_under_sanitizers(tmp_path: Path, sanitizer: str) -> None:
+    run(build(tmp_path, sanitizer), 100_000 if sanitizer == "plain" else 5_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_the_core_alone_under_sanitizers_for_long(tmp_path: Path, sanitizer: str) -> None:
+    run(build(tmp_path, sanitizer), 20_000_000 if sanitizer == "plain" else 100_000)
+
+
+@pytest.mark.parametrize("more", [[], ["-O3"], ["-DRINGBUF_CRASH_POINTS"]])
+def test_the_core_compiles_without_a_warning(tmp_path: Path, more: list[str]) -> None:
+    flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-c", *more, f"-I{python_include()}"]
+    subprocess.run([compiler(), *flags, str(PACKAGE / "_core.c"), "-o", str(tmp_path / "core.o")], check=True)
