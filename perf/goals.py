@@ -1,0 +1,134 @@
+"""The figures that this project holds itself to, beside what a run measured."""
+
+from typing import NamedTuple
+
+from perf.model import Report
+
+
+class Goal(NamedTuple):
+    """One figure of one shape: at least or at most ``bound``."""
+
+    shape: str
+    case: str
+    """The peer of a ratio, the case of a value."""
+    metric: str
+    bound: float
+    text: str
+    ratio: bool = True
+    at_least: bool = True
+
+    def measured(self, report: Report) -> float | None:
+        """What the report has; None when it has nothing."""
+        if not self.ratio:
+            return report.value(self.shape, self.case, self.metric)
+        found = (
+            each.times
+            for each in report.ratios
+            if (each.shape, each.peer, each.metric) == (self.shape, self.case, self.metric)
+        )
+        return next(found, None)
+
+    def met(self, measured: float) -> bool:
+        """Whether that is good enough."""
+        return measured >= self.bound if self.at_least else measured <= self.bound
+
+    def shown(self, figure: float) -> str:
+        """A figure with its unit."""
+        if self.ratio:
+            return f"{figure:,.2f} x" if figure < 10 else f"{figure:,.0f} x"
+        if self.metric.endswith("_bytes"):
+            return f"{figure:,.0f} B"
+        return f"{figure / 1000:,.2f} us" if figure >= 1000 else f"{figure:,.0f} ns"
+
+
+def _faster(shape: str, metric: str, bounds: dict[str, float], text: str) -> tuple[Goal, ...]:
+    return tuple(Goal(shape, peer, metric, bound, f"{text} {peer}") for peer, bound in bounds.items())
+
+
+PIPELINE = "three_hop_pipeline"
+KILL = "kill_propagation"
+GOALS: tuple[Goal, ...] = (
+    *_faster(
+        "ping_pong",
+        "p50_ns",
+        {
+            "multiprocessing.Queue": 100,
+            "pyzmq ipc": 100,
+            "NATS core": 250,
+            "iceoryx2": 10,
+            "iceoryx2 raw": 5,
+            "socketpair spin": 6,
+        },
+        "round trip faster than",
+    ),
+    Goal("ping_pong", "C ring", "p50_ns", 0.2, "round trip at most 5 times the same ring in C"),
+    *_faster(
+        "one_to_one_throughput",
+        "rate_per_s",
+        {"multiprocessing.Queue": 20, "pyzmq ipc": 4, "iceoryx2": 12},
+        "more single records than",
+    ),
+    Goal(PIPELINE, "ringbuf yield 5000/s", "p50_ns", 25_000, "four processes, yield, 5,000/s", False, False),
+    Goal(PIPELINE, "ringbuf park 5000/s", "p50_ns", 3, "four processes at 5,000/s: yield against park"),
+    Goal("parked_handoff", "multiprocessing.Pipe", "p50_ns", 1 / 1.2, "parked hand-off, parity with Pipe"),
+    Goal(KILL, "kill check", "ns_per_operation", 40, "kill check in a Python loop", False, False),
+    Goal(KILL, "spinning", "p50_ns", 1_000, "kill seen by a spinning process", False, False),
+    Goal(KILL, "parked", "p50_ns", 100_000, "kill seen by a parked process", False, False),
+    *_faster(
+        "codec_encode",
+        "ns_per_operation",
+        {"flatbuffers Builder": 200, "json": 20, "msgspec msgpack map": 1.1},
+        "encode into a cell, faster than",
+    ),
+    Goal(
+        "codec_encode",
+        "hft.wire",
+        "peak_allocated_bytes",
+        32,
+        "encode allocates at most an integer",
+        False,
+        False,
+    ),
+    *_faster(
+        "codec_decode",
+        "ns_per_operation",
+        {"msgspec msgpack map": 1.5, "generated accessors": 40},
+        "decode all fields, faster than",
+    ),
+    *_faster(
+        "codec_read_3_fields",
+        "ns_per_operation",
+        {"generated accessors": 25, "msgspec msgpack map": 1.7},
+        "read three fields, faster than",
+    ),
+    Goal("codec_size", "json", "bytes", 1 / 0.45, "size at most 45 % of JSON's"),
+    Goal("codec_handoff", "ringbuf + hft.wire", "p50_ns", 3_000, "encode, hand off, decode 3", False, False),
+    *_faster(
+        "codec_handoff",
+        "p50_ns",
+        {
+            "multiprocessing.Pipe + msgspec": 10,
+            "pyzmq ipc + orjson": 35,
+            "iceoryx2 + flatbuffers Builder": 60,
+        },
+        "hand-off faster than",
+    ),
+)
+
+
+class Verdict(NamedTuple):
+    """A goal beside its figure."""
+
+    goal: Goal
+    measured: float
+    met: bool
+
+
+def verdicts(report: Report) -> list[Verdict]:
+    """Every goal that the report has a figure for."""
+    found = []
+    for goal in GOALS:
+        measured = goal.measured(report)
+        if measured is not None:
+            found.append(Verdict(goal, measured, goal.met(measured)))
+    return found
