@@ -14,7 +14,7 @@ from solders.compute_budget import set_compute_unit_limit, set_compute_unit_pric
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
-from solders.message import MessageV0
+from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
@@ -86,14 +86,17 @@ def priority_fee_lamports(compute_unit_limit: int, price_micro_lamports: int) ->
     return -(-price_micro_lamports * compute_unit_limit // 1_000_000)
 
 
-def build_two_hop(order: TwoHop, payer: Keypair, blockhash: bytes) -> SignedTransaction:
+def build_two_hop(
+    order: TwoHop, payer: Keypair, blockhash: bytes, user: Pubkey | None = None
+) -> SignedTransaction:
     """Builds and signs the transaction; the same order, payer and blockhash give the same bytes.
 
+    ``user``: the payer's own key where it is at hand; deriving it costs as much as a signature.
     ``TransactionError`` for whatever would be refused: see ``TransactionErrorCode``. ``QuoteError`` or
     ``PoolError`` if a venue can't build its instruction.
     """
     _check(order, blockhash)
-    user = payer.pubkey()
+    user = user or payer.pubkey()
     mid_mint = order.pool_1.mint_b if order.pool_1.mint_a == order.base_mint else order.pool_1.mint_a
     instructions = [
         set_compute_unit_limit(order.compute_unit_limit),
@@ -104,10 +107,12 @@ def build_two_hop(order: TwoHop, payer: Keypair, blockhash: bytes) -> SignedTran
             TransferParams(from_pubkey=user, to_pubkey=Pubkey(order.tip_account), lamports=order.tip_lamports)
         ),
     ]
-    return sign(instructions, payer, blockhash)
+    return sign(instructions, payer, blockhash, user)
 
 
-def sign(instructions: list[Instruction], payer: Keypair, blockhash: bytes) -> SignedTransaction:
+def sign(
+    instructions: list[Instruction], payer: Keypair, blockhash: bytes, user: Pubkey | None = None
+) -> SignedTransaction:
     """Compiles ``instructions`` into a v0 message without lookup tables and signs it.
 
     ``TransactionError``: TOO_MANY_ACCOUNTS (over 64 locks), TOO_LARGE (over 1232 bytes), BLOCKHASH.
@@ -116,21 +121,27 @@ def sign(instructions: list[Instruction], payer: Keypair, blockhash: bytes) -> S
         raise TransactionError(
             TransactionErrorCode.BLOCKHASH, f"blockhash of {len(blockhash)} bytes: 32 belong there"
         )
-    message = MessageV0.try_compile(payer.pubkey(), instructions, [], Hash(blockhash))
+    message = MessageV0.try_compile(user or payer.pubkey(), instructions, [], Hash(blockhash))
     accounts = len(message.account_keys)
     if accounts > MAX_ACCOUNT_LOCKS:
         raise TransactionError(
             TransactionErrorCode.TOO_MANY_ACCOUNTS,
             f"transaction names {accounts} accounts: a validator locks at most {MAX_ACCOUNT_LOCKS}",
         )
-    transaction = VersionedTransaction(message, [payer])
-    data = bytes(transaction)
+    body = to_bytes_versioned(message)
+    if message.header.num_required_signatures == 1:
+        # VersionedTransaction derives and compares the key first, which costs twice the signature itself.
+        signature = bytes(payer.sign_message(body))
+        data = b"\x01" + signature + body
+    else:
+        transaction = VersionedTransaction(message, [payer])
+        data, signature = bytes(transaction), bytes(transaction.signatures[0])
     if len(data) > MAX_TRANSACTION_BYTES:
         raise TransactionError(
             TransactionErrorCode.TOO_LARGE,
             f"transaction of {len(data)} bytes: at most {MAX_TRANSACTION_BYTES} fit without a lookup table",
         )
-    return SignedTransaction(data, bytes(transaction.signatures[0]))
+    return SignedTransaction(data, signature)
 
 
 def _check(order: TwoHop, blockhash: bytes) -> None:

@@ -12,8 +12,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from hft import wire
+from hft.runtime.exit_codes import ExitCode, HftError
 from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
-from hft.services.ledger import Ledger, trade_of
+from hft.services.ledger import FILE_NAME, Ledger, trade_of
 from hft.strategy.pnl import book, unexplained
 from hft.wire import ExecutionResult
 
@@ -86,9 +87,16 @@ class Auditor:
         self._stage = ctx.counters.histogram_index("stage_auditor_ns")
 
     def on_start(self) -> None:
-        """Opens the ledger and takes up this run's totals where a predecessor left them."""
-        self._ledger = Ledger(self._ctx.run.state_dir, self._ctx.run.run_id)
-        self._totals = self._ledger.totals()
+        """Opens the ledger and takes up this run's totals where a predecessor left them.
+
+        ``HftError`` when it can't be read or written.
+        """
+        folder = self._ctx.run.state_dir
+        try:
+            self._ledger = Ledger(folder, self._ctx.run.run_id)
+            self._totals = self._ledger.totals()
+        except sqlite3.Error as error:
+            raise HftError(f"{folder / FILE_NAME}: {error}", ExitCode.STATE_FOLDER) from error
         self._show()
 
     def do_work(self) -> int:

@@ -73,7 +73,8 @@ class Executor:
         self._control = ctx.control
         self._counters = ctx.counters
         self._payer = paper_keypair(ctx.config.simnet.seed)
-        self._wallet = bytes(self._payer.pubkey())
+        self._user = self._payer.pubkey()
+        self._wallet = bytes(self._user)
         self._book = TableBook(ctx.table)
         self.primary = ctx.subscription("planned")
         self._work = Submissions(ctx)
@@ -237,7 +238,7 @@ class Executor:
             tip_account(plan.sequence),
         )
         try:
-            return build_two_hop(order, self._payer, chain.blockhash)
+            return build_two_hop(order, self._payer, chain.blockhash, self._user)
         except TransactionError as error:
             reason = BUILD_REASONS.get(error.code, ExecutionReason.BUILD_FAILED)
             self._work.finish(work, refused(reason, str(error)))

@@ -3,11 +3,13 @@
 Also what the cluster tells beside: the newest block, and the wallet as the newest transaction left it.
 """
 
+import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
 from hft.chain.frames import Balances, Outcome, SettlementStatus, SlotUpdate
 from hft.chain.local import ClusterClosed, LocalCluster
+from hft.runtime.exit_codes import ExitCode, HftError
 from hft.services.common import Outbox
 from hft.services.intents import Intent, Intents
 from hft.services.ledger import profit_of_day
@@ -107,10 +109,18 @@ class Submissions:
         self._to_settled = ctx.counters.histogram_index("submit_to_settled_ns")
 
     def start(self) -> None:
-        """Takes up what a predecessor left unfinished, and today's profit from the ledger."""
+        """Takes up what a predecessor left unfinished, and today's profit from the ledger.
+
+        ``HftError`` when either can't be read: what is not known can't be risked on.
+        """
         now_ns, unix_ns = self._clock.monotonic_ns(), self._clock.unix_ns()
-        self.day = DayProfit(unix_ns // DayProfit.DAY_NS, profit_of_day(self._folder, unix_ns))
-        for intent in self.intents.load():
+        try:
+            profit = profit_of_day(self._folder, unix_ns)
+            intents = self.intents.load()
+        except (OSError, sqlite3.Error) as error:
+            raise HftError(f"{self._folder}: {error}", ExitCode.STATE_FOLDER) from error
+        self.day = DayProfit(unix_ns // DayProfit.DAY_NS, profit)
+        for intent in intents:
             self._recover(intent, now_ns)
         self._counters.set(self._counters.index("intents_cut_bytes"), self.intents.cut_bytes)
 
