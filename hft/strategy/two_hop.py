@@ -12,8 +12,10 @@ from typing import NamedTuple
 from hft.venues import ChainClock, Pool, Quote, QuoteError
 
 _ROUNDS = 24  # quotes of both legs at most while bracketing
+_STALLS = 3  # secants that hardly narrow the bracket before it is halved
 _CLOSE_LAMPORTS = 0.25  # a move that promises less than this ends the bracketing
-_NEIGHBOURS = 4  # middle amounts tried to either side of the optimum for the luck of the roundings
+_NEIGHBOURS = 4  # amounts tried to either side of the optimum for the luck of the roundings
+_SMALL_PROFIT = 100_000  # below this a unit or two gained by that luck is worth the time
 
 
 class Candidate(NamedTuple):
@@ -27,7 +29,8 @@ class Candidate(NamedTuple):
 class TwoHop(NamedTuple):
     """An exactly quoted route: ``amount_in`` of base to ``amount_mid``, back to ``amount_out`` of base.
 
-    ``gross_profit`` = amount_out − amount_in before network costs. ``marginal_1`` and
+    ``gross_profit`` = amount_out − amount_in + rebates in the base token, before network costs.
+    ``marginal_1`` and
     ``marginal_2`` are output per further unit of input at the optimum, fees taken off (floats;
     their product is about 1 unless a limit binds).
     """
@@ -88,125 +91,232 @@ def candidates(
 class _Route:
     """One route with its exact evaluation and the best result so far."""
 
-    __slots__ = ("base", "best", "clock", "mid", "pool_1", "pool_2")
+    __slots__ = ("base", "best", "clock", "filled", "mid", "pool_1", "pool_2", "rebate_1", "rebate_2")
 
     def __init__(self, pool_1: Pool, pool_2: Pool, base: bytes, clock: ChainClock) -> None:
         self.pool_1, self.pool_2, self.base, self.clock = pool_1, pool_2, base, clock
         self.mid = pool_1.other_mint(base)
         pool_2.is_a(self.mid)
+        # A rebate is profit only where it comes back in the base token.
+        self.rebate_1 = pool_1.fee_mint(base) == base
+        self.rebate_2 = pool_2.fee_mint(self.mid) == base
         self.best: tuple[int, Quote, Quote] | None = None
-
-    def slope(self, amount: int) -> float:
-        """1/√(marginal rate of the route) − 1: below 0 while more input pays, +inf beyond the liquidity.
-
-        Within one stretch of constant liquidity this is linear in the amount, so that a secant lands at once.
-        """
-        legs = self.evaluate(amount)
-        if legs is None:
-            return inf
-        rate = legs[0].marginal * legs[1].marginal
-        return 1 / sqrt(rate) - 1 if rate > 0 else inf
+        self.filled: int | None = None
 
     def evaluate(self, amount: int) -> tuple[Quote, Quote] | None:
-        """Both quotes for ``amount`` (kept if they are the best), None where a leg can't take it whole."""
+        """Both quotes for ``amount`` (kept if they are the best), None where a leg can't take it whole.
+
+        ``filled`` is then the input that could have been taken, if the venue says so.
+        """
+        self.filled = None
         try:
             quote_1 = self.pool_1.quote(self.base, amount, self.clock)
+        except QuoteError as error:
+            self.filled = error.filled
+            return None
+        if quote_1.amount_in_used != amount:
+            self.filled = quote_1.amount_in_used
+            return None
+        try:
             quote_2 = self.pool_2.quote(self.mid, quote_1.amount_out, self.clock)
-        except QuoteError:
+        except QuoteError as error:
+            self.filled = self._input_for(error.filled)
             return None
-        if quote_1.amount_in_used != amount or quote_2.amount_in_used != quote_1.amount_out:
+        if quote_2.amount_in_used != quote_1.amount_out:
+            self.filled = self._input_for(quote_2.amount_in_used)
             return None
-        profit = quote_2.amount_out - amount
-        if (
-            self.best is None
-            or profit > self.best[0]
-            or (profit == self.best[0] and amount < self.best[1].amount_in)
-        ):
+        profit = self.profit(quote_1, quote_2)
+        best = self.best
+        if best is None or profit > best[0] or (profit == best[0] and amount < best[1].amount_in):
             self.best = (profit, quote_1, quote_2)
         return quote_1, quote_2
 
+    def profit(self, quote_1: Quote, quote_2: Quote) -> int:
+        """Base units earned: out − in, and rebates in the base token."""
+        profit = quote_2.amount_out - quote_1.amount_in
+        if quote_1.rebate and self.rebate_1:
+            profit += quote_1.rebate
+        if quote_2.rebate and self.rebate_2:
+            profit += quote_2.rebate
+        return profit
+
+    def _input_for(self, mid: int | None) -> int | None:
+        """An input that gives about ``mid`` of the middle token; None if there is none."""
+        if not mid:
+            return None
+        try:
+            return self.pool_1.quote_exact_out(self.mid, mid, self.clock).amount_in
+        except QuoteError:
+            return None
+
+    def jumps(self, legs: tuple[Quote, Quote]) -> list[int]:
+        """Inputs at and around which the marginal rate jumped on the way to ``legs`` (last bins' edges)."""
+        found = []
+        entered = legs[0].entered
+        if entered:
+            found += [entered, entered + 1]
+        edge = self._input_for(legs[1].entered)
+        if edge is not None:
+            found += [edge - 1, edge]
+        return sorted(found, reverse=True)
+
+
+def _slope(legs: tuple[Quote, Quote] | None) -> float:
+    """1/√(marginal rate of the route) − 1: below 0 while more input pays, +inf beyond the liquidity.
+
+    Within one stretch of constant liquidity this is linear in the amount, so that a secant lands at once.
+    """
+    if legs is None:
+        return inf
+    rate = legs[0].marginal * legs[1].marginal
+    return 1 / sqrt(rate) - 1 if rate > 0 else inf
+
 
 def _first_guess(pool_1: Pool, pool_2: Pool, base: bytes, clock: ChainClock) -> tuple[float, float]:
-    """(slope at nothing, best input) if both pools were constant-product with the depths at their prices."""
+    """(slope at nothing, best input) if both pools were constant-product with the depths at their prices.
+
+    For two constant-product pools this is the closed form: out = g·x / (1 + d·x) has slope 1 at (√g − 1)/d.
+    """
     form_1, form_2 = pool_1.screen_form(clock), pool_2.screen_form(clock)
     if pool_1.mint_a == base:
-        rate_1, in_1, out_1 = form_1.rate_a_to_b, form_1.depth_a, form_1.depth_b
+        rate_1, mid_1 = form_1.rate_a_to_b, form_1.depth_b
     else:
-        rate_1, in_1, out_1 = form_1.rate_b_to_a, form_1.depth_b, form_1.depth_a
+        rate_1, mid_1 = form_1.rate_b_to_a, form_1.depth_a
     if pool_2.mint_a == base:
-        rate_2, in_2 = form_2.rate_b_to_a, form_2.depth_b
+        rate_2, base_2 = form_2.rate_b_to_a, form_2.depth_a
     else:
-        rate_2, in_2 = form_2.rate_a_to_b, form_2.depth_a
+        rate_2, base_2 = form_2.rate_a_to_b, form_2.depth_b
     gain = rate_1 * rate_2
     if not gain > 1 or not isfinite(gain):
         return 0.0, 0.0
-    if in_1 <= 0 or in_2 <= 0 or out_1 <= 0:
-        return 1 / sqrt(gain) - 1, 0.0
-    # Middle paid for x is rate_1·x/(1 + x·keep/in_1); its drag on leg 2 is 1/in_2 per unit.
-    drag = rate_1 / out_1 + rate_1 / in_2
-    return 1 / sqrt(gain) - 1, (sqrt(gain) - 1) / drag
+    at_zero = 1 / sqrt(gain) - 1
+    if mid_1 <= 0 or base_2 <= 0:
+        return at_zero, 0.0
+    return at_zero, (sqrt(gain) - 1) / (rate_1 / mid_1 + gain / base_2)
 
 
-def _bracket(route: _Route, low: int, high: int, at_zero: float, guess: float) -> None:
-    """Evaluate the route ever nearer to where its slope is 0, by secants inside a bracket."""
-    left, left_slope = 0, at_zero
-    right, right_slope = high + 1, inf
+class _Bracket:
+    """The search for the input at which the route's slope is 0."""
+
+    __slots__ = ("at_zero", "high", "left", "left_slope", "low", "pending", "right", "right_slope", "stalls")
+
+    def __init__(self, low: int, high: int, at_zero: float) -> None:
+        self.low, self.high, self.at_zero = low, high, at_zero
+        self.left, self.left_slope = 0, at_zero
+        self.right, self.right_slope = high + 1, inf
+        self.pending: list[int] = []
+        self.stalls = 0
+
+    def take(self, amount: int, slope: float) -> None:
+        """Narrow the bracket by what the route is like at ``amount``."""
+        if slope < 0:
+            self.stalls = self.stalls + 1 if self.left and amount - self.left < (self.right - amount) else 0
+            self.left, self.left_slope = amount, slope
+        else:
+            self.stalls = 0 if self.right_slope == inf else self.stalls + 1
+            self.right, self.right_slope = amount, slope
+
+    def limit(self, filled: int | None) -> None:
+        """More than about ``filled`` can't be taken: look there next."""
+        self.pending = []
+        if filled is None:
+            return
+        if filled <= self.left:
+            self.right = self.left + 1
+        else:
+            self.pending = [filled, filled - 1]
+            self.right = min(self.right, filled + 64 + (filled >> 20))
+
+    def following(self) -> int:
+        """The next amount to look at, strictly inside the bracket."""
+        left, right = self.left, self.right
+        while self.pending:
+            amount = self.pending.pop(0)
+            if max(left, self.low - 1) < amount < right:
+                return amount
+        if self.right_slope < inf and self.stalls < _STALLS:
+            share = -self.left_slope / (self.right_slope - self.left_slope)
+            amount = left + round((right - left) * share)
+        elif self.right_slope < inf:
+            self.stalls = 0
+            amount = (left + right) // 2
+        elif left and self.left_slope > self.at_zero:
+            # No right end yet: on along the line from nothing through the left end, a little beyond.
+            amount = left + ceil(1.1 * left * self.left_slope / (self.at_zero - self.left_slope))
+            if right <= self.high:
+                amount = min(amount, (left + right) // 2)
+        else:
+            amount = (left + right) // 2 if right <= self.high else left * 4 + 1
+        return min(max(amount, left + 1, self.low), right - 1, self.high)
+
+
+def _search(route: _Route, low: int, high: int, at_zero: float, guess: float) -> None:
+    """Evaluate the route ever nearer to where its slope is 0: secants, and the edges where rates jump."""
+    bracket = _Bracket(low, high, at_zero)
     amount = min(max(round(guess), low), high) if guess >= 1 else low
     for _ in range(_ROUNDS):
-        slope = route.slope(amount)
-        if slope < 0:
-            left, left_slope = amount, slope
-        else:
-            right, right_slope = amount, slope
-        if slope == 0 or right - left <= 1 or (left >= high) or (right <= low):
+        legs = route.evaluate(amount)
+        slope = _slope(legs)
+        bracket.take(amount, slope)
+        if legs is None:
+            bracket.limit(route.filled)
+        elif slope > 0:
+            bracket.pending = route.jumps(legs)
+        if slope == 0 or bracket.right - bracket.left <= 1 or bracket.left >= high or bracket.right <= low:
             return
-        if right_slope < inf:
-            step = (right - left) * (-left_slope / (right_slope - left_slope))
-            following = left + round(step)
-        elif left > 0 and left_slope > at_zero:
-            # No right end yet: go on along the line from nothing through the left end, a little beyond.
-            following = left + ceil(1.1 * left * -left_slope / (left_slope - at_zero))
-            if right <= high:
-                following = min(following, (left + right) // 2)
-        else:
-            following = (left + right) // 2 if right <= high else left * 4 + 1
-        following = min(max(following, left + 1, low), right - 1, high)
-        if slope < inf and abs(following - amount) * abs(2 * slope) < _CLOSE_LAMPORTS:
+        by_secant = not bracket.pending
+        following = bracket.following()
+        if by_secant and slope < inf and abs(following - amount) * abs(2 * slope) < _CLOSE_LAMPORTS:
+            return
+        if (
+            bracket.right_slope < inf
+            and -2 * bracket.left_slope * (bracket.right - bracket.left) < _CLOSE_LAMPORTS
+        ):
             return
         amount = following
 
 
 def _refine(route: _Route, low: int, high: int) -> None:
-    """Integer search around the best: the cheapest input for its middle amount and its neighbours'."""
+    """Integer search around the best for the luck of the roundings, as wide as it is worth."""
     if route.best is None:
         return
-    _, quote_1, _ = route.best
-    per_unit = 1 / quote_1.marginal if quote_1.marginal > 0 else 1.0
-    centre = quote_1.amount_in
-    for offset in range(-_NEIGHBOURS, _NEIGHBOURS + 1):
-        top = min(max(centre + round(offset * per_unit), low), high)
-        if per_unit <= 1 or route.evaluate(top) is None:
-            if per_unit <= 1:
-                route.evaluate(top)
-            continue
-        _cheapest(route, top, low, ceil(per_unit) + 1)
+    profit, quote_1, quote_2 = route.best
+    reach = _NEIGHBOURS if profit < _SMALL_PROFIT else 1
+    rate = quote_1.marginal
+    if rate >= 0.7:
+        for offset in range(-reach, reach + 1):
+            amount = quote_1.amount_in + offset
+            if offset and low <= amount <= high:
+                route.evaluate(amount)
+        return
+    # A unit of the middle token costs several of base: look for the cheapest input of each middle amount.
+    mid = quote_1.amount_out
+    wanted = {mid + offset for offset in range(1 - reach, reach)}
+    ppm = route.pool_2.fee_ppm(route.clock)
+    if ppm and quote_2.fee:
+        # The fee's rounding up is wasted least where the fee comes out whole.
+        wanted |= {quote_2.fee * 1_000_000 // ppm, (quote_2.fee - 1) * 1_000_000 // ppm}
+    for target in wanted:
+        if target > 0:
+            _cheapest(route, target, low, high)
 
 
-def _cheapest(route: _Route, top: int, low: int, reach: int) -> None:
-    """Evaluate the smallest input, at most ``reach`` below ``top``, that gives the same middle amount."""
-    mid = route.pool_1.quote(route.base, top, route.clock).amount_out
-    left, right = max(low, top - reach) - 1, top
-    while right - left > 1:
-        amount = (left + right) // 2
-        try:
-            enough = route.pool_1.quote(route.base, amount, route.clock).amount_out >= mid
-        except QuoteError:
-            enough = False
-        if enough:
-            right = amount
-        else:
-            left = amount
-    route.evaluate(right)
+def _cheapest(route: _Route, mid: int, low: int, high: int) -> None:
+    """Evaluate the smallest input that gives ``mid`` of the middle token."""
+    pool, base, clock = route.pool_1, route.base, route.clock
+    try:
+        amount = pool.quote_exact_out(route.mid, mid, clock).amount_in
+        for _ in range(3):
+            if pool.quote(base, amount, clock).amount_out < mid:
+                amount += 1
+            elif pool.quote(base, amount - 1, clock).amount_out >= mid:
+                amount -= 1
+            else:
+                break
+    except QuoteError:
+        return
+    if low <= amount <= high:
+        route.evaluate(amount)
 
 
 def size(
@@ -232,7 +342,7 @@ def size(
         return None
     if at_zero >= 0:
         return None
-    _bracket(route, minimum_in, maximum_in, at_zero, guess)
+    _search(route, minimum_in, maximum_in, at_zero, guess)
     if route.best is None:
         return None
     _refine(route, minimum_in, maximum_in)
