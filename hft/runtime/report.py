@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from hft.runtime import topology
 from hft.runtime.monitor import LinkReading, Reading, ServiceReading
+from hft.runtime.service import ServiceState
 
 
 class Totals(NamedTuple):
@@ -280,7 +281,7 @@ def _link_json(reading: Reading, link: topology.Link) -> dict[str, dict[str, Any
     entries: dict[str, dict[str, Any]] = {}
     for place, name in enumerate(name for name in link.readers if name in ring.readers):
         reader = ring.readers[name]
-        dropped = _nonzero({**writer_drops, "overrun": reader.lost, "unread": reader.unread})
+        dropped = _nonzero({**writer_drops, "overrun": reader.lost, _left(reading, name): reader.unread})
         entries[link.name if place == 0 else f"{link.name}>{name}"] = {
             "in": ring.published + sum(writer_drops.values()),
             "out": reader.taken,
@@ -289,6 +290,12 @@ def _link_json(reading: Reading, link: topology.Link) -> dict[str, dict[str, Any
     return entries or {
         link.name: {"in": ring.published, "out": 0, "dropped": _nonzero({"unread": ring.published})}
     }
+
+
+def _left(reading: Reading, reader: str) -> str:
+    """What to call messages that a reader left: some come when it has already ended in order."""
+    page = reading.services.get(reader)
+    return "after_stop" if page is not None and page.state is ServiceState.STOPPED else "unread"
 
 
 def _service(reading: Reading, name: str) -> Mapping[str, int]:

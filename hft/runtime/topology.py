@@ -88,7 +88,7 @@ LINKS: tuple[Link, ...] = (
         "system",
         writer="manager",
         gating=(),
-        observing=("feed", "scanner", "planner", "executor", "auditor", "sidecar"),
+        observing=("sidecar", "feed", "scanner", "planner", "executor", "auditor"),
         depth=256,
         mtu=512,
         why="kill and resume are rare; the latch in shared memory, not this link, is what halts",

@@ -102,7 +102,11 @@ def test_the_json_has_the_documented_keys_and_its_links_balance() -> None:
     assert told["kill_state"] == "running"
     assert told["latency_ns"] == {"tick_to_signed": {"p50": 1, "p99": 2, "p999": 3, "max": 4}}
     assert told["links"]["planned"] == {"in": 10, "out": 10, "dropped": {}}
-    assert told["links"]["planned>auditor"] == {"in": 10, "out": 7, "dropped": {"overrun": 2, "unread": 1}}
+    assert told["links"]["planned>auditor"] == {
+        "in": 10,
+        "out": 7,
+        "dropped": {"overrun": 2, "after_stop": 1},
+    }
     for entry in told["links"].values():
         assert entry["in"] == entry["out"] + sum(entry["dropped"].values())
 
