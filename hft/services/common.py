@@ -4,16 +4,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from hft import wire
-from hft.wire.enums import KillState
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
     from ringbuf import Publication
-
-HELD_LIMIT = 1_024
-"""Messages an outbox holds for a link whose gating reader is a lap behind, before its owner stops taking
-input.
-"""
 
 SYSTEM_COUNTERS: tuple[str, ...] = ("in_system", "dropped_system_corrupt", "lost_system")
 
@@ -108,8 +102,8 @@ class Drops:
 
 
 class SystemLink:
-    """The manager's word, read in housekeeping. The latch in shared memory is what halts; this counts and
-    remembers.
+    """The manager's word, read and counted in housekeeping. What halts is the latch in shared memory, not
+    this.
     """
 
     LIMIT = 64
@@ -120,7 +114,6 @@ class SystemLink:
         self._in = ctx.counters.index("in_system")
         self._corrupt = ctx.counters.index("dropped_system_corrupt")
         self._lost = ctx.counters.index("lost_system")
-        self.killed = False
 
     def poll(self) -> int:
         """Take what the manager said; returns the number of messages."""
@@ -131,6 +124,6 @@ class SystemLink:
     def _on_message(self, view: memoryview) -> None:
         self._counters.add(self._in)
         try:
-            self.killed = wire.kill_switch.decode(view).state != KillState.RUNNING
+            wire.kill_switch.verify(view)
         except wire.WireError:
             self._counters.add(self._corrupt)

@@ -113,6 +113,8 @@ class Planner:
 
     def on_housekeeping(self, now_ns: int) -> None:
         self._system.poll()
+        # Kept decoded in between, so that an opportunity finds its pools ready.
+        self._book.decode_changed()
         counters = self._counters
         counters.set(counters.index("lost_opportunities"), self.primary.lost)
         counters.set(counters.index("lost_market_data"), self._market.lost)
