@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from math import ceil, inf, isfinite, sqrt
 from typing import NamedTuple
 
+import numpy as np
+
 from hft.venues import ChainClock, Pool, Quote, QuoteError
 
 _ROUNDS = 24  # quotes of both legs at most while bracketing
@@ -86,6 +88,71 @@ def candidates(
                     found.append(Candidate(pool_1, pool_2, gain))
     found.sort(key=lambda candidate: -candidate.gain)
     return found
+
+
+class Screen:
+    """Which routes can pay, kept up pool by pool: the marginal rates of all pools as two numpy matrices.
+
+    A row is the other token of a pair, a column a pool of it. ``update`` when a pool changed, then
+    ``candidates``:
+    one pass over all pairs at once. Dynamic fees count at their lowest, so that no pair that pays is missed.
+    """
+
+    __slots__ = ("_back", "_base", "_out", "_places", "_pools", "_rows")
+
+    def __init__(self, base_mint: bytes) -> None:
+        self._base = base_mint
+        self._rows: dict[bytes, int] = {}
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._pools: list[list[Pool]] = []
+        self._out = np.zeros((16, 8))
+        self._back = np.zeros((16, 8))
+
+    def update(self, pool: Pool) -> None:
+        """A pool that is new or changed; pools without the base token are passed over."""
+        if self._base == pool.mint_a:
+            form = pool.screen_form(None)
+            mid, out, back = pool.mint_b, form.rate_a_to_b, form.rate_b_to_a
+        elif self._base == pool.mint_b:
+            form = pool.screen_form(None)
+            mid, out, back = pool.mint_a, form.rate_b_to_a, form.rate_a_to_b
+        else:
+            return
+        row, column = self._places.get(pool.key) or self._place(pool, mid)
+        self._pools[row][column] = pool
+        self._out[row, column], self._back[row, column] = out, back
+
+    def _place(self, pool: Pool, mid: bytes) -> tuple[int, int]:
+        row = self._rows.setdefault(mid, len(self._rows))
+        if row == len(self._pools):
+            self._pools.append([])
+        column = len(self._pools[row])
+        self._pools[row].append(pool)
+        rows, columns = self._out.shape
+        if row >= rows or column >= columns:
+            grow = ((0, rows if row >= rows else 0), (0, columns if column >= columns else 0))
+            self._out, self._back = np.pad(self._out, grow), np.pad(self._back, grow)
+        self._places[pool.key] = row, column
+        return row, column
+
+    def remove(self, key: bytes) -> None:
+        """A pool that is disabled: it takes part again after its next ``update``."""
+        place = self._places.get(key)
+        if place is not None:
+            self._out[place] = self._back[place] = 0.0
+
+    def candidates(self, changed: Collection[bytes] | None = None) -> list[Candidate]:
+        """Ordered pool pairs that can possibly pay after fees, the best first; see the function
+        ``candidates``.
+        """
+        gains = self._out[:, :, None] * self._back[:, None, :]
+        found = []
+        for row, first, second in zip(*[axis.tolist() for axis in np.nonzero(gains > 1.0)], strict=True):
+            pool_1, pool_2 = self._pools[row][first], self._pools[row][second]
+            if first != second and (changed is None or pool_1.key in changed or pool_2.key in changed):
+                found.append(Candidate(pool_1, pool_2, float(gains[row, first, second])))
+        found.sort(key=lambda candidate: -candidate.gain)
+        return found
 
 
 class _Route:

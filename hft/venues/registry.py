@@ -9,6 +9,8 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hft.venues import meteora_damm_v2, meteora_dlmm, raydium_clmm, raydium_cpmm, raydium_v4, whirlpool
+from hft.venues.spl import TOKEN_PROGRAM
+from hft.venues.transfer_fee import TransferFeePool, with_transfer_fees
 from hft.venues.types import (
     DEFAULT_SETTINGS,
     Account,
@@ -72,7 +74,7 @@ def decode(pubkey: bytes, accounts: Mapping[bytes, Account], settings: Settings 
     account = accounts.get(pubkey)
     if account is None or not account.data:
         raise PoolError(PoolErrorCode.ACCOUNT_MISSING, f"pool {Pubkey(pubkey)} is not among the accounts")
-    return _spec_of(pubkey, account).decode(pubkey, accounts, settings)
+    return with_transfer_fees(_spec_of(pubkey, account).decode(pubkey, accounts, settings), accounts)
 
 
 def decode_changed(pool: Pool, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> Pool:
@@ -81,7 +83,10 @@ def decode_changed(pool: Pool, accounts: Mapping[bytes, Account], changed: Colle
 
     Equal to ``decode(pool.key, accounts)`` if ``changed`` names all that differ. Raises PoolError.
     """
-    return pool.changed(accounts, changed)
+    new = pool.changed(accounts, changed)
+    if new.program_a == new.program_b == TOKEN_PROGRAM or isinstance(new, TransferFeePool):
+        return new
+    return with_transfer_fees(new, accounts)
 
 
 def quote(pool: Pool, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:

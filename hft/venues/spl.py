@@ -29,15 +29,18 @@ TOKEN_ACCOUNT_RENT = 2_039_280
 _EXTENSIONS_AT = 166
 _HARMLESS_EXTENSIONS = {
     3,  # mint close authority
+    4,  # confidential transfers (plain ones stay plain)
     6,  # default account state (new accounts may be frozen; amounts don't change)
+    10,  # interest-bearing: shown amounts only
     18,  # metadata pointer
     19,  # token metadata
     20,  # group pointer
     21,  # token group
     22,  # group member pointer
     23,  # token group member
+    25,  # scaled amounts: shown amounts only
 }
-_TRANSFER_FEE_CONFIG = 1
+TRANSFER_FEE_CONFIG = 1
 
 
 def rent_exempt(size: int) -> int:
@@ -159,7 +162,7 @@ def vault_amount(accounts: Mapping[bytes, Account], vault: bytes, mint: bytes) -
 
 
 def mint_program(accounts: Mapping[bytes, Account], mint: bytes) -> bytes:
-    """The token program of a mint whose transfers move exactly the amount asked for. Raises PoolError."""
+    """The token program of a mint without extensions that make its transfers unsure. Raises PoolError."""
     account = find_account(accounts, mint, "mint")
     owner, data = account.owner, account.data
     if owner not in (TOKEN_PROGRAM, TOKEN_2022_PROGRAM):
@@ -171,31 +174,34 @@ def mint_program(accounts: Mapping[bytes, Account], mint: bytes) -> bytes:
             PoolErrorCode.WRONG_SIZE, f"mint {Pubkey(mint)} has {len(data)} bytes, wants {MINT_SIZE}"
         )
     if owner == TOKEN_2022_PROGRAM:
-        _check_extensions(mint, data)
+        # Transfer fees are counted (see ``transfer_fee``); what else may change a transfer refuses the pool.
+        unknown = mint_extensions(mint, data).keys() - _HARMLESS_EXTENSIONS - {TRANSFER_FEE_CONFIG}
+        if unknown:
+            raise PoolError(
+                PoolErrorCode.TOKEN_EXTENSION,
+                f"mint {Pubkey(mint)} has Token-2022 extensions {sorted(unknown)}, "
+                "which may change or block transfers",
+            )
     return owner
 
 
-def _check_extensions(mint: bytes, data: bytes) -> None:
-    """Refuse mints with extensions that change, block or observe transfers (only known harmless
-    ones pass).
-    """
+def mint_extensions(mint: bytes, data: bytes) -> dict[int, bytes]:
+    """The extensions of a Token-2022 mint by type. Raises PoolError if they are cut off."""
+    found = {}
     at = _EXTENSIONS_AT
     while at + 4 <= len(data):
         kind = int.from_bytes(data[at : at + 2], "little")
         length = int.from_bytes(data[at + 2 : at + 4], "little")
         if kind == 0:
-            return
+            break
         if at + 4 + length > len(data):
             raise PoolError(
                 PoolErrorCode.WRONG_SIZE,
                 f"mint {Pubkey(mint)}: extension {kind} of {length} bytes at {at} is cut off",
             )
-        if kind not in _HARMLESS_EXTENSIONS:
-            raise PoolError(
-                PoolErrorCode.TOKEN_EXTENSION,
-                f"mint {Pubkey(mint)} has Token-2022 extension {kind}, which may change or block transfers",
-            )
+        found[kind] = data[at + 4 : at + 4 + length]
         at += 4 + length
+    return found
 
 
 def token_figures(accounts: Mapping[bytes, Account], mint: bytes, vault: bytes) -> dict[str, object]:

@@ -128,7 +128,10 @@ class Quote:
     ``amount_in`` asked, ``amount_in_used`` taken (less only on a partial fill at a venue's extreme price),
     ``amount_out`` paid to the user, ``fee`` in the token the venue takes it in (the input unless
     the pool says otherwise), ``crossings`` of initialised ticks or bins, ``rebate`` that comes back to the
-    user's own host or referral account (in the fee's token), ``pool_after`` built when first asked for.
+    user's own host or referral account (in the fee's token), ``paid`` what the vault
+    sends (more than ``amount_out`` only where the mint withholds a transfer fee), ``pool_after``
+    built when first
+    asked for.
     """
 
     __slots__ = (
@@ -140,6 +143,7 @@ class Quote:
         "amount_out",
         "crossings",
         "fee",
+        "paid",
         "rebate",
     )
 
@@ -163,6 +167,7 @@ class Quote:
         self.fee = fee
         self.crossings = crossings
         self.rebate = rebate
+        self.paid = amount_out
 
     @property
     def pool_after(self) -> "Pool":
