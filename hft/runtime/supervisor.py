@@ -4,6 +4,7 @@ A supervisor is stepped: ``start`` once, ``poll`` a few times a second, ``stop``
 a person should know goes through ``tell``.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -51,7 +52,8 @@ class Supervisor:
         self._nats: NatsServer | None = None
         self._nats_restarts = 0
         self._nats_retry_ns = 0
-        self._persisted_kill = False
+        self._told_kill = False
+        self._unsaved_kill = False
         self._stopped = False
         self.segments: Segments
         switched_on, allowed = cpus.online(), cpus.available()
@@ -177,7 +179,7 @@ class Supervisor:
 
     def _load_kill(self) -> None:
         latch = killstate.establish(self.run.state_dir, self._clock.unix_ns())
-        self._persisted_kill = latch.killed
+        self._told_kill = latch.killed
         if latch.killed:
             self.segments.control.trip(
                 int(latch.trigger), latch.by, latch.message, self._clock.monotonic_ns(), self._clock.unix_ns()
@@ -188,17 +190,23 @@ class Supervisor:
             )
 
     def _follow_kill(self) -> None:
+        """Tell of a change of the latch, and put a new kill on disk; a disk that refuses is tried again."""
         killed = self.segments.control.killed
-        if killed == self._persisted_kill:
-            return
-        info = self.segments.control.kill_info()
-        if killed:
-            trigger = KillTrigger(info.reason) if info.reason in list(KillTrigger) else KillTrigger.CORRUPT
-            killstate.trip(self.run.state_dir, trigger, info.by, info.message, self._clock.unix_ns())
-            self._tell(f"KILL: {trigger.name.lower()} by {info.by}: {info.message}")
-        else:
-            self._tell(f"RESUMED by {info.by}: {info.message}")
-        self._persisted_kill = killed
+        if killed != self._told_kill:
+            info = self.segments.control.kill_info()
+            trigger = _trigger(info.reason)
+            if killed:
+                self._tell(f"KILL: {trigger.name.lower()} by {info.by}: {info.message}")
+            else:
+                self._tell(f"RESUMED by {info.by}: {info.message}")
+            self._told_kill, self._unsaved_kill = killed, killed
+        if self._unsaved_kill:
+            info = self.segments.control.kill_info()
+            with contextlib.suppress(OSError):
+                killstate.trip(
+                    self.run.state_dir, _trigger(info.reason), info.by, info.message, self._clock.unix_ns()
+                )
+                self._unsaved_kill = False
 
     def _start_nats(self) -> None:
         settings = self.run.config.nats
@@ -278,7 +286,10 @@ class Supervisor:
     def _restart(self, child: Child) -> None:
         child.restarts += 1
         self._spawn(child)
-        self._write_run()
+        try:
+            self._write_run()
+        except HftError as error:
+            self._tell(f"{error}; the run goes on")
 
     def _stop_child(self, child: Child) -> bool:
         if not child.running:
@@ -298,8 +309,17 @@ class Supervisor:
         return code == ExitCode.OK
 
     def _write_run(self) -> None:
+        """``HftError`` when the state folder takes nothing more."""
         self.run = replace(self.run, pids=self.pids())
-        state.write_atomic(self.run.state_dir / state.RUN_FILE, self.run.to_json())
+        file = self.run.state_dir / state.RUN_FILE
+        try:
+            state.write_atomic(file, self.run.to_json())
+        except OSError as error:
+            raise HftError(f"{file}: {error.strerror}", ExitCode.STATE_FOLDER) from error
+
+
+def _trigger(reason: int) -> KillTrigger:
+    return KillTrigger(reason) if reason in list(KillTrigger) else KillTrigger.CORRUPT
 
 
 def describe_exit(code: int) -> str:

@@ -53,6 +53,8 @@ def test_row_26_34_a_second_instance_refuses_and_two_sigterms_are_one_stop(pipel
     second = pipeline.call("start", "--headless", "--duration", "1")
     assert second.returncode == ExitCode.ALREADY_RUNNING
     assert "already running (pid" in second.stderr
+    tail = pipeline.call("tail", "MARKET_DATA", "--count", "3", "--json")
+    assert (tail.returncode, tail.stdout.count("\n")) == (0, 3), tail.stderr
     assert pipeline.process is not None
     pipeline.process.send_signal(signal.SIGTERM)
     pipeline.process.send_signal(signal.SIGTERM)
