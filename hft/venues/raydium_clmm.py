@@ -53,6 +53,7 @@ from hft.venues.raydium_clmm_accounts import (
     figures,
     more_arrays,
     parse_tick_array,
+    read_gross,
     read_net,
     recognises,
     required_accounts,
@@ -359,6 +360,21 @@ class RaydiumClmmPool(Pool):
             self, (a_to_b, found), end.amount_used, end.amount_used, amount_out, end.fee, end.crossings
         )
 
+    def _drop_served(self, served: Mapping[int, Orders]) -> None:
+        """A tick without liquidity is no tick any more once its orders are filled."""
+        kept = [
+            index
+            for index, tick in enumerate(self.ticks)
+            if tick not in served or served[tick].unfilled or self._gross(tick)
+        ]
+        self.ticks = [self.ticks[index] for index in kept]
+        self.nets = [self.nets[index] for index in kept]
+
+    def _gross(self, tick: int) -> int:
+        start = array_start(tick, self.tick_spacing)
+        array = self.arrays[start]
+        return 0 if array is None else read_gross(array.data, (tick - start) // self.tick_spacing)
+
     def after(self, state: tuple[Any, ...]) -> "RaydiumClmmPool":
         """The pool as the quoted swap leaves it."""
         a_to_b: bool = state[0]
@@ -372,6 +388,7 @@ class RaydiumClmmPool(Pool):
         new.fund_fees = _plus(self.fund_fees, side, end.owed_2)
         if found.orders:
             new.orders = self.orders | found.orders
+            new._drop_served(found.orders)
         down, up = swap_arrays(self.bits, new.tick, self.tick_spacing)
         new.down, new.up = down, up
         new.arrays = {start: self.arrays.get(start) for start in sorted({*self.arrays, *down, *up})}

@@ -200,6 +200,12 @@ def read_net(data: bytes, index: int) -> int:
     return int.from_bytes(data[at : at + 16], "little", signed=True)
 
 
+def read_gross(data: bytes, index: int) -> int:
+    """Gross liquidity of the tick at ``index`` of an array."""
+    at = 64 + TICK_SIZE * index
+    return int.from_bytes(data[at : at + 16], "little")
+
+
 def figures(pubkey: bytes, accounts: Mapping[bytes, Account]) -> dict[str, Any]:
     """The pool, config, bitmap and known tick arrays as plain figures that ``encode`` turns back.
 
