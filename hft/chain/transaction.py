@@ -2,33 +2,73 @@
 
     0 compute-unit limit | 1 compute-unit price | 2 swap on pool 1 | 3 swap on pool 2 | 4 tip transfer
 
+Where token accounts have to be made or SOL wrapped, that stands before the swaps, and what closes them behind
+the swaps (see ``swap_indexes``).
+
 The second swap's minimum-out is the on-chain guard of the profit: below it the whole transaction, tip
 included, is rolled back and only the network fee is lost. Everything a validator would refuse for its form is
-refused here first, with a code.
+refused here first, with a code: when it is built, and by ``check_transaction`` on the signed bytes of any.
 """
 
+from collections.abc import Mapping, Sequence, Sized
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
+from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.system_program import TransferParams, transfer
-from solders.transaction import VersionedTransaction
 
+from hft.chain.accounts import NO_TOKEN_ACCOUNTS, TokenAccounts
+from hft.chain.compute import (
+    LAMPORTS_PER_SIGNATURE,
+    MAX_COMPUTE_UNITS,
+    base_fee_lamports,
+    priority_fee_lamports,
+)
+from hft.chain.lookup import LookupTable, TableError, TableErrorCode, check_table
+from hft.chain.message import MessageError, MessageLayout, parse_message, split_transaction
+from hft.chain.signers import Signer
 from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS
 from hft.venues import Pool, swap_instruction
 
+__all__ = [
+    "LAMPORTS_PER_SIGNATURE",
+    "MAX_ACCOUNT_LOCKS",
+    "MAX_COMPUTE_UNITS",
+    "MAX_TRANSACTION_BYTES",
+    "SWAP_1_INDEX",
+    "SWAP_2_INDEX",
+    "SignedTransaction",
+    "TransactionError",
+    "TransactionErrorCode",
+    "TwoHop",
+    "base_fee_lamports",
+    "build_two_hop",
+    "check_order",
+    "check_transaction",
+    "compile_message",
+    "priority_fee_lamports",
+    "sign",
+    "swap_indexes",
+    "swap_instructions",
+    "two_hop_instructions",
+]
+
 MAX_TRANSACTION_BYTES: Final = 1232
 MAX_ACCOUNT_LOCKS: Final = 64
-MAX_COMPUTE_UNITS: Final = 1_400_000
-LAMPORTS_PER_SIGNATURE: Final = 5000
 U64_MAX: Final = 2**64 - 1
 SWAP_1_INDEX: Final = 2
 SWAP_2_INDEX: Final = 3
+TRANSFER_TAG: Final = (2).to_bytes(4, "little")
+
+Payer = Keypair | Signer
+Tables = Sequence[AddressLookupTableAccount]
 
 
 class TransactionErrorCode(IntEnum):
@@ -43,6 +83,10 @@ class TransactionErrorCode(IntEnum):
     AMOUNT = 7
     POOLS = 8
     BLOCKHASH = 9
+    LOOKUP_TABLE = 10
+    TIP_THROUGH_TABLE = 11
+    SIGNERS = 12
+    MALFORMED = 13
 
 
 class TransactionError(Exception):
@@ -55,7 +99,9 @@ class TransactionError(Exception):
 
 
 class TwoHop(NamedTuple):
-    """What to build. Amounts in base units; ``amount_mid`` is leg 1's minimum-out and leg 2's amount in."""
+    """What to build. Amounts in base units; ``amount_mid`` is leg 1's minimum-out and leg 2's amount in;
+    ``accounts`` is what has to be made, wrapped and closed around the swaps.
+    """
 
     pool_1: Pool
     pool_2: Pool
@@ -67,6 +113,7 @@ class TwoHop(NamedTuple):
     compute_unit_price_micro_lamports: int
     tip_lamports: int
     tip_account: bytes
+    accounts: TokenAccounts = NO_TOKEN_ACCOUNTS
 
 
 class SignedTransaction(NamedTuple):
@@ -76,75 +123,124 @@ class SignedTransaction(NamedTuple):
     signature: bytes
 
 
-def base_fee_lamports(signatures: int = 1) -> int:
-    """Fee for the signatures of a transaction."""
-    return LAMPORTS_PER_SIGNATURE * signatures
+def two_hop_instructions(order: TwoHop, user: Pubkey) -> list[Instruction]:
+    """The instructions of ``order`` for the wallet ``user``. ``TransactionError``, ``QuoteError``."""
+    check_order(order)
+    return [
+        set_compute_unit_limit(order.compute_unit_limit),
+        set_compute_unit_price(order.compute_unit_price_micro_lamports),
+        *order.accounts.setup,
+        *swap_instructions(order, user),
+        *order.accounts.cleanup,
+        transfer(
+            TransferParams(from_pubkey=user, to_pubkey=Pubkey(order.tip_account), lamports=order.tip_lamports)
+        ),
+    ]
 
 
-def priority_fee_lamports(compute_unit_limit: int, price_micro_lamports: int) -> int:
-    """ceil(price × *requested* limit / 10^6): the limit asked for is paid, not the units used."""
-    return -(-price_micro_lamports * compute_unit_limit // 1_000_000)
+def swap_instructions(order: TwoHop, user: Pubkey) -> tuple[Instruction, Instruction]:
+    """The two swaps of ``order``."""
+    mid_mint = order.pool_1.mint_b if order.pool_1.mint_a == order.base_mint else order.pool_1.mint_a
+    return (
+        swap_instruction(order.pool_1, user, order.base_mint, order.amount_in, order.amount_mid),
+        swap_instruction(order.pool_2, user, mid_mint, order.amount_mid, order.minimum_out),
+    )
+
+
+def swap_indexes(order: TwoHop) -> tuple[int, int]:
+    """Where the two swaps stand among the transaction's instructions."""
+    before = len(order.accounts.setup)
+    return SWAP_1_INDEX + before, SWAP_2_INDEX + before
 
 
 def build_two_hop(
-    order: TwoHop, payer: Keypair, blockhash: bytes, user: Pubkey | None = None
+    order: TwoHop, payer: Payer, blockhash: bytes, user: Pubkey | None = None, tables: Tables = ()
 ) -> SignedTransaction:
-    """Builds and signs the transaction; the same order, payer and blockhash give the same bytes.
+    """Builds and signs the transaction; the same order, payer, blockhash and tables give the same bytes.
 
     ``user``: the payer's own key where it is at hand; deriving it costs as much as a signature.
     ``TransactionError`` for whatever would be refused: see ``TransactionErrorCode``. ``QuoteError`` or
     ``PoolError`` if a venue can't build its instruction.
     """
-    _check(order, blockhash)
-    user = user or payer.pubkey()
-    mid_mint = order.pool_1.mint_b if order.pool_1.mint_a == order.base_mint else order.pool_1.mint_a
-    instructions = [
-        set_compute_unit_limit(order.compute_unit_limit),
-        set_compute_unit_price(order.compute_unit_price_micro_lamports),
-        swap_instruction(order.pool_1, user, order.base_mint, order.amount_in, order.amount_mid),
-        swap_instruction(order.pool_2, user, mid_mint, order.amount_mid, order.minimum_out),
-        transfer(
-            TransferParams(from_pubkey=user, to_pubkey=Pubkey(order.tip_account), lamports=order.tip_lamports)
-        ),
-    ]
-    return sign(instructions, payer, blockhash, user)
+    user = user or _key_of(payer)
+    return sign(two_hop_instructions(order, user), payer, blockhash, user, tables)
 
 
 def sign(
-    instructions: list[Instruction], payer: Keypair, blockhash: bytes, user: Pubkey | None = None
+    instructions: Sequence[Instruction],
+    payer: Payer,
+    blockhash: bytes,
+    user: Pubkey | None = None,
+    tables: Tables = (),
 ) -> SignedTransaction:
-    """Compiles ``instructions`` into a v0 message without lookup tables and signs it.
+    """Compiles ``instructions`` into a v0 message and signs it.
 
-    ``TransactionError``: TOO_MANY_ACCOUNTS (over 64 locks), TOO_LARGE (over 1232 bytes), BLOCKHASH.
+    ``TransactionError``: TOO_MANY_ACCOUNTS (over 64 locks), TOO_LARGE (over 1232 bytes), BLOCKHASH,
+    TIP_THROUGH_TABLE, SIGNERS (it asks for more signatures than the payer's).
     """
+    message = compile_message(instructions, user or _key_of(payer), blockhash, tables)
+    signature = bytes(payer.sign_message(message)) if isinstance(payer, Keypair) else payer.sign(message)
+    return SignedTransaction(b"\x01" + signature + message, signature)
+
+
+def compile_message(
+    instructions: Sequence[Instruction], payer: Pubkey, blockhash: bytes, tables: Tables = ()
+) -> bytes:
+    """The v0 message that ``payer`` alone signs, by solders' own compiler, checked as ``sign`` says."""
     if len(blockhash) != 32:
         raise TransactionError(
             TransactionErrorCode.BLOCKHASH, f"blockhash of {len(blockhash)} bytes: 32 belong there"
         )
-    message = MessageV0.try_compile(user or payer.pubkey(), instructions, [], Hash(blockhash))
-    accounts = len(message.account_keys)
-    if accounts > MAX_ACCOUNT_LOCKS:
+    message = MessageV0.try_compile(payer, list(instructions), list(tables), Hash(blockhash))
+    if message.header.num_required_signatures != 1:
         raise TransactionError(
-            TransactionErrorCode.TOO_MANY_ACCOUNTS,
-            f"transaction names {accounts} accounts: a validator locks at most {MAX_ACCOUNT_LOCKS}",
+            TransactionErrorCode.SIGNERS,
+            f"transaction wants {message.header.num_required_signatures} signatures: the payer's is here",
         )
     body = to_bytes_versioned(message)
-    if message.header.num_required_signatures == 1:
-        # VersionedTransaction derives and compares the key first, which costs twice the signature itself.
-        signature = bytes(payer.sign_message(body))
-        data = b"\x01" + signature + body
-    else:
-        transaction = VersionedTransaction(message, [payer])
-        data, signature = bytes(transaction), bytes(transaction.signatures[0])
-    if len(data) > MAX_TRANSACTION_BYTES:
-        raise TransactionError(
-            TransactionErrorCode.TOO_LARGE,
-            f"transaction of {len(data)} bytes: at most {MAX_TRANSACTION_BYTES} fit without a lookup table",
-        )
-    return SignedTransaction(data, signature)
+    layout = parse_message(body)
+    _check_locks(layout)
+    _check_size(len(body) + 65, tables)
+    _check_loaded(layout, {bytes(table.key): [bytes(key) for key in table.addresses] for table in tables})
+    return body
 
 
-def _check(order: TwoHop, blockhash: bytes) -> None:
+def check_transaction(data: bytes, tables: Mapping[bytes, LookupTable], slot: int) -> None:
+    """Refuses signed bytes that a validator or the block engine would refuse for their form.
+
+    ``tables`` are the lookup tables as last read, ``slot`` the current one. ``TransactionError``: TOO_LARGE,
+    MALFORMED, TOO_MANY_ACCOUNTS, LOOKUP_TABLE (unknown, deactivated, just extended, stale, index beyond its
+    end), TIP_THROUGH_TABLE, TIP_TOO_SMALL.
+    """
+    _check_size(len(data), tables)
+    try:
+        signatures, message = split_transaction(data)
+        layout = parse_message(message)
+        if len(signatures) != layout.signatures:
+            raise MessageError(f"{len(signatures)} signatures where {layout.signatures} belong")
+    except MessageError as error:
+        raise TransactionError(TransactionErrorCode.MALFORMED, str(error)) from None
+    _check_locks(layout)
+    addresses = {}
+    for use in layout.tables:
+        try:
+            table = tables.get(use.table)
+            if table is None:
+                raise TableError(TableErrorCode.UNKNOWN, f"lookup table {Pubkey(use.table)} was never read")
+            check_table(table, slot)
+        except TableError as error:
+            tip = error.code is TableErrorCode.TIP_ACCOUNT
+            if tip and table is not None:
+                _check_loaded(layout._replace(tables=(use,)), {use.table: table.addresses})
+                continue  # it holds one, but this transaction does not load it
+            raise TransactionError(TransactionErrorCode.LOOKUP_TABLE, str(error)) from None
+        addresses[use.table] = table.addresses
+    _check_loaded(layout, addresses)
+    _check_tips(layout, message)
+
+
+def check_order(order: TwoHop) -> None:
+    """``TransactionError`` if a figure of ``order`` is out of its range or its pools don't fit together."""
     if order.tip_lamports < MINIMUM_TIP_LAMPORTS:
         raise TransactionError(
             TransactionErrorCode.TIP_TOO_SMALL,
@@ -176,6 +272,60 @@ def _check(order: TwoHop, blockhash: bytes) -> None:
                 TransactionErrorCode.AMOUNT, f"{name} {amount}: 1 to {U64_MAX} base units belongs there"
             )
     _check_pools(order)
+
+
+def _check_size(size: int, tables: Sized) -> None:
+    if size > MAX_TRANSACTION_BYTES:
+        how = "with the lookup tables at hand" if tables else "without a lookup table"
+        raise TransactionError(
+            TransactionErrorCode.TOO_LARGE,
+            f"transaction of {size} bytes {how}: at most {MAX_TRANSACTION_BYTES} fit",
+        )
+
+
+def _check_locks(layout: MessageLayout) -> None:
+    if layout.locks > MAX_ACCOUNT_LOCKS:
+        raise TransactionError(
+            TransactionErrorCode.TOO_MANY_ACCOUNTS,
+            f"transaction names {layout.locks} accounts: a validator locks at most {MAX_ACCOUNT_LOCKS}",
+        )
+
+
+def _check_loaded(layout: MessageLayout, addresses: Mapping[bytes, Sequence[bytes]]) -> None:
+    for use in layout.tables:
+        held = addresses.get(use.table, ())
+        for index in use.writable + use.readonly:
+            if index >= len(held):
+                raise TransactionError(
+                    TransactionErrorCode.LOOKUP_TABLE,
+                    f"index {index} of lookup table {Pubkey(use.table)}, which holds {len(held)} addresses",
+                )
+            if held[index] in TIP_ACCOUNTS:
+                raise TransactionError(
+                    TransactionErrorCode.TIP_THROUGH_TABLE,
+                    f"tip account {Pubkey(held[index])} is loaded through lookup table {Pubkey(use.table)}: "
+                    "it must be among the transaction's own keys",
+                )
+
+
+def _check_tips(layout: MessageLayout, message: bytes) -> None:
+    """Each top-level transfer to a tip account must reach the minimum."""
+    keys = layout.keys
+    for call in layout.instructions:
+        data = message[call.data_at : call.data_at + call.data_length]
+        if keys[call.program] != bytes(SYSTEM_PROGRAM) or len(data) != 12 or data[:4] != TRANSFER_TAG:
+            continue
+        to = call.accounts[1] if len(call.accounts) > 1 else len(keys)
+        lamports = int.from_bytes(data[4:], "little")
+        if to < len(keys) and keys[to] in TIP_ACCOUNTS and lamports < MINIMUM_TIP_LAMPORTS:
+            raise TransactionError(
+                TransactionErrorCode.TIP_TOO_SMALL,
+                f"tip of {lamports} lamports: the block engine wants at least {MINIMUM_TIP_LAMPORTS}",
+            )
+
+
+def _key_of(payer: Payer) -> Pubkey:
+    return payer.pubkey() if isinstance(payer, Keypair) else Pubkey(payer.public_key)
 
 
 def _check_pools(order: TwoHop) -> None:

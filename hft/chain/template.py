@@ -1,0 +1,267 @@
+"""Prepared transactions: a route is compiled once; each plan patches its figures in place and signs.
+
+What changes from plan to plan (amounts, minimums, compute limit and price, tip, blockhash) has a fixed place
+in the message; which accounts it names depends only on the route, the tip account (keys are sorted, so another
+tip account is another message) and the pools' state: a price that moved into another tick array makes a new
+message. The bytes are those of a full build: tests hold them equal on every pair of venues.
+"""
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from solders.address_lookup_table_account import AddressLookupTableAccount
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
+
+from hft.chain.accounts import NO_TOKEN_ACCOUNTS
+from hft.chain.compute import MAX_COMPUTE_UNITS
+from hft.chain.lookup import TableCache
+from hft.chain.message import parse_message
+from hft.chain.signers import LocalSigner, Signer
+from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS
+from hft.chain.transaction import (
+    SignedTransaction,
+    TransactionError,
+    TransactionErrorCode,
+    TwoHop,
+    check_order,
+    compile_message,
+    swap_indexes,
+    two_hop_instructions,
+)
+from hft.venues import Pool, PoolError, QuoteError, swap_instruction
+
+MAX_ROUTES: Final = 1024
+U64_MAX: Final = 2**64 - 1
+
+_U32 = Struct("<I").pack_into
+_U64 = Struct("<Q").pack_into
+_AMOUNTS = Struct("<QQ")
+_TWO_U64 = _AMOUNTS.pack_into
+# Values no account key or fixed argument holds, by which a venue's amounts are found in its instruction.
+_MARK_IN, _MARK_OUT = 0xA1B2C3D4E5F60718, 0x8F7E6D5C4B3A2911
+_MARKS = _AMOUNTS.pack(_MARK_IN, _MARK_OUT)
+_ONE_SIGNATURE = b"\x01"
+
+
+class _Places(NamedTuple):
+    """Offsets in the message of what a plan changes."""
+
+    limit: int
+    price: int
+    swap_1: int
+    swap_2: int
+    tip: int
+    blockhash: int
+
+
+class Template:
+    """One compiled message of a route and tip account, patched for each plan. Not for two threads at once."""
+
+    __slots__ = ("_bytes", "_places")
+
+    def __init__(self, order: TwoHop, user: Pubkey, tables: Sequence[AddressLookupTableAccount] = ()) -> None:
+        """Compiles ``order``; ``TransactionError``, ``QuoteError`` as ``build_two_hop``."""
+        instructions = two_hop_instructions(order, user)
+        self._bytes = bytearray(compile_message(instructions, user, bytes(32), tables))
+        layout = parse_message(self._bytes)
+        data_at = [instruction.data_at for instruction in layout.instructions]
+        first, second = swap_indexes(order)
+        swap_1 = _marked(order.pool_1, user, order.base_mint)
+        swap_2 = _marked(order.pool_2, user, _mid_mint(order))
+        self._places = _Places(
+            limit=data_at[0] + 1,
+            price=data_at[1] + 1,
+            swap_1=data_at[first] + _amounts_at(swap_1),
+            swap_2=data_at[second] + _amounts_at(swap_2),
+            tip=data_at[-1] + 4,
+            blockhash=layout.blockhash_at,
+        )
+
+    def message(self, order: TwoHop, blockhash: bytes) -> bytes:
+        """The message of ``order``, whose figures must be in range: nothing is checked here."""
+        message, (limit, price, swap_1, swap_2, tip, blockhash_at) = self._bytes, self._places
+        mid = order.amount_mid
+        _U32(message, limit, order.compute_unit_limit)
+        _U64(message, price, order.compute_unit_price_micro_lamports)
+        _TWO_U64(message, swap_1, order.amount_in, mid)
+        _TWO_U64(message, swap_2, mid, order.minimum_out)
+        _U64(message, tip, order.tip_lamports)
+        message[blockhash_at : blockhash_at + 32] = blockhash
+        return bytes(message)
+
+
+class _Leg:
+    """A pool as last seen and its instruction."""
+
+    __slots__ = ("input_mint", "pool", "swap", "user")
+
+    def __init__(self, pool: Pool, user: Pubkey, input_mint: bytes) -> None:
+        self.pool, self.user, self.input_mint = pool, user, input_mint
+        self.swap = _marked(pool, user, input_mint)
+
+    def takes(self, pool: Pool) -> bool:
+        """True if ``pool``, decoded anew, is swapped on by the same instruction."""
+        if pool is self.pool:
+            return True
+        if _marked(pool, self.user, self.input_mint) != self.swap:
+            return False
+        self.pool = pool
+        return True
+
+
+class _Route:
+    """What is known of one route: its legs, and a template a tip account."""
+
+    __slots__ = ("leg_1", "leg_2", "order", "tables", "templates")
+
+    def __init__(self, order: TwoHop, user: Pubkey, tables: tuple[AddressLookupTableAccount, ...]) -> None:
+        self.order = order
+        self.leg_1 = _Leg(order.pool_1, user, order.base_mint)
+        self.leg_2 = _Leg(order.pool_2, user, _mid_mint(order))
+        self.tables = tables
+        self.templates: dict[bytes, Template] = {}
+
+
+class TemplateCache:
+    """Prepared routes of one wallet, the least recently made dropped beyond ``MAX_ROUTES``.
+
+    A pool that was decoded anew is compared by its instruction: while that is the same but for the amounts,
+    the templates stay, else the route is compiled again. ``slot`` is that of the blockhash, by which lookup
+    tables are judged.
+    """
+
+    def __init__(self, signer: Signer, tables: TableCache | None = None) -> None:
+        self._signer = signer
+        self._local = signer.sign_before if isinstance(signer, LocalSigner) else None
+        self._user = Pubkey(signer.public_key)
+        self._routes: dict[tuple[bytes, bytes, bytes], _Route] = {}
+        self._table_cache = tables
+        self._tables: tuple[AddressLookupTableAccount, ...] = ()
+        self._tables_of = (-1, -1)
+        self.built = 0
+        self.invalidated = 0
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def sign(self, order: TwoHop, blockhash: bytes, slot: int = 0) -> SignedTransaction:
+        """``order`` as signed bytes, the same as ``build_two_hop`` gives.
+
+        ``TransactionError``, ``QuoteError``, ``PoolError`` as there; ``SignerError`` of a remote signer.
+        """
+        if len(blockhash) != 32 or not _in_range(order):
+            check_order(order)
+            raise TransactionError(
+                TransactionErrorCode.BLOCKHASH, f"blockhash of {len(blockhash)} bytes: 32 belong there"
+            )
+        if order.accounts is not NO_TOKEN_ACCOUNTS:
+            template = Template(order, self._user, self._usable(slot))
+        else:
+            route = self._route(order, slot)
+            template = route.templates.get(order.tip_account) or self._compile(route, order)
+        message = template.message(order, blockhash)
+        if self._local is not None:
+            signed = self._local(message)
+            return SignedTransaction(_ONE_SIGNATURE + signed, signed[:64])
+        signature = self._signer.sign(message)
+        return SignedTransaction(_ONE_SIGNATURE + signature + message, signature)
+
+    def prepare(self, order: TwoHop, slot: int = 0) -> None:
+        """Makes the route of ``order`` known, so that ``refresh`` compiles it before it is wanted."""
+        check_order(order)
+        self._route(order, slot)
+
+    def refresh(self, pool_of: Callable[[bytes], Pool | None], slot: int = 0, limit: int = 1) -> int:
+        """Brings the known routes up to the newest pools, and compiles at most ``limit`` messages that are
+        missing; returns how many. A route whose pool is not usable waits. Call it between plans.
+        """
+        compiled = 0
+        for known in list(self._routes.values()):
+            pool_1, pool_2 = pool_of(known.order.pool_1.key), pool_of(known.order.pool_2.key)
+            if pool_1 is None or pool_2 is None:
+                continue
+            try:
+                order = known.order._replace(pool_1=pool_1, pool_2=pool_2)
+                route = self._route(order, slot)
+                for tip_account in TIP_ACCOUNTS:
+                    if compiled >= limit:
+                        break
+                    if tip_account not in route.templates:
+                        self._compile(route, order._replace(tip_account=tip_account))
+                        compiled += 1
+            except (TransactionError, QuoteError, PoolError):
+                continue  # the plan that wants this route is told why
+        return compiled
+
+    def _route(self, order: TwoHop, slot: int) -> _Route:
+        key = (order.pool_1.key, order.pool_2.key, order.base_mint)
+        tables = self._usable(slot)
+        route = self._routes.get(key)
+        if (
+            route is not None
+            and route.tables is tables
+            and route.leg_1.takes(order.pool_1)
+            and route.leg_2.takes(order.pool_2)
+        ):
+            return route
+        if route is None:
+            check_order(order)
+            if len(self._routes) >= MAX_ROUTES:
+                del self._routes[next(iter(self._routes))]
+        else:
+            self.invalidated += 1
+        route = self._routes[key] = _Route(order, self._user, tables)
+        return route
+
+    def _compile(self, route: _Route, order: TwoHop) -> Template:
+        template = route.templates[order.tip_account] = Template(order, self._user, route.tables)
+        self.built += 1
+        return template
+
+    def _usable(self, slot: int) -> tuple[AddressLookupTableAccount, ...]:
+        cache = self._table_cache
+        if cache is None:
+            return self._tables
+        if self._tables_of != (cache.version, slot):
+            usable = cache.usable(slot)
+            same = len(usable) == len(self._tables) and all(
+                new is old for new, old in zip(usable, self._tables, strict=True)
+            )
+            self._tables = self._tables if same else usable
+            self._tables_of = (cache.version, slot)
+        return self._tables
+
+
+def _mid_mint(order: TwoHop) -> bytes:
+    return order.pool_1.mint_b if order.pool_1.mint_a == order.base_mint else order.pool_1.mint_a
+
+
+def _in_range(order: TwoHop) -> bool:
+    """True if every figure that a plan can change is in its range; the pools were checked with the route."""
+    return (
+        0 < order.amount_in <= U64_MAX
+        and 0 < order.amount_mid <= U64_MAX
+        and 0 < order.minimum_out <= U64_MAX
+        and MINIMUM_TIP_LAMPORTS <= order.tip_lamports <= U64_MAX
+        and 0 < order.compute_unit_limit <= MAX_COMPUTE_UNITS
+        and 0 <= order.compute_unit_price_micro_lamports <= U64_MAX
+    )
+
+
+def _marked(pool: Pool, user: Pubkey, input_mint: bytes) -> Instruction:
+    """The pool's swap with marks in place of amounts: equal as long as nothing else changed."""
+    return swap_instruction(pool, user, input_mint, _MARK_IN, _MARK_OUT)
+
+
+def _amounts_at(swap: Instruction) -> int:
+    """Where amount in and minimum out stand, next to each other, in a venue's instruction."""
+    data = bytes(swap.data)
+    at = data.find(_MARKS)
+    if at < 0 or data.find(_MARKS, at + 1) >= 0:
+        raise TransactionError(
+            TransactionErrorCode.MALFORMED,
+            f"swap instruction of {swap.program_id} does not hold its two amounts side by side",
+        )
+    return at
