@@ -5,6 +5,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,8 @@ def test_row_18_without_a_table_the_same_bytes_or_the_same_refusal(
 ) -> None:
     cache = TemplateCache(LocalSigner.of(PAYER))
     for plan, blockhash in plans(route(pools, first, second), 3):
-        assert outcome(lambda: cache.sign(plan, blockhash)) == outcome(
-            lambda: build_two_hop(plan, PAYER, blockhash)
+        assert outcome(partial(cache.sign, plan, blockhash)) == outcome(
+            partial(build_two_hop, plan, PAYER, blockhash)
         )
 
 
