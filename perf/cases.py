@@ -300,7 +300,7 @@ class Hiccups(WorkerCase):
         watched_ns = self._ns * len(self.workers)
         return Outcome(
             {
-                "lost_ppm": sum(gaps) / watched_ns * 1e6,
+                "lost_ppm": min(sum(gaps) / watched_ns, 1.0) * 1e6,
                 "gaps_per_s": len(gaps) / watched_ns * 1e9,
                 "max_ns": float(max(gaps, default=0)),
             }

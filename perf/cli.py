@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from perf import engine
-from perf.engine import DEFAULT_ROUNDS, QUICK_ROUNDS, Plan, Shape
+from perf.engine import BUDGET_S, DEFAULT_ROUNDS, QUICK_BUDGET_S, QUICK_ROUNDS, Plan, Shape
 from perf.model import Report, ReportError
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -68,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(given: argparse.Namespace) -> int:
+    from perf.catalogue import SHAPES
     from perf.peers import PEERS
-    from perf.shapes import SHAPES
 
     for name, shape in SHAPES.items():
         first, _, rest = shape.doc.strip().partition("\n")
@@ -83,8 +83,8 @@ def _list(given: argparse.Namespace) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     from perf import host, native
+    from perf.catalogue import SHAPES
     from perf.peers.ring import PREFIX
-    from perf.shapes import SHAPES
     from perf.terminal import show
     from ringbuf import sweep
 
@@ -101,7 +101,8 @@ def _run(given: argparse.Namespace) -> int:
     peers = _peers(given.peers)
     sweep(PREFIX)
     library, missing = native.build()
-    plan = Plan(cpus, rounds, given.quick, peers, library, missing)
+    budget_s = QUICK_BUDGET_S if given.quick else BUDGET_S
+    plan = Plan(cpus, rounds, peers, library, missing, budget_s)
     report = Report(host.describe(list(cpus)))
     report.host["rounds"], report.host["quick"] = rounds, given.quick
     console = Console(stderr=True, highlight=False)

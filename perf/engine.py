@@ -12,6 +12,7 @@ from perf.workers import WorkerError
 
 DEFAULT_ROUNDS = 7
 QUICK_ROUNDS = 3
+BUDGET_S, QUICK_BUDGET_S = 60.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,13 @@ class Plan:
 
     cpus: tuple[int, int]
     rounds: int = DEFAULT_ROUNDS
-    quick: bool = False
     peers: frozenset[str] = frozenset()
     """Keys of the peers wanted."""
     library: str = ""
     """The compiled native.c; "" for none."""
     library_missing: str = "not built"
-
-    @property
-    def budget_s(self) -> float:
-        """Seconds that a shape may measure, start and warm-up apart."""
-        return 5.0 if self.quick else 60.0
+    budget_s: float = BUDGET_S
+    """Seconds that a shape may measure, start and warm-up apart."""
 
 
 @dataclass

@@ -8,11 +8,10 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
+from importlib import import_module
 from typing import Any
 
 from hft import wire
-from hft.wire.generated import Id16, Key32
-from hft.wire.generated import TwoHopOpportunity as Generated
 from hft.wire.records import two_hop_opportunity as codec
 
 NAMES: tuple[str, ...] = codec.Record._fields
@@ -60,15 +59,21 @@ def camel(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
+def _generated(name: str) -> Any:
+    """A module of flatc's; only cases that use them pay for their import."""
+    return import_module(f"hft.wire.generated.{name}")
+
+
 @lru_cache(maxsize=1)
 def builder_encode() -> Callable[..., bytes]:
     """encode(*fields) with Google's Builder and flatc's generated code; the builder is reused."""
     import flatbuffers
 
+    generated = _generated("TwoHopOpportunity")
     builder = flatbuffers.Builder(1024)
-    start, end = Generated.TwoHopOpportunityStart, Generated.TwoHopOpportunityEnd
+    start, end = generated.TwoHopOpportunityStart, generated.TwoHopOpportunityEnd
     steps = [(getattr(Generated, f"TwoHopOpportunityAdd{camel(name)}"), name) for name in NAMES]
-    makers = {16: Id16.CreateId16, 32: Key32.CreateKey32}
+    makers = {16: _generated("Id16").CreateId16, 32: _generated("Key32").CreateKey32}
 
     def encode(*values: Any) -> bytes:
         builder.Clear()
@@ -83,9 +88,10 @@ def builder_encode() -> Callable[..., bytes]:
 
 def accessor_read(names: tuple[str, ...]) -> Callable[[bytes], tuple[Any, ...]]:
     """read(message) of these fields with flatc's accessors; byte arrays become bytes."""
-    get_root = Generated.TwoHopOpportunity.GetRootAs
+    generated = _generated("TwoHopOpportunity")
+    get_root = generated.TwoHopOpportunity.GetRootAs
     whole = [
-        (getattr(Generated.TwoHopOpportunity, camel(name)), isinstance(getattr(VALUES, name), bytes))
+        (getattr(generated.TwoHopOpportunity, camel(name)), isinstance(getattr(VALUES, name), bytes))
         for name in names
     ]
 

@@ -33,7 +33,7 @@ class Distribution:
     """Samples of many rounds, merged."""
 
     def __init__(self) -> None:
-        from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
+        from hdrh.histogram import HdrHistogram
 
         self._hdr = HdrHistogram(1, HIGHEST_NS, 3)
         self.count = 0

@@ -11,7 +11,7 @@ Idle = Callable[[int], object]
 def ping(
     send: Callable[[bytes], object], take: Callable[[], bytes | None], n: int, lines: list[bytes]
 ) -> tuple[bytes, int]:
-    """Send n records, each after the last one's return: (round trips, ns, an array('q')'s bytes; wrong ones)."""
+    """Send n records, each after the last one's return: (round trips in ns, as an array('q'); wrong ones)."""
     samples, wrong, now = array("q", bytes(8 * n)), 0, time.perf_counter_ns
     for i, record in enumerate(islice(cycle(lines), n)):
         start = now()

@@ -26,7 +26,7 @@ class ReportError(Exception):
 
 @dataclass
 class Result:
-    """One figure of one case: ``value`` is the median of ``runs``, one a round (of ``max_ns`` the greatest)."""
+    """One figure of a case: ``value`` is the median of ``runs``, one a round (of ``max_ns`` the greatest)."""
 
     shape: str
     case: str
@@ -88,7 +88,10 @@ class Report:
                 raw["host"],
                 [Result(**each) for each in raw["results"]],
                 [Ratio(**each) for each in raw["ratios"]],
-                [Curve(**each) for each in raw.get("curves", [])],
+                [
+                    Curve(each["shape"], each["case"], each["samples"], [(q, ns) for q, ns in each["points"]])
+                    for each in raw.get("curves", [])
+                ],
                 raw.get("skipped", []),
                 raw.get("errors", []),
             )

@@ -38,9 +38,12 @@ static inline void relax(void) {
 #endif
 }
 
-static void put(ring *r, uint64_t sequence, const uint64_t *record) {
-    while (sequence - atomic_load_explicit(&r->gate, memory_order_acquire) >= DEPTH) /* [gate] */
-        relax();
+static void put(ring *r, uint64_t sequence, const uint64_t *record, uint64_t *limit) {
+    while (sequence >= *limit) {
+        *limit = atomic_load_explicit(&r->gate, memory_order_acquire) + DEPTH; /* [gate] */
+        if (sequence >= *limit)
+            relax();
+    }
     r->cells[sequence % DEPTH].length = WORDS * 8;
     memcpy(r->cells[sequence % DEPTH].words, record, WORDS * 8);
     atomic_store_explicit(&r->published, sequence + 1, memory_order_release); /* [published] */
@@ -87,11 +90,11 @@ void line_pong(court *c, uint64_t from, uint64_t n) {
 
 /* Round trips from..from+n; how many came back wrong. */
 uint64_t ring_ping(court *c, uint64_t from, uint64_t n, int64_t *samples) {
-    uint64_t wrong = 0, out[WORDS], in[WORDS];
+    uint64_t wrong = 0, limit = 0, out[WORDS], in[WORDS];
     for (uint64_t i = from; i < from + n; i++) {
         fill(out, i);
         int64_t start = now_ns();
-        put(&c->there, i, out);
+        put(&c->there, i, out, &limit);
         take(&c->back, i, in);
         samples[i - from] = now_ns() - start;
         wrong += (uint64_t)differs(in, i);
@@ -100,24 +103,25 @@ uint64_t ring_ping(court *c, uint64_t from, uint64_t n, int64_t *samples) {
 }
 
 void ring_pong(court *c, uint64_t from, uint64_t n) {
-    uint64_t record[WORDS];
+    uint64_t limit = 0, record[WORDS];
     for (uint64_t i = from; i < from + n; i++) {
         take(&c->there, i, record);
-        put(&c->back, i, record);
+        put(&c->back, i, record, &limit);
     }
 }
 
-/* Both return when they were done, ns monotonic; `wrong` counts bad records. */
+/* When it began, ns monotonic. */
 int64_t ring_produce(court *c, uint64_t from, uint64_t n) {
-    uint64_t record[WORDS];
+    uint64_t limit = 0, record[WORDS];
     int64_t start = now_ns();
     for (uint64_t i = from; i < from + n; i++) {
         fill(record, i);
-        put(&c->there, i, record);
+        put(&c->there, i, record, &limit);
     }
     return start;
 }
 
+/* When it ended; `wrong` counts bad records. */
 int64_t ring_consume(court *c, uint64_t from, uint64_t n, uint64_t *wrong) {
     uint64_t record[WORDS];
     for (uint64_t i = from; i < from + n; i++) {

@@ -1,14 +1,16 @@
 """A report as one HTML page that needs nothing but itself."""
 
 import time
+from functools import partial
 from html import escape
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from perf.goals import verdicts
-from perf.model import Report
+from perf.model import Report, Result
 from perf.plots import Row, Series, bars, curves
-from perf.text import HEADINGS, duration, figure, times
+from perf.text import HEADINGS, duration, figure, limits_said, tabled_cases, times
 
 STYLE = Path(__file__).with_name("page.css")
 MAIN_METRICS = ("p50_ns", "rate_per_s", "ns_per_operation", "bytes")
@@ -25,7 +27,7 @@ LIMITS = frozenset({"hiccups", "C cache line", "C ring"})
 
 def page(report: Report) -> str:
     """The whole page."""
-    from perf.shapes import SHAPES
+    from perf.catalogue import SHAPES
 
     shapes = list(dict.fromkeys(result.shape for result in report.results))
     links = " ".join(f'<a href="#{escape(shape)}">{escape(shape)}</a>' for shape in shapes)
@@ -76,9 +78,9 @@ def _troubles(report: Report) -> str:
     found = []
     if lost and max(lost) > 50_000:
         found.append(
-            f"<p>The machine was busy with other work: up to {max(lost) / 10_000:.0f} % of the time of a process "
-            "that only reads the clock was lost to gaps over 10 µs. Compare inside a shape; do not read the tails."
-            "</p>"
+            f"<p>The machine was busy with other work: up to {max(lost) / 10_000:.0f} % of the time of a "
+            "process that only reads the clock was lost to gaps over 10 µs. Compare inside a shape, and do "
+            "not read the tails.</p>"
         )
     if report.errors:
         items = "".join(f"<li>{escape(error)}</li>" for error in report.errors)
@@ -91,21 +93,23 @@ def _goals(report: Report) -> str:
     for goal, measured, met in verdicts(report):
         sign = "≥" if goal.at_least else "≤"
         share = measured / goal.bound if goal.at_least else goal.bound / max(measured, 1e-9)
+        word = "met" if met else "missed"
         filled = min(share, 2.0) * 50
         rows.append(
             f"<tr><td>{escape(goal.shape)}</td><td>{escape(goal.text)}</td>"
             f"<td>{sign} {escape(_figure(goal, goal.bound))}</td>"
             f'<td class="strong">{escape(_figure(goal, measured))}</td>'
-            f'<td><div class="meter"><i class="{"met" if met else "missed"}" style="width:{filled:.0f}%"></i>'
-            f'<b></b></div></td><td class="{"met" if met else "missed"}">{"met" if met else "missed"}</td></tr>'
+            f'<td><div class="meter"><i class="{word}" style="width:{filled:.0f}%"></i><b></b></div></td>'
+            f'<td class="{word}">{word}</td></tr>'
         )
     if not rows:
         return ""
     return (
-        "<section><h2>Figures and aims</h2><p class='small'>The mark in the middle of a bar is the aim; a bar that "
-        "passes it is better. Ratios are medians over the rounds of ours against the peer of the same round.</p>"
-        "<div class='wide'><table><thead><tr><th>shape</th><th>figure</th><th>aim</th><th>measured</th>"
-        f"<th></th><th></th></tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+        "<section><h2>Figures and aims</h2><p class='small'>The mark in the middle of a bar is the aim; a "
+        "bar that passes it is better. Ratios: the median over the rounds of ours against the peer's of the "
+        "same round.</p><div class='wide'><table><thead><tr><th>shape</th><th>figure</th><th>aim</th>"
+        "<th>measured</th><th></th><th></th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     )
 
 
@@ -125,34 +129,46 @@ def _kind(report: Report, shape: str, case: str) -> str:
 
 def _shape(report: Report, shape: str, doc: str) -> str:
     results = [result for result in report.results if result.shape == shape]
-    plots = []
+    cases = tabled_cases(report, shape)
+    plots: list[str] = []
     for metric in MAIN_METRICS:
         rows = [
             Row(r.case, r.value, r.runs, _kind(report, shape, r.case), _note(report, shape, r.case, metric))
             for r in results
-            if r.metric == metric and not (metric == "rate_per_s" and _has(results, r.case, "p50_ns"))
+            if r.metric == metric
+            and r.case in cases
+            and (metric != "rate_per_s" or not _has_p50(results, r.case))
         ]
-        if len(rows) > 1 or (rows and not plots):
-            plot = bars(rows, lambda value, metric=metric: figure(metric, value), f"{shape}: {WORDS[metric]}")
+        if rows:
+            plot = bars(rows, partial(figure, metric), f"{shape}: {WORDS[metric]}")
             plots.append(f"<h3>{WORDS[metric]}; a dot a round</h3><div class='wide'>{plot}</div>")
     series = [
         Series(curve.case, curve.points, _kind(report, shape, curve.case))
         for curve in report.curves
         if curve.shape == shape
     ]
-    if series:
-        series.sort(key=lambda each: each.kind != "ours")
+    if any(each.kind != "limit" for each in series):
+        series.sort(key=lambda each: ("ours", "limit", "peer").index(each.kind))
         plot = curves(series[:CURVE_LIMIT], duration, f"{shape}: latency by percentile")
         plots.append(f"<h3>latency by percentile, all rounds</h3><div class='wide'>{plot}</div>")
-    first, _, rest = doc.strip().partition("\n")
     return (
-        f'<section id="{escape(shape)}"><h2>{escape(shape)}</h2><p>{escape(first)}</p>'
-        f"<pre>{escape(rest.strip(chr(10)))}</pre>{''.join(plots)}{_table(report, shape)}</section>"
+        f'<section id="{escape(shape)}"><h2>{escape(shape)}</h2>{_doc(doc)}{"".join(plots)}'
+        f"{_table(report, shape)}</section>"
     )
 
 
-def _has(results: list[Any], case: str, metric: str) -> bool:
-    return any(r.case == case and r.metric == metric for r in results)
+def _doc(doc: str) -> str:
+    """A shape's docstring: indented paragraphs are drawings."""
+    parts = []
+    for paragraph in filter(None, doc.strip().split("\n\n")):
+        drawn = paragraph.startswith("    ") or ":  " in paragraph
+        tag = "pre" if drawn else "p"
+        parts.append(f"<{tag}>{escape(dedent(paragraph) if drawn else paragraph)}</{tag}>")
+    return "".join(parts)
+
+
+def _has_p50(results: list[Result], case: str) -> bool:
+    return any(r.case == case and r.metric == "p50_ns" for r in results)
 
 
 def _note(report: Report, shape: str, case: str, metric: str) -> str:
@@ -164,10 +180,11 @@ def _note(report: Report, shape: str, case: str, metric: str) -> str:
 
 def _table(report: Report, shape: str) -> str:
     results = [result for result in report.results if result.shape == shape]
-    metrics = [m for m in HEADINGS if any(result.metric == m for result in results)]
+    cases = tabled_cases(report, shape)
+    metrics = [m for m in HEADINGS if any(r.metric == m and r.case in cases for r in results)]
     head = "".join(f"<th>{escape(HEADINGS[metric])}</th>" for metric in metrics)
     rows = []
-    for case in dict.fromkeys(result.case for result in results):
+    for case in cases:
         values = {result.metric: result.value for result in results if result.case == case}
         cells = "".join(
             f"<td>{escape(figure(metric, values[metric])) if metric in values else ''}</td>"
@@ -181,6 +198,7 @@ def _table(report: Report, shape: str) -> str:
     return (
         f"<div class='wide'><table class='figures'><thead><tr><th>case</th>{head}<th>ours is better</th></tr>"
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<p class='small'>{escape(limits_said(report, shape))}</p>"
     )
 
 

@@ -1,4 +1,4 @@
-"""Plots as inline SVG: figures of cases on a logarithmic scale with every round's dot, and percentile curves."""
+"""Plots as inline SVG: figures on a logarithmic scale with every round's dot, and percentile curves."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -66,9 +66,8 @@ def bars(rows: Sequence[Row], show: Show, title: str) -> str:
         middle = TOP + ROW * number + ROW / 2
         parts.append(_text(left - 10, middle + 4, row.label, f"label {row.kind}", "end"))
         width = max(x(row.value) - left, 1)
-        parts.append(
-            f'<rect class="bar {row.kind}" x="{left}" y="{middle - 7:.1f}" width="{width:.1f}" height="14" rx="2"/>'
-        )
+        place = f'x="{left}" y="{middle - 7:.1f}" width="{width:.1f}" height="14" rx="2"'
+        parts.append(f'<rect class="bar {row.kind}" {place}/>')
         for value in row.runs:
             if value > 0:
                 parts.append(f'<circle class="dot" cx="{x(value):.1f}" cy="{middle:.1f}" r="2.4"/>')

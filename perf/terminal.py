@@ -7,7 +7,7 @@ from rich.table import Table
 
 from perf.goals import verdicts
 from perf.model import Report
-from perf.text import HEADINGS, figure, times
+from perf.text import HEADINGS, figure, limits_said, tabled_cases, times
 
 
 def show(report: Report, console: Console) -> None:
@@ -40,13 +40,15 @@ def machine(host: dict[str, Any]) -> str:
 def shape_table(report: Report, shape: str) -> Table:
     """One row a case, one column a metric, and how many times better ours was."""
     results = [result for result in report.results if result.shape == shape]
-    metrics = [m for m in HEADINGS if any(result.metric == m for result in results)]
+    cases = tabled_cases(report, shape)
+    metrics = [m for m in HEADINGS if any(r.metric == m and r.case in cases for r in results)]
     table = Table(title=shape, title_justify="left", title_style="bold")
     table.add_column("case")
     for metric in metrics:
         table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
     table.add_column("ours is better", justify="right", no_wrap=True)
-    for case in dict.fromkeys(result.case for result in results):
+    table.caption, table.caption_justify = limits_said(report, shape), "left"
+    for case in cases:
         values = {result.metric: result.value for result in results if result.case == case}
         row = [figure(metric, values[metric]) if metric in values else "" for metric in metrics]
         table.add_row(case, *row, lead(report, shape, case))

@@ -1,5 +1,7 @@
 """Figures as people read them."""
 
+from perf.model import Report
+
 UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 
@@ -57,9 +59,31 @@ HEADINGS = {
     "ns_per_operation": "an operation",
     "bytes": "size",
     "peak_allocated_bytes": "allocated",
-    "lost_ppm": "time lost",
-    "gaps_per_s": "gaps > 10 µs",
     "puts_per_s": "puts",
-    "received": "checked/round",
+    "received": "checked",
 }
 """Columns, in their order."""
+
+
+def tabled_cases(report: Report, shape: str) -> list[str]:
+    """The cases of a shape's table; what all shapes share is said beneath it, by limits_said()."""
+    compared = {ratio.peer for ratio in report.ratios if ratio.shape == shape}
+    cases = dict.fromkeys(result.case for result in report.results if result.shape == shape)
+    return [case for case in cases if case != "hiccups" and (case != "C cache line" or case in compared)]
+
+
+def limits_said(report: Report, shape: str) -> str:
+    """The physical limit and the machine's own pauses in the same minutes."""
+    said = []
+    line = report.value(shape, "C cache line", "p50_ns")
+    if line is not None:
+        said.append(f"a bare cache line in C bounces in {duration(line)} (p50)")
+    lost, gaps, longest = (
+        report.value(shape, "hiccups", metric) for metric in ("lost_ppm", "gaps_per_s", "max_ns")
+    )
+    if lost is not None and gaps is not None and longest is not None:
+        said.append(
+            f"the machine took {lost / 10_000:.1f} % of the time in gaps over 10 µs "
+            f"({digits(gaps)}/s, the longest {duration(longest)})"
+        )
+    return f"In the same minutes {', and '.join(said)}." if said else ""

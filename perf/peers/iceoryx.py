@@ -28,7 +28,7 @@ def _record_type(record_bytes: int) -> type[ctypes.Structure]:
 
 
 def _open(name: str, readers: int, record_bytes: int) -> tuple[Any, Any, type[ctypes.Structure]]:
-    import iceoryx2  # type: ignore[import-untyped]
+    import iceoryx2
 
     iceoryx2.set_log_level(iceoryx2.LogLevel.Fatal)
     record = _record_type(record_bytes)

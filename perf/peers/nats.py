@@ -1,6 +1,5 @@
 """NATS core through nats-py: a server of our own on the loopback, a subject a link, a connection a worker."""
 
-import asyncio
 import os
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ class _Shared:
         self.server: Any = None
         self.uses = 0
         self.connection: Any = None
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self.loop: Any = None
 
 
 _shared = _Shared()
@@ -69,6 +68,8 @@ def _release_server() -> None:
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run on this worker's loop."""
     if _shared.loop is None:
+        import asyncio
+
         _shared.loop = asyncio.new_event_loop()
     return _shared.loop.run_until_complete(work)
 

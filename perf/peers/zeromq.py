@@ -3,6 +3,8 @@
 import shutil
 import tempfile
 from functools import partial
+from importlib import import_module
+from typing import Any
 
 from perf.peers.base import Link, Reader, Sender, Transport, module_missing
 
@@ -20,7 +22,7 @@ def _link(readers: int, _record_bytes: int) -> Link:
 
 
 def _sender(addresses: list[str]) -> Sender:
-    import zmq
+    zmq: Any = import_module("zmq")
 
     context = zmq.Context()
     sockets = []
@@ -43,7 +45,7 @@ def _sender(addresses: list[str]) -> Sender:
 
 
 def _reader(address: str) -> Reader:
-    import zmq
+    zmq: Any = import_module("zmq")
 
     context = zmq.Context()
     socket = context.socket(zmq.PULL)

@@ -76,7 +76,7 @@ def value_add() -> Operation:
 
 def hdr_record() -> Operation:
     """hdrhistogram's record_value."""
-    from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
+    from hdrh.histogram import HdrHistogram
 
     histogram = HdrHistogram(1, 60_000_000_000, 3)
 

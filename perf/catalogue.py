@@ -1,0 +1,34 @@
+"""The shapes, by name."""
+
+from perf.engine import Shape
+from perf.shapes import (
+    codec,
+    codec_handoff,
+    counters,
+    kill_propagation,
+    one_to_one_throughput,
+    one_to_three_multicast,
+    parked_handoff,
+    ping_pong,
+    table_read,
+    three_hop_pipeline,
+)
+
+SHAPES: dict[str, Shape] = {
+    shape.name: shape
+    for shape in (
+        ping_pong.SHAPE,
+        one_to_one_throughput.SHAPE,
+        one_to_three_multicast.SHAPE,
+        three_hop_pipeline.SHAPE,
+        parked_handoff.SHAPE,
+        kill_propagation.SHAPE,
+        table_read.SHAPE,
+        counters.SHAPE,
+        codec.ENCODE,
+        codec.DECODE,
+        codec.READ_3_FIELDS,
+        codec.SIZE,
+        codec_handoff.SHAPE,
+    )
+}
