@@ -10,7 +10,7 @@ from rich.text import Text
 from hft.cli import panels, text
 from hft.cli.grid import Grid
 from hft.runtime import topology
-from hft.runtime.report import Report, as_json
+from hft.runtime.report import Report, as_json, losses
 
 WIDE = 110
 """From this width on there is room for three panels side by side and all percentiles."""
@@ -116,19 +116,21 @@ def _links(report: Report) -> Panel:
 
 
 def _verdict(report: Report) -> RenderableType:
-    """Whether everything balances, in one line; each equation that does not in a line of its own."""
+    """Whether everything balances, in one line; each equation that does not, and all that was dropped, by
+    name."""
     held = len(report.balances) - len(report.unbalanced)
+    lines: list[Text] = []
     if not report.unbalanced:
-        return Text(f"  ✓ all {held} counters balance: in = out + rejected + dropped", style="green")
-    lines = [
-        Text(
-            f"  ✗ {len(report.unbalanced)} of {len(report.balances)} counters do not balance:",
-            style="bold red",
-        )
-    ]
+        lines.append(Text(f"  ✓ all {held} counters balance: in = out + rejected + dropped", style="green"))
+    else:
+        headline = f"  ✗ {len(report.unbalanced)} of {len(report.balances)} counters do not balance:"
+        lines.append(Text(headline, style="bold red"))
     for balance in report.unbalanced:
         parts = " + ".join(f"{name} {n:,}" for name, n in balance.accounted.items()) or "0"
         lines.append(
             Text(f"    {balance.name}: {balance.taken:,} ≠ {parts} ({balance.missing:+,})", style="red")
         )
+    for service, reasons in losses(report.reading).items():
+        told = ", ".join(f"{text.words(reason)} {n:,}" for reason, n in reasons.items())
+        lines.append(Text(f"  ! {service} dropped messages: {told}", style="yellow"))
     return Group(*lines)

@@ -119,6 +119,17 @@ def balances(reading: Reading) -> tuple[Balance, ...]:
     return tuple(found)
 
 
+def losses(reading: Reading) -> dict[str, dict[str, int]]:
+    """Service → reason → messages it dropped or was lapped by; only what happened."""
+    found: dict[str, dict[str, int]] = {}
+    for name in reading.services:
+        lost = {f"overrun {link}": n for link, n in _total(reading, name, "lost_").items()}
+        reasons = {**_total(reading, name, "dropped_"), **lost}
+        if reasons:
+            found[name] = reasons
+    return found
+
+
 def as_json(report: Report) -> dict[str, Any]:
     """The report as plain values, under the keys the README documents."""
     figures, reading = report.totals, report.reading
@@ -281,15 +292,34 @@ def _link_json(reading: Reading, link: topology.Link) -> dict[str, dict[str, Any
     entries: dict[str, dict[str, Any]] = {}
     for place, name in enumerate(name for name in link.readers if name in ring.readers):
         reader = ring.readers[name]
-        dropped = _nonzero({**writer_drops, "overrun": reader.lost, _left(reading, name): reader.unread})
+        corrupt = _corrupt(reading, link.name, name)
+        dropped = _nonzero(
+            {**writer_drops, "overrun": reader.lost, "corrupt": corrupt, _left(reading, name): reader.unread}
+        )
         entries[link.name if place == 0 else f"{link.name}>{name}"] = {
             "in": ring.published + sum(writer_drops.values()),
-            "out": reader.taken,
+            "out": reader.taken - corrupt,
             "dropped": dropped,
         }
     return entries or {
         link.name: {"in": ring.published, "out": 0, "dropped": _nonzero({"unread": ring.published})}
     }
+
+
+_CORRUPT: Mapping[tuple[str, str], str] = {
+    ("market_data", "scanner"): "dropped_corrupt",
+    ("opportunities", "planner"): "dropped_corrupt",
+    ("planned", "executor"): "dropped_corrupt",
+    ("planned", "auditor"): "dropped_planned_corrupt",
+    ("executed", "auditor"): "dropped_corrupt",
+}
+"""Counter of messages that a reader of a link took and refused; the sidecar and the system link name theirs
+alike."""
+
+
+def _corrupt(reading: Reading, link: str, reader: str) -> int:
+    alike = f"dropped_corrupt_{link}" if reader == "sidecar" else f"dropped_{link}_corrupt"
+    return reading.counter(reader, _CORRUPT.get((link, reader), alike))
 
 
 def _left(reading: Reading, reader: str) -> str:

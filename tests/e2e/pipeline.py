@@ -18,6 +18,8 @@ from hft.runtime.streams import BY_NAME
 from tests.conftest import ROOT
 
 DEADLINE_S = 60.0
+SETTLE_S = 120.0
+"""A minute of running, and the stop."""
 POLL_S = 0.05
 
 BUSY = ("--set", "simnet.swaps_per_second=200")
@@ -59,7 +61,7 @@ class Pipeline:
     def settle(self) -> tuple[int, str, str]:
         """Exit code, output and errors, once it has ended."""
         assert self.process is not None
-        out, err = self.process.communicate(timeout=DEADLINE_S)
+        out, err = self.process.communicate(timeout=SETTLE_S)
         return self.process.returncode, out, err
 
     def stop(self) -> tuple[int, str, str]:

@@ -42,8 +42,10 @@ def test_row_04_a_crashed_scanner_restarts_and_corrupt_messages_are_counted(
     code, out, err = pipeline.stop()
     assert (code, err) == (0, ""), out
     assert "scanner ended unexpectedly (signal SIGKILL); restarting it" in out
+    assert f"planner dropped messages: corrupt {CORRUPT}" in out
     report = pipeline.report()
     assert report["restarts"] == 1
+    assert report["links"]["opportunities"]["dropped"] == {"corrupt": CORRUPT}
     assert_whole(report)
 
 

@@ -111,6 +111,13 @@ def test_the_json_has_the_documented_keys_and_its_links_balance() -> None:
         assert entry["in"] == entry["out"] + sum(entry["dropped"].values())
 
 
+def test_refused_messages_are_dropped_by_reason_and_told_by_service() -> None:
+    source = reading(plans=5, dropped_corrupt=1)
+    told = report.as_json(finished(source))
+    assert told["links"]["opportunities"] == {"in": 10, "out": 9, "dropped": {"corrupt": 1}}
+    assert report.losses(source) == {"planner": {"corrupt": 1}}
+
+
 def test_money_agrees_only_when_both_sides_are_known_and_equal() -> None:
     whole = finished(reading())
     assert whole.money_agrees
