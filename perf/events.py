@@ -72,7 +72,7 @@ def builder_encode() -> Callable[..., bytes]:
     generated = _generated("TwoHopOpportunity")
     builder = flatbuffers.Builder(1024)
     start, end = generated.TwoHopOpportunityStart, generated.TwoHopOpportunityEnd
-    steps = [(getattr(Generated, f"TwoHopOpportunityAdd{camel(name)}"), name) for name in NAMES]
+    steps = [(getattr(generated, f"TwoHopOpportunityAdd{camel(name)}"), name) for name in NAMES]
     makers = {16: _generated("Id16").CreateId16, 32: _generated("Key32").CreateKey32}
 
     def encode(*values: Any) -> bytes:
