@@ -140,6 +140,7 @@ class TemplateCache:
         self._table_cache = tables
         self._tables: tuple[AddressLookupTableAccount, ...] = ()
         self._tables_of = (-1, -1)
+        self._turn: list[tuple[bytes, bytes, bytes]] = []
         self.built = 0
         self.invalidated = 0
 
@@ -173,12 +174,22 @@ class TemplateCache:
         check_order(order)
         self._route(order, slot)
 
-    def refresh(self, pool_of: Callable[[bytes], Pool | None], slot: int = 0, limit: int = 1) -> int:
-        """Brings the known routes up to the newest pools, and compiles at most ``limit`` messages that are
-        missing; returns how many. A route whose pool is not usable waits. Call it between plans.
+    def refresh(
+        self,
+        pool_of: Callable[[bytes], Pool | None],
+        slot: int = 0,
+        *,
+        limit: int = 1,
+        examine: int = MAX_ROUTES,
+    ) -> int:
+        """Brings known routes up to the newest pools, and compiles at most ``limit`` messages that are
+        missing; returns how many. Looks at ``examine`` routes a call, in turns. A route whose pool is not
+        usable waits. Call it between plans.
         """
         compiled = 0
-        for known in list(self._routes.values()):
+        keys = self._turn[:examine] or list(self._routes)[:examine]
+        self._turn = (self._turn or list(self._routes))[examine:]
+        for known in [self._routes[key] for key in keys if key in self._routes]:
             pool_1, pool_2 = pool_of(known.order.pool_1.key), pool_of(known.order.pool_2.key)
             if pool_1 is None or pool_2 is None:
                 continue

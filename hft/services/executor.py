@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 from hft import wire
 from hft.chain.keys import paper_keypair
 from hft.chain.local import ClusterError, LocalCluster
-from hft.chain.tips import tip_account
-from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop, build_two_hop
+from hft.chain.signers import LocalSigner
+from hft.chain.transaction import SignedTransaction
 from hft.services import submissions
-from hft.services.book import TableBook
+from hft.services.building import Builder
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
 from hft.services.intents import Intent
-from hft.services.outcome import BUILD_REASONS, refused
+from hft.services.outcome import End, refused
 from hft.services.pretrade import PreTrade
-from hft.services.submissions import Chain, Submissions, Work
-from hft.venues import PoolError, QuoteError
+from hft.services.submissions import Submissions, Work
 from hft.wire.enums import ExecutionReason
 
 if TYPE_CHECKING:
@@ -72,10 +71,9 @@ class Executor:
         self._clock = ctx.clock
         self._control = ctx.control
         self._counters = ctx.counters
-        self._payer = paper_keypair(ctx.config.simnet.seed)
-        self._user = self._payer.pubkey()
-        self._wallet = bytes(self._user)
-        self._book = TableBook(ctx.table)
+        signer = LocalSigner.of(paper_keypair(ctx.config.simnet.seed))
+        self._wallet = signer.public_key
+        self._builder = Builder(ctx.table, signer)
         self.primary = ctx.subscription("planned")
         self._work = Submissions(ctx)
         self._gate = PreTrade(ctx, self._work)
@@ -95,7 +93,7 @@ class Executor:
     def on_start(self) -> None:
         """Takes up what a predecessor left unfinished, and connects."""
         self._work.start()
-        self._book.decode_changed()
+        self._builder.refresh()
         self._connect(self._clock.monotonic_ns())
 
     def do_work(self) -> int:
@@ -119,8 +117,8 @@ class Executor:
         work, counters = self._work, self._counters
         if not self._cluster.connected and now_ns >= self._next_connect_ns:
             self._connect(now_ns)
-        # Kept decoded in between, so that a plan finds its pools ready.
-        self._book.decode_changed()
+        # Pools decoded and transactions prepared in between, so that a plan finds them ready.
+        self._builder.refresh(work.chain.slot if work.chain is not None else 0)
         try:
             work.follow(now_ns, self._cluster, self._wallet)
         except ClusterError:
@@ -177,8 +175,9 @@ class Executor:
             reason = ExecutionReason.NO_BLOCKHASH if connected else ExecutionReason.SETTLEMENT_UNREACHABLE
             self._work.finish(work, refused(reason))
             return
-        signed = self._build(work, chain)
-        if signed is None:
+        signed = self._builder.signed(work.plan, chain.blockhash, chain.slot)
+        if isinstance(signed, End):
+            self._work.finish(work, signed)
             return
         work.signature, work.last_valid_block_height = signed.signature, chain.last_valid_block_height
         work.signed_ns = self._clock.monotonic_ns()
@@ -217,31 +216,3 @@ class Executor:
         counters.record(self._to_submitted, work.submitted_ns - plan.received_ns)
         self._work.open[work.signature] = work
         self._gate.submitted(work.submitted_ns)
-
-    def _build(self, work: Work, chain: Chain) -> SignedTransaction | None:
-        plan = work.plan
-        self._book.refresh()
-        pool_1, pool_2 = self._book.entry(plan.pool_1), self._book.entry(plan.pool_2)
-        if pool_1 is None or pool_2 is None or pool_1.pool is None or pool_2.pool is None:
-            self._work.finish(work, refused(ExecutionReason.BUILD_FAILED, "a pool of the plan is not usable"))
-            return None
-        order = TwoHop(
-            pool_1.pool,
-            pool_2.pool,
-            plan.base_mint,
-            plan.amount_in,
-            plan.amount_mid,
-            plan.minimum_out,
-            plan.compute_unit_limit,
-            plan.compute_unit_price_micro_lamports,
-            plan.tip_lamports,
-            tip_account(plan.sequence),
-        )
-        try:
-            return build_two_hop(order, self._payer, chain.blockhash, self._user)
-        except TransactionError as error:
-            reason = BUILD_REASONS.get(error.code, ExecutionReason.BUILD_FAILED)
-            self._work.finish(work, refused(reason, str(error)))
-        except (QuoteError, PoolError) as error:
-            self._work.finish(work, refused(ExecutionReason.BUILD_FAILED, str(error)))
-        return None

@@ -1,0 +1,87 @@
+"""From a plan to signed bytes: the pools as they are now, on a prepared transaction of the route."""
+
+from typing import TYPE_CHECKING, Final
+
+from hft.chain.signers import LocalSigner
+from hft.chain.template import TemplateCache
+from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS, tip_account
+from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop
+from hft.services.book import TableBook
+from hft.services.outcome import BUILD_REASONS, End, refused
+from hft.venues import WRAPPED_SOL, Pool, PoolError, QuoteError
+from hft.wire import ExecutionPlan
+from hft.wire.enums import ExecutionReason
+
+if TYPE_CHECKING:
+    from ringbuf import Table
+
+PREPARED_ROUTES: Final = 256
+"""Routes made ready before any plan wants them; more are made ready by their first plan."""
+EXAMINED: Final = 32
+"""Routes looked at in one housekeeping."""
+
+
+class Builder:
+    """Signed transactions for one wallet. ``refresh`` between plans keeps pools decoded, routes prepared."""
+
+    def __init__(self, table: "Table", signer: LocalSigner) -> None:
+        self._book = TableBook(table)
+        self._templates = TemplateCache(signer)
+        self._known = 0
+
+    def refresh(self, slot: int = 0) -> None:
+        """Decodes what changed, and prepares at most one transaction that is not ready yet."""
+        self._book.decode_changed()
+        if len(self._book.entries) != self._known:
+            self._known = len(self._book.entries)
+            self._find_routes()
+        self._templates.refresh(self._pool, slot, limit=1, examine=EXAMINED)
+
+    def signed(self, plan: ExecutionPlan, blockhash: bytes, slot: int) -> SignedTransaction | End:
+        """The plan's transaction on the newest state of its pools, or why there is none."""
+        self._book.refresh()
+        pool_1, pool_2 = self._pool(plan.pool_1), self._pool(plan.pool_2)
+        if pool_1 is None or pool_2 is None:
+            return refused(ExecutionReason.BUILD_FAILED, "a pool of the plan is not usable")
+        order = TwoHop(
+            pool_1,
+            pool_2,
+            plan.base_mint,
+            plan.amount_in,
+            plan.amount_mid,
+            plan.minimum_out,
+            plan.compute_unit_limit,
+            plan.compute_unit_price_micro_lamports,
+            plan.tip_lamports,
+            tip_account(plan.sequence),
+        )
+        try:
+            return self._templates.sign(order, blockhash, slot)
+        except TransactionError as error:
+            return refused(BUILD_REASONS.get(error.code, ExecutionReason.BUILD_FAILED), str(error))
+        except (QuoteError, PoolError) as error:
+            return refused(ExecutionReason.BUILD_FAILED, str(error))
+
+    def _pool(self, key: bytes) -> Pool | None:
+        entry = self._book.entry(key)
+        return None if entry is None else entry.pool
+
+    def _find_routes(self) -> None:
+        """Every two pools of one token against SOL, both ways round."""
+        pools = [entry.pool for entry in self._book.entries.values() if entry.pool is not None]
+        traded = [pool for pool in pools if WRAPPED_SOL in (pool.mint_a, pool.mint_b)]
+        for pool_1 in traded:
+            for pool_2 in traded:
+                if len(self._templates) >= PREPARED_ROUTES:
+                    return
+                if pool_1 is not pool_2 and {pool_1.mint_a, pool_1.mint_b} == {pool_2.mint_a, pool_2.mint_b}:
+                    order = TwoHop(
+                        pool_1, pool_2, WRAPPED_SOL, 1, 1, 1, 1, 0, MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS[0]
+                    )
+                    self._prepare(order)
+
+    def _prepare(self, order: TwoHop) -> None:
+        try:
+            self._templates.prepare(order)
+        except (TransactionError, QuoteError, PoolError):
+            return  # the plan that wants this route is told why
