@@ -18,7 +18,7 @@ Make = Callable[..., House]
 def wallet_worth(house: House) -> int:
     """SOL + wSOL of the paper wallet, as the cluster has it."""
     simnet = house.services["simnet"]
-    found = simnet._bank.balances(1, bytes(house.services["executor"]._payer.pubkey()))
+    found = simnet._bank.balances(1, house.services["executor"]._wallet)
     return int(found.lamports + dict(found.tokens)[venues.WRAPPED_SOL])
 
 
