@@ -207,56 +207,79 @@ static PyObject *pub_abort(Publication *self, PyObject *Py_UNUSED(ignored)) {
     Py_RETURN_NONE;
 }
 
-/* 1 written into the cell at p.sequence + ahead, 0 full, -1 error */
-static int pub_write(Publication *self, PyObject *record) {
-    Py_buffer b = {.obj = NULL};
+/* The bytes of a record that this ring can carry now; 0 or -1 with an error set. */
+static int record_arg(Publication *self, PyObject *record, Py_buffer *b) {
+    b->obj = NULL;
     if (PyBytes_CheckExact(record)) {
-        b.buf = PyBytes_AS_STRING(record);
-        b.len = PyBytes_GET_SIZE(record);
-    } else if (PyObject_GetBuffer(record, &b, PyBUF_SIMPLE)) {
+        b->buf = PyBytes_AS_STRING(record);
+        b->len = PyBytes_GET_SIZE(record);
+    } else if (PyObject_GetBuffer(record, b, PyBUF_SIMPLE)) {
         return -1;
     }
-    int done = -1;
-    if (RB_UNLIKELY(b.len < 1 || (uint64_t)b.len > self->p.mtu)) {
-        PyErr_Format(RecordTooLong, "a record of %zd bytes; this ring carries 1 to %llu", b.len, self->p.mtu);
-    } else if (RB_UNLIKELY(self->claimed != NULL)) {
+    if (RB_UNLIKELY(b->len < 1 || (uint64_t)b->len > self->p.mtu))
+        PyErr_Format(RecordTooLong, "a record of %zd bytes; this ring carries 1 to %llu", b->len, self->p.mtu);
+    else if (RB_UNLIKELY(self->claimed != NULL))
         PyErr_Format(RingError, "sequence %llu is claimed already: commit or abort it first", self->p.sequence);
-    } else {
-        rb_cell *cell = rb_claim(&self->p);
-        done = cell != NULL;
-        if (cell) {
+    else
+        return 0;
+    if (b->obj)
+        PyBuffer_Release(b);
+    return -1;
+}
+
+static void write_record(rb_cell *cell, Py_buffer *b) {
 #ifdef RINGBUF_CRASH_POINTS
-            memcpy(cell->data, b.buf, (size_t)b.len / 2);
-            RB_CRASH(RB_WRITE_HALF);
+    memcpy(cell->data, b->buf, (size_t)b->len / 2);
+    RB_CRASH(RB_WRITE_HALF);
 #endif
-            rb_copy(cell->data, b.buf, (size_t)b.len);
-            RB_CRASH(RB_WRITE_DONE);
-            if (RB_UNLIKELY(rb_commit(&self->p, (uint32_t)b.len)))
-                rb_unpark_all(self->p.ring);
-        }
-    }
-    if (b.obj)
-        PyBuffer_Release(&b);
-    return done;
+    rb_copy(cell->data, b->buf, (size_t)b->len);
+    RB_CRASH(RB_WRITE_DONE);
+    if (b->obj)
+        PyBuffer_Release(b);
 }
 
 static PyObject *pub_offer(Publication *self, PyObject *record) {
+    Py_buffer b;
     CHECK_OPEN(self);
-    int done = pub_write(self, record);
-    return done < 0 ? NULL : PyBool_FromLong(done);
+    if (record_arg(self, record, &b))
+        return NULL;
+    rb_cell *cell = rb_claim(&self->p);
+    if (!cell) {
+        if (b.obj)
+            PyBuffer_Release(&b);
+        Py_RETURN_FALSE;
+    }
+    uint32_t length = (uint32_t)b.len;
+    write_record(cell, &b);
+    if (RB_UNLIKELY(rb_commit(&self->p, length)))
+        rb_unpark_all(self->p.ring);
+    Py_RETURN_TRUE;
 }
 
 static PyObject *pub_offer_batch(Publication *self, PyObject *records) {
+    Py_buffer b;
     CHECK_OPEN(self);
     PyObject *fast = PySequence_Fast(records, "offer_batch() takes a sequence of bytes-like records");
     if (!fast)
         return NULL;
-    Py_ssize_t i = 0, n = PySequence_Fast_GET_SIZE(fast);
-    int done = 1;
-    for (; i < n && done == 1; i += done == 1)
-        done = pub_write(self, PySequence_Fast_GET_ITEM(fast, i));
+    uint64_t n = (uint64_t)PySequence_Fast_GET_SIZE(fast), done = 0, room;
+    for (uint64_t i = 0; i < n && !record_arg(self, PySequence_Fast_GET_ITEM(fast, i), &b); i++)
+        if (b.obj)
+            PyBuffer_Release(&b);
+    while (done < n && !PyErr_Occurred() && (room = rb_claim_many(&self->p, n - done))) {
+        for (uint64_t i = 0; i < room && !record_arg(self, PySequence_Fast_GET_ITEM(fast, done + i), &b); i++) {
+            rb_cell *cell = rb_cell_at(self->p.cells, self->p.mask, self->p.stride, self->p.sequence + i);
+            __atomic_store_n(&cell->length, (uint32_t)b.len, __ATOMIC_RELAXED);
+            write_record(cell, &b);
+        }
+        if (PyErr_Occurred())
+            break;
+        if (RB_UNLIKELY(rb_publish(&self->p, room)))
+            rb_unpark_all(self->p.ring);
+        done += room;
+    }
     Py_DECREF(fast);
-    return done < 0 ? NULL : PyLong_FromSsize_t(i);
+    return PyErr_Occurred() ? NULL : PyLong_FromUnsignedLongLong(done);
 }
 
 static PyObject *pub_sequence(Publication *self, void *Py_UNUSED(c)) {

@@ -156,18 +156,25 @@ static inline void rb_look_at_gates(rb_publisher *p) {
     p->limit = lowest + p->depth;
 }
 
-/* The next cell, or NULL while a gating subscription is a full lap behind. */
-static inline rb_cell *rb_claim(rb_publisher *p) {
-    if (RB_UNLIKELY(p->sequence >= p->limit || RB_LOAD(&p->ring->joins, relaxed) != p->joins)) {
+/* How many of the next `wanted` cells may be written now: 0 while a gating subscription is a full lap behind. */
+static inline uint64_t rb_claim_many(rb_publisher *p, uint64_t wanted) {
+    if (RB_UNLIKELY(p->sequence + wanted > p->limit || RB_LOAD(&p->ring->joins, relaxed) != p->joins)) {
         rb_look_at_gates(p);
         if (p->sequence >= p->limit)
-            return NULL;
+            return 0;
+        if (wanted > p->limit - p->sequence)
+            wanted = p->limit - p->sequence;
     }
     RB_CRASH(RB_CLAIM_CHECKED);
-    RB_STORE(&p->ring->intent, p->sequence + 1, relaxed);
-    RB_FENCE(release); /* [intent] before any byte of the cell changes */
+    RB_STORE(&p->ring->intent, p->sequence + wanted, relaxed);
+    RB_FENCE(release); /* [intent] before any byte of the cells changes */
     RB_CRASH(RB_CLAIM_INTENT);
-    return rb_cell_at(p->cells, p->mask, p->stride, p->sequence);
+    return wanted;
+}
+
+/* The next cell, or NULL when there is none. */
+static inline rb_cell *rb_claim(rb_publisher *p) {
+    return rb_claim_many(p, 1) ? rb_cell_at(p->cells, p->mask, p->stride, p->sequence) : NULL;
 }
 
 /* True when somebody sleeps and must be woken (rb_unpark). */

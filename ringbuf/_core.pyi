@@ -21,7 +21,8 @@ class Publication:
     def offer(self, record: Buffer, /) -> bool:
         """Copy record in and publish it; False while full."""
     def offer_batch(self, records: Sequence[Buffer], /) -> int:
-        """Offer one after the other; how many went in before the ring was full."""
+        """Publish as many of records, in order, as the ring has room for, at once; how many. None when one of
+        them cannot be carried (RecordTooLong)."""
     def release(self) -> None:
         """Let go of the memory."""
     @property
@@ -65,16 +66,27 @@ class Subscription:
         """Records published and not yet read."""
 
 class Table:
+    """Newest records by 32-byte key."""
+
     def __new__(cls, memory: Buffer, /) -> Self: ...
-    def put(self, key: bytes, record: Buffer, /, record_capacity: int | None = None) -> int: ...
-    def get(self, key: bytes, /) -> bytes | None: ...
-    def get_versioned(self, key: bytes, /) -> tuple[int, bytes] | None: ...
-    def keys(self) -> list[bytes]: ...
-    def changed_since(self, cursor: int, /) -> tuple[int, list[bytes]]: ...
-    def recover(self) -> None: ...
-    def release(self) -> None: ...
+    def put(self, key: bytes, record: Buffer, /, record_capacity: int | None = None) -> int:
+        """Write key's record; its version. For the one writer."""
+    def get(self, key: bytes, /) -> bytes | None:
+        """The newest whole record; None without any."""
+    def get_versioned(self, key: bytes, /) -> tuple[int, bytes] | None:
+        """The newest whole record with its version (1, 2, …); None without any."""
+    def keys(self) -> list[bytes]:
+        """Keys that have a record, in the order of their first."""
+    def changed_since(self, cursor: int, /) -> tuple[int, list[bytes]]:
+        """The cursor for the next call, and the keys put since the given one (0: ever), each once."""
+    def recover(self) -> None:
+        """Finish what a killed writer began. For its successor."""
+    def release(self) -> None:
+        """Let go of the memory."""
 
 class Counters:
+    """Counters and histograms of one writer."""
+
     def __new__(cls, memory: Buffer, /) -> Self: ...
     def add(self, index: int, /, n: int = 1) -> None:
         """Add n (0 to 2**64-1, wrapping) to a counter."""
@@ -88,16 +100,19 @@ class Counters:
         """A histogram's sum, greatest value and non-empty buckets (middle value, count), ascending."""
     def beat(self, now_ns: int, /) -> None:
         """Write the heartbeat."""
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Let go of the memory."""
 
 class Control:
+    """The kill latch and the services' heartbeats."""
+
     def __new__(cls, memory: Buffer, /) -> Self: ...
-    def trip_latch(
-        self, reason: int, by: bytes, message: bytes, monotonic_ns: int, unix_ns: int, /
-    ) -> bool: ...
+    def trip_latch(self, reason: int, by: bytes, message: bytes, monotonic_ns: int, unix_ns: int, /) -> bool:
+        """Close the latch; True when this call did."""
     def beat(self, index: int, /, now_ns: int) -> None:
         """Write a service's heartbeat."""
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Let go of the memory; killed then reads True."""
     @property
     def killed(self) -> bool:
         """True unless the latch says in so many words that the system runs."""

@@ -64,7 +64,8 @@ class Ring:
         """A reading end, from the next record on; from_start: from the oldest that is still there.
 
         The label (1 to 64 bytes) names its slot: a dead owner's is taken over where it stopped reading.
-        Gating: the publication waits for it. SubscriptionTaken when the label is live or no slot is free.
+        Gating: the publication waits for it. SubscriptionTaken when the label is live or no slot is left
+        (those of dead observers and of lifted gates are used again).
         """
         raw = label.encode()
         if not 1 <= len(raw) <= layout.SLOT_LABEL_BYTES or "\0" in label:
@@ -86,23 +87,28 @@ class Ring:
 
     def _place(self, label: str) -> tuple[int, bool]:
         """The slot for a label, and whether it resumes a dead owner's. The caller holds the lock."""
-        free = None
+        segment = self._segment
+        free = spare = None
         for index in range(self.max_subscriptions):
             at = _slot_at(index)
-            state, _ = _state(self._segment, index)
+            state, gating = _state(segment, index)
+            owner = segment.owner(at + layout.SLOT_OWNER_AT)
             if state == layout.SLOT_FREE:
                 free = index if free is None else free
-            elif self._segment.text(at + layout.SLOT_LABEL_AT, layout.SLOT_LABEL_BYTES) == label:
-                owner = self._segment.owner(at + layout.SLOT_OWNER_AT)
+            elif segment.text(at + layout.SLOT_LABEL_AT, layout.SLOT_LABEL_BYTES) == label:
                 if owner.alive:
                     raise SubscriptionTaken(f"ring {self.name!r}: process {owner.pid} reads as {label!r}")
                 return index, True
+            elif spare is None and not (gating and state == layout.SLOT_ACTIVE) and not owner.alive:
+                spare = index  # nobody waits for it: a dead observer's, or one whose gate was lifted
+        free = spare if free is None else free
         if free is None:
             raise SubscriptionTaken(
                 f"ring {self.name!r}: all {self.max_subscriptions} subscription slots are in use"
             )
+        segment.store(_slot_at(free) + layout.SLOT_STATE_AT, layout.SLOT_FREE)
         at = _slot_at(free) + layout.SLOT_LABEL_AT
-        self._segment.memory[at : at + layout.SLOT_LABEL_BYTES] = bytes(layout.SLOT_LABEL_BYTES)
+        segment.memory[at : at + layout.SLOT_LABEL_BYTES] = bytes(layout.SLOT_LABEL_BYTES)
         return free, False
 
     def stats(self) -> dict[str, Any]:

@@ -32,6 +32,7 @@ WRITER = [name for name in POINTS if name.startswith(("put_", "entry_"))]
 CASES = [
     *(("producer_offer", point, (0, 5, 21)) for point in [*PRODUCER, "write_half"]),
     *(("producer_claim", point, (0, 5, 21)) for point in PRODUCER),
+    *(("producer_batch", point, (0, 5, 21)) for point in ("claim_intent", "write_half", "commit_published")),
     *(("consumer_succeeded", point, (0, 11)) for point in CONSUMER),
     *(("consumer_lifted", point, (0, 4)) for point in CONSUMER),
     ("sleeper_succeeded", "wait_parked", (0, 2)),

@@ -1,5 +1,7 @@
 """Ring: what one process can show of claims, polls, gates, overruns, joins and refusals."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from ringbuf_support import ended, kill, record, ring, sequence_of, start, until
@@ -342,6 +344,29 @@ def test_a_dead_subscribers_gate_can_be_lifted_and_its_successor_counts_what_it_
         assert seen == list(range(30 - len(seen), 30))
         assert successor.lost + len(seen) == 30
         assert out.offer_batch([b"x"] * 20) == 8
+
+
+def test_slots_that_nobody_waits_for_are_used_again(prefix: str) -> None:
+    with ring(prefix, max_subscriptions=3) as r:
+        out = r.publication()
+        for label, gating in (("watch", False), ("gate", True), ("lifted", True)):
+            assert ended(start(partial(Ring(r._segment).subscribe, label, gating=gating))) == 0
+        with pytest.raises(SubscriptionTaken, match="all 3"):
+            [r.subscribe(f"new {i}", gating=True) for i in range(2)]
+        assert sorted(out.lift_dead()) == ["gate", "lifted"]
+        r.subscribe("new 1", gating=False)
+        assert {s["label"] for s in r.stats()["subscriptions"]} == {"new 0", "new 1", "lifted"}
+
+
+def test_a_batch_with_a_record_that_cannot_be_carried_publishes_none(prefix: str) -> None:
+    with ring(prefix) as r:
+        out, into = r.publication(), r.subscribe("a", gating=True)
+        for bad, error in ((bytes(65), RecordTooLong), (b"", RecordTooLong), ("text", TypeError)):
+            with pytest.raises(error):
+                out.offer_batch([b"fine", bad])  # type: ignore[list-item]
+        assert out.offer_batch([]) == 0
+        assert out.offer_batch((b"a", bytearray(b"b"), memoryview(b"c"))) == 3
+        assert into.take_batch(9) == [b"a", b"b", b"c"]
 
 
 def test_stats_tell_a_monitor_everything(prefix: str) -> None:
