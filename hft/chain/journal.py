@@ -1,0 +1,204 @@
+"""The intent journal: what was signed is on disk before it goes out, so that a crash never loses sight of a
+transaction nor sends a plan twice.
+
+``begin``, ``sent`` and ``end`` return when the kernel says that the bytes are on the disk. The file is written
+anew
+from what is open at each start and whenever it has grown past its limit.
+"""
+
+import asyncio
+import os
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from hft.chain.journal_records import (
+    FILE_MAGIC,
+    Ended,
+    Intent,
+    JournalError,
+    JournalErrorCode,
+    Record,
+    Sent,
+    record_bytes,
+    scan,
+)
+from hft.wire.enums import EndState
+
+FILE_NAME: Final = "journal.bin"
+SIZE_LIMIT: Final = 16 << 20
+REMEMBERED: Final = 8_192
+"""Ended plans kept, to recognise one that is delivered again."""
+_PROVEN_DEAD: Final = frozenset((EndState.EXPIRED, EndState.REJECTED))
+
+
+class Resign(Enum):
+    """Whether a plan may be signed."""
+
+    FIRST = "first"
+    """It never was."""
+    REPLACEMENT = "replacement"
+    """It was, and those bytes are proven unable to land."""
+    MAY_STILL_LAND = "may_still_land"
+    ENDED = "ended"
+    """It has landed, or nobody knows: not again."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether to sign."""
+        return self in (Resign.FIRST, Resign.REPLACEMENT)
+
+
+class Open(NamedTuple):
+    """An intent without an end, and who is known to have taken it."""
+
+    intent: Intent
+    sent: tuple[Sent, ...]
+
+
+class Journal:
+    """See the module. Not thread-safe, one process (the wallet's lock sees to that)."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens or makes the journal in ``folder``; ``cut_bytes`` of a torn tail are gone afterwards.
+
+        ``JournalError``: CORRUPT or FOREIGN (the file is left as it is), DISK.
+        """
+        self._path = folder / FILE_NAME
+        self._file = -1
+        self._size = 0
+        self.open: dict[bytes, Open] = {}
+        self.ended: OrderedDict[bytes, EndState] = OrderedDict()
+        try:
+            data = self._path.read_bytes() if self._path.exists() else b""
+            found = scan(data)
+            self.cut_bytes = len(data) - found.whole_bytes if data else 0
+            for record in found.records:
+                self._apply(record)
+            self._rewrite()
+        except JournalError as error:
+            raise JournalError(error.code, f"{self._path}: {error}") from error
+        except OSError as error:
+            raise JournalError(JournalErrorCode.DISK, f"{self._path}: {error.strerror}") from error
+
+    def may_sign(self, plan_id: bytes) -> Resign:
+        """Whether a plan may be signed (again): only if it never was, or if what was signed can't land."""
+        if plan_id in self.open:
+            return Resign.MAY_STILL_LAND
+        state = self.ended.get(plan_id)
+        if state is None:
+            return Resign.FIRST
+        return Resign.REPLACEMENT if state in _PROVEN_DEAD else Resign.ENDED
+
+    def begin(self, intent: Intent) -> None:
+        """Puts an intent on disk. ``ValueError`` if ``may_sign`` forbids it, ``JournalError`` DISK."""
+        verdict = self.may_sign(intent.plan_id)
+        if not verdict.allowed:
+            raise ValueError(f"plan {intent.plan_id.hex()}: {verdict.value}; it must not be signed again")
+        self._append(intent)
+        self._apply(intent)
+
+    def sent(self, sent: Sent) -> None:
+        """Puts on disk that somebody took the plan's bytes."""
+        self._append(sent)
+        self._apply(sent)
+
+    def end(self, plan_id: bytes, state: EndState) -> None:
+        """Notes an end. UNKNOWN is none: such an intent stays open, to be looked up after the next start."""
+        if plan_id in self.open and state is not EndState.UNKNOWN:
+            ended = Ended(plan_id, state)
+            self._append(ended)
+            self._apply(ended)
+            if self._size > SIZE_LIMIT:
+                self._rewrite()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _apply(self, record: Record) -> None:
+        if isinstance(record, Intent):
+            self.ended.pop(record.plan_id, None)
+            self.open[record.plan_id] = Open(record, ())
+        elif isinstance(record, Sent):
+            known = self.open.get(record.plan_id)
+            if known is not None and record not in known.sent:
+                self.open[record.plan_id] = Open(known.intent, (*known.sent, record))
+        else:
+            self.open.pop(record.plan_id, None)
+            self.ended[record.plan_id] = record.state
+            self.ended.move_to_end(record.plan_id)
+            while len(self.ended) > REMEMBERED:
+                self.ended.popitem(last=False)
+
+    def _append(self, record: Record) -> None:
+        data = record_bytes(record)
+        if self._file < 0:
+            raise JournalError(JournalErrorCode.DISK, f"{self._path}: closed")
+        before = self._size
+        try:
+            written = os.write(self._file, data)
+            if written == len(data):
+                os.fdatasync(self._file)
+                self._size += written
+                return
+            reason = f"only {written} of {len(data)} bytes could be written"
+        except OSError as error:
+            reason = str(error.strerror)
+        # What was written of it must not stand in front of the next record.
+        os.ftruncate(self._file, before)
+        raise JournalError(JournalErrorCode.DISK, f"{self._path}: {reason}")
+
+    def _rewrite(self) -> None:
+        """What is open, and the ends that are remembered, into a new file, put in the old one's place."""
+        records: list[Record] = [Ended(plan_id, state) for plan_id, state in self.ended.items()]
+        for known in self.open.values():
+            records += (known.intent, *known.sent)
+        data = FILE_MAGIC + b"".join(map(record_bytes, records))
+        fresh = self._path.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+            os.replace(fresh, self._path)
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self.close()
+        self._file, self._size = descriptor, len(data)
+
+
+class JournalWriter:
+    """A journal for coroutines: the disk is waited for in a thread of its own, one record after the other."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._thread = ThreadPoolExecutor(1, "journal")
+
+    async def begin(self, intent: Intent) -> None:
+        """``Journal.begin``."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.begin, intent)
+
+    async def sent(self, sent: Sent) -> None:
+        """``Journal.sent``."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.sent, sent)
+
+    async def end(self, plan_id: bytes, state: EndState) -> None:
+        """``Journal.end``."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.end, plan_id, state)
+
+    def close(self) -> None:
+        """Waits for the thread, closes the journal."""
+        self._thread.shutdown(wait=True)
+        self.journal.close()

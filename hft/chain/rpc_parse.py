@@ -1,0 +1,169 @@
+"""Results of JSON-RPC methods as typed values. Pure; a result of another shape is a ``ShapeError``."""
+
+import binascii
+from base64 import b64decode
+from typing import Any, Final, NamedTuple
+
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+
+from hft.chain.rpc_faults import is_count
+from hft.venues import Account
+
+MAX_ACCOUNT_BYTES: Final = 10 << 20
+
+
+class ShapeError(ValueError):
+    """A result is not of the shape its method promises; the text says what was expected."""
+
+
+class LatestBlockhash(NamedTuple):
+    """A blockhash (32 bytes), the block height after which it is dead, and the slot of the answer."""
+
+    slot: int
+    blockhash: bytes
+    last_valid_block_height: int
+
+
+class SignatureStatus(NamedTuple):
+    """What a node knows of a transaction. ``error`` is None if it succeeded; ``commitment``: processed,
+    confirmed or finalized."""
+
+    slot: int
+    error: Any
+    commitment: str
+
+
+class Statuses(NamedTuple):
+    """Answers to as many signatures, in their order; ``slot``: that of the bank that was asked."""
+
+    slot: int
+    statuses: tuple[SignatureStatus | None, ...]
+
+
+class AccountsAt(NamedTuple):
+    """Accounts of one bank, in the order asked for; None where there is none."""
+
+    slot: int
+    accounts: tuple[Account | None, ...]
+
+
+class PriorityFee(NamedTuple):
+    """Least priority fee (µlamports per compute unit) with which a transaction landed in ``slot``."""
+
+    slot: int
+    micro_lamports: int
+
+
+def count(value: Any, what: str) -> int:
+    """A u64, or ``ShapeError`` naming ``what``."""
+    if not is_count(value):
+        raise ShapeError(f"{what}: {_short(value)}; a u64 belongs there")
+    return int(value)
+
+
+def fields(value: Any, what: str) -> dict[str, Any]:
+    """An object, or ``ShapeError`` naming ``what``."""
+    if not isinstance(value, dict):
+        raise ShapeError(f"{what}: {_short(value)}; an object belongs there")
+    return value
+
+
+def items(value: Any, what: str, length: int | None = None) -> list[Any]:
+    """An array (of ``length``), or ``ShapeError`` naming ``what``."""
+    if not isinstance(value, list) or (length is not None and len(value) != length):
+        many = "" if length is None else f" of {length}"
+        raise ShapeError(f"{what}: {_short(value)}; an array{many} belongs there")
+    return value
+
+
+def key(value: Any, what: str) -> bytes:
+    """A base58 public key as 32 bytes, or ``ShapeError``."""
+    try:
+        return bytes(Pubkey.from_string(value))
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{what}: {_short(value)}; a base58 key of 32 bytes belongs there") from error
+
+
+def signature(value: Any, what: str) -> bytes:
+    """A base58 signature as 64 bytes, or ``ShapeError``."""
+    try:
+        return bytes(Signature.from_string(value))
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{what}: {_short(value)}; a base58 signature belongs there") from error
+
+
+def with_context(value: Any, method: str) -> tuple[int, Any]:
+    """Slot and value of a ``{context, value}`` result."""
+    whole = fields(value, method)
+    context = fields(whole.get("context"), f"{method}.context")
+    if "value" not in whole:
+        raise ShapeError(f"{method}: no value")
+    return count(context.get("slot"), f"{method}.context.slot"), whole["value"]
+
+
+def latest_blockhash(value: Any) -> LatestBlockhash:
+    """The result of getLatestBlockhash."""
+    slot, inner = with_context(value, "getLatestBlockhash")
+    told = fields(inner, "getLatestBlockhash.value")
+    try:
+        blockhash = bytes(Hash.from_string(str(told.get("blockhash"))))
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"blockhash: {_short(told.get('blockhash'))}") from error
+    return LatestBlockhash(slot, blockhash, count(told.get("lastValidBlockHeight"), "lastValidBlockHeight"))
+
+
+def signature_statuses(value: Any, asked: int) -> Statuses:
+    """The result of getSignatureStatuses for ``asked`` signatures."""
+    slot, inner = with_context(value, "getSignatureStatuses")
+    told = items(inner, "getSignatureStatuses.value", asked)
+    return Statuses(slot, tuple(None if one is None else _status(one) for one in told))
+
+
+def accounts(value: Any, asked: int) -> AccountsAt:
+    """The result of getMultipleAccounts for ``asked`` keys, base64."""
+    slot, inner = with_context(value, "getMultipleAccounts")
+    told = items(inner, "getMultipleAccounts.value", asked)
+    return AccountsAt(slot, tuple(None if one is None else account(one) for one in told))
+
+
+def account(value: Any) -> Account:
+    """An account with base64 data, as RPC results and notifications bear it."""
+    told = fields(value, "account")
+    data = items(told.get("data"), "account.data", 2)
+    if data[1] != "base64" or not isinstance(data[0], str):
+        raise ShapeError(f"account.data: {_short(data[1])}; base64 belongs there")
+    try:
+        raw = b64decode(data[0], validate=True)
+    except binascii.Error as error:
+        raise ShapeError(f"account.data: {error}") from error
+    if len(raw) > MAX_ACCOUNT_BYTES:
+        raise ShapeError(f"account.data: {len(raw)} bytes; at most {MAX_ACCOUNT_BYTES}")
+    return Account(key(told.get("owner"), "account.owner"), raw, count(told.get("lamports"), "lamports"))
+
+
+def priority_fees(value: Any) -> list[PriorityFee]:
+    """The result of getRecentPrioritizationFees."""
+    found = []
+    for one in items(value, "getRecentPrioritizationFees"):
+        told = fields(one, "fee")
+        found.append(
+            PriorityFee(
+                count(told.get("slot"), "slot"), count(told.get("prioritizationFee"), "prioritizationFee")
+            )
+        )
+    return found
+
+
+def _status(value: Any) -> SignatureStatus:
+    told = fields(value, "status")
+    commitment = told.get("confirmationStatus")
+    if commitment not in ("processed", "confirmed", "finalized"):
+        # Old nodes leave it out; without confirmations left to come a transaction is final.
+        commitment = "finalized" if told.get("confirmations", 0) is None else "processed"
+    return SignatureStatus(count(told.get("slot"), "status.slot"), told.get("err"), commitment)
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:80]
