@@ -27,9 +27,15 @@ COMMANDS: Mapping[str, Command] = {
     "stop": Command("hft.cli.stop", "stop"),
     "tail": Command("hft.cli.tail", "tail"),
     "topology": Command("hft.cli.topology", "show"),
+    "quote": Command("hft.cli.quote", "quote"),
+    "pools": Command("hft.cli.pools", "pools"),
+    "arb": Command("hft.cli.arb", "arb"),
     "inspect": Command("hft.cli.inspect", "inspect"),
     "schema": Command("hft.cli.schema", "schema"),
 }
+
+
+FILE_LISTS = ("--market", "--accounts")
 
 
 def application(names: list[str]) -> typer.Typer:
@@ -52,15 +58,15 @@ def _program() -> None:
 
 
 def expand_lists(arguments: list[str]) -> list[str]:
-    """``--market A B C`` → ``--market A --market B --market C``: an option that takes files until the next
+    """``--market A B C`` → ``--market A --market B --market C``: options that take files until the next
     option."""
     expanded: list[str] = []
-    collecting = False
+    collecting = ""
     for argument in arguments:
         if argument.startswith("-"):
-            collecting = argument == "--market"
-        elif collecting and expanded[-1] != "--market":
-            expanded.append("--market")
+            collecting = argument if argument in FILE_LISTS else ""
+        elif collecting and expanded[-1] != collecting:
+            expanded.append(collecting)
         expanded.append(argument)
     return expanded
 

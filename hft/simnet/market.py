@@ -2,19 +2,21 @@
 project.
 
 An account file is ``{"meta": {slot, unix_timestamp, …}, "accounts": [{pubkey, owner, lamports, executable,
-data_base64}]}`` as JSON, plain or gzipped. Later files win over earlier ones, account by account.
+data_base64}]}`` as JSON, plain or gzipped; or what ``solana account KEY --output json`` prints, one
+account or several after another. Later files win over earlier ones, account by account.
 """
 
 import base64
 import binascii
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from importlib import resources
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from solders.pubkey import Pubkey
 
@@ -42,6 +44,7 @@ SNAPSHOT: Final = "snapshot.json"
 SETTINGS: Final = Settings(dust_rule=DustRule.ROUND_HALF)
 _NATIVE_AT: Final = 109
 _U64: Final = 2**64
+_SPACE: Final = re.compile(r"\s*")
 
 
 class MarketErrorCode(IntEnum):
@@ -111,16 +114,7 @@ def load_market(files: Sequence[str | Path] = ()) -> Market:
 
 def load_file(path: Path) -> tuple[Source, dict[bytes, Account]]:
     """One account file. ``MarketError``: see ``MarketErrorCode``."""
-    document = _parse(path, _read(path))
-    if not isinstance(document, dict) or not isinstance(document.get("accounts"), list):
-        _fail(
-            MarketErrorCode.WRONG_FORM,
-            f"{path}: an object with 'meta' and a list 'accounts' belongs there, not {_shape(document)}",
-        )
-    meta = document.get("meta", {})
-    if not isinstance(meta, dict):
-        _fail(MarketErrorCode.WRONG_FORM, f"{path}: 'meta' must be an object, not {_shape(meta)}")
-    rows = document["accounts"]
+    meta, rows = _form(path, _parse(path, _read(path)))
     if len(rows) > MAX_ACCOUNTS:
         _fail(MarketErrorCode.TOO_LARGE, f"{path}: {len(rows)} accounts, at most {MAX_ACCOUNTS} are taken")
     accounts = dict(_account(path, number, row) for number, row in enumerate(rows))
@@ -128,6 +122,45 @@ def load_file(path: Path) -> tuple[Source, dict[bytes, Account]]:
         str(path), len(accounts), _optional(path, meta, "slot"), _optional(path, meta, "unix_timestamp")
     )
     return source, accounts
+
+
+def _form(path: Path, document: object) -> tuple[Mapping[str, object], Sequence[object]]:
+    """Meta and account rows of a document of either form."""
+    printed = document if isinstance(document, list) else [document]
+    if printed and all(_is_printed(row) for row in printed):
+        return {}, [_flat(path, number, row) for number, row in enumerate(printed)]
+    if not isinstance(document, dict) or not isinstance(document.get("accounts"), list):
+        _fail(
+            MarketErrorCode.WRONG_FORM,
+            f"{path}: an object with 'meta' and a list 'accounts' belongs there, or what `solana account KEY "
+            f"--output json` prints, not {_shape(document)}",
+        )
+    meta = document.get("meta", {})
+    if not isinstance(meta, dict):
+        _fail(MarketErrorCode.WRONG_FORM, f"{path}: 'meta' must be an object, not {_shape(meta)}")
+    return meta, document["accounts"]
+
+
+def _is_printed(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("account"), dict)
+
+
+def _flat(path: Path, number: int, row: Any) -> dict[str, object]:
+    """A printed account as a row of an account file."""
+    account = row["account"]
+    data = account.get("data")
+    if not isinstance(data, list) or len(data) != 2 or data[1] != "base64":
+        _fail(
+            MarketErrorCode.BAD_ACCOUNT,
+            f"{path}: account {number}: data must be a list of a text and 'base64', not {_shape(data)}; "
+            "print it with --output json",
+        )
+    return {
+        "pubkey": row.get("pubkey"),
+        "owner": account.get("owner"),
+        "lamports": account.get("lamports"),
+        "data_base64": data[0],
+    }
 
 
 def market_of_snapshot(document: Mapping[str, object], name: str = SNAPSHOT) -> Market:
@@ -213,6 +246,9 @@ def _parse(path: Path, text: bytes) -> object:
                 f"{path}: JSON ends early at line {error.lineno} ({len(text)} bytes are there); copy it "
                 "again",
             )
+        printed = _one_after_another(text) if error.msg == "Extra data" else None
+        if printed is not None:
+            return printed
         lines = "; one JSON document is wanted, not one a line" if error.msg == "Extra data" else ""
         _fail(
             MarketErrorCode.NOT_JSON,
@@ -220,6 +256,21 @@ def _parse(path: Path, text: bytes) -> object:
         )
     except RecursionError:
         _fail(MarketErrorCode.NOT_JSON, f"{path}: JSON nested too deeply; an account file has three levels")
+
+
+def _one_after_another(text: bytes) -> list[object] | None:
+    """Printed accounts that follow one another in a file; ``None`` if it holds anything else."""
+    decoder, whole, at = json.JSONDecoder(), text.decode(), 0
+    found: list[object] = []
+    while (at := _SPACE.match(whole, at).end()) < len(whole):  # type: ignore[union-attr]  # matches always
+        try:
+            row, at = decoder.raw_decode(whole, at)
+        except ValueError:
+            return None
+        if not _is_printed(row):
+            return None
+        found.append(row)
+    return found
 
 
 def _account(path: Path, number: int, row: object) -> tuple[bytes, Account]:
