@@ -1,9 +1,8 @@
 """The intent journal: what was signed is on disk before it goes out, so that a crash never loses sight of a
 transaction nor sends a plan twice.
 
-``begin``, ``sent`` and ``end`` return when the kernel says that the bytes are on the disk. The file is written
-anew
-from what is open at each start and whenever it has grown past its limit.
+``begin``, ``sent`` and ``end`` return when the kernel says that the bytes are on the disk. The file is
+written anew from what is open at each start and whenever it has grown past its limit.
 """
 
 import asyncio
