@@ -163,4 +163,4 @@ class RingMachine(RuleBasedStateMachine):
 
 
 TestRingAgainstModel = RingMachine.TestCase
-TestRingAgainstModel.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestRingAgainstModel.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
