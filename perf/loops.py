@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import cycle, islice
 
 Idle = Callable[[int], object]
@@ -110,12 +110,14 @@ def produce_batches(
     return start
 
 
-def consume_batches(take_batch: Callable[[], Sequence[bytes]], n: int, lines: list[bytes]) -> tuple[int, int]:
+def consume_batches(take_batch: Callable[[], list[bytes]], n: int, lines: list[bytes]) -> tuple[int, int]:
     """consume() in whatever batches come."""
     wrong, done, source = 0, 0, cycle(lines)
     while done < n:
         got = take_batch()
         if got:
             done += len(got)
-            wrong += sum(map(bytes.__ne__, got, islice(source, len(got))))
+            wanted = list(islice(source, len(got)))
+            if got != wanted:
+                wrong += sum(a != b for a, b in zip(got, wanted, strict=True))
     return time.perf_counter_ns(), wrong + (done != n)

@@ -1,6 +1,6 @@
 """What a transport offers: one-way links from one sender to one or more readers, both made inside workers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ class Reader(NamedTuple):
     take: Callable[[], bytes | None]
     """The next record; without one a polled transport gives None, any other sleeps until there is one."""
     close: Callable[[], object]
-    take_batch: Callable[[], Sequence[bytes]] | None = None
+    take_batch: Callable[[], list[bytes]] | None = None
     """Some records, or none, as take()."""
     raw: Any = None
 

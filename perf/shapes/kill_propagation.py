@@ -7,6 +7,7 @@
 
 kill check:             ``control.killed`` in a Python loop, the loop included.
 spinning:               the watcher does nothing but look.
+spinning, latch alone:  the same, tripped by the C call beneath, texts ready as bytes.
 parked:                 the watcher sleeps on the subscription to which the tripper publishes the news
 afterwards. parked on another ring: nothing wakes it; it looks after each nap of 1 ms at most, as a parked
 service does. Peers: multiprocessing.Event, asked or waited for. Measured from just before the call that
@@ -56,14 +57,20 @@ class Latch(Protocol):
 class KillLatch:
     """Ours."""
 
-    def __init__(self, control: str, ring: str, publishes: bool, subscribes: bool) -> None:
+    def __init__(
+        self, control: str, ring: str, publishes: bool, subscribes: bool, bare: bool = False
+    ) -> None:
         self._control = Control.attach(control)
         self._ring = Ring.attach(ring)
+        self._bare = bare
         self._publication = self._ring.publication() if publishes else None
         self._subscription = self._ring.subscribe("watcher", gating=True) if subscribes else None
 
     def trip(self, now_ns: int) -> None:
         """See Latch."""
+        if self._bare:
+            self._control.trip_latch(1, b"perf", b"measured", now_ns, 0)
+            return
         self._control.trip(1, "perf", "measured", now_ns, 0)
         if self._publication is not None:
             self._publication.offer(NEWS)
@@ -180,11 +187,13 @@ class Propagation(WorkerCase):
         parked: bool = False,
         news: bool = False,
         peer: bool = False,
+        bare: bool = False,
         group: str,
         reference: bool = False,
     ) -> None:
         super().__init__(label, group=group, reference=reference)
         self._plan, self._parked, self._news, self._peer = plan, parked, news, peer
+        self._bare = bare
 
     def start(self) -> None:
         """See WorkerCase."""
@@ -201,7 +210,7 @@ class Propagation(WorkerCase):
                 self.keep(segment.unlink)
             names = (control.name, ring.name)
             makers = [
-                partial(KillLatch, *names, self._news, False),
+                partial(KillLatch, *names, self._news, False, self._bare),
                 partial(KillLatch, *names, False, self._parked),
             ]
         self.add("tripper", self._plan.cpus[0], Party, makers[0])
@@ -252,6 +261,7 @@ def cases(plan: Plan) -> Sequence[Case]:
         *limits(plan),
         Micro("kill check", plan, check_ours, group="check", reference=True),
         Propagation("spinning", plan, group="spinning", reference=True),
+        Propagation("spinning, latch alone", plan, bare=True, group="latch"),
         Propagation("parked", plan, parked=True, news=True, group="parked", reference=True),
         Propagation("parked on another ring", plan, parked=True, group="parked elsewhere"),
     ]
