@@ -13,6 +13,8 @@ CURVE_HEIGHT = 380
 LEFT, RIGHT, TOP, BOTTOM = 70, 16, 14, 40
 LEGEND = 250
 SERIES = 12
+LAST = 99.99
+"""The last percentile on the axis; the maximum is in the table."""
 """Colours that the page defines as --s0 (ours) to --s11."""
 
 Show = Callable[[float], str]
@@ -61,7 +63,7 @@ def bars(rows: Sequence[Row], show: Show, title: str) -> str:
     parts = [_open(height, title)]
     for tick in ticks:
         parts.append(_line(x(tick), TOP, x(tick), bottom, "grid"))
-        parts.append(_text(x(tick), bottom + 18, show(tick), "tick", "middle"))
+        parts.append(_text(x(tick), bottom + 18, _round(show(tick)), "tick", "middle"))
     for number, row in enumerate(rows):
         middle = TOP + ROW * number + ROW / 2
         parts.append(_text(left - 10, middle + 4, row.label, f"label {row.kind}", "end"))
@@ -97,14 +99,14 @@ def curves(series: Sequence[Series], show: Show, title: str) -> str:
     parts = [_open(CURVE_HEIGHT, title)]
     for tick in ticks:
         parts.append(_line(LEFT, y(tick), right, y(tick), "grid"))
-        parts.append(_text(LEFT - 8, y(tick) + 4, show(tick), "tick", "end"))
+        parts.append(_text(LEFT - 8, y(tick) + 4, _round(show(tick)), "tick", "end"))
     for percentile in (0.0, 50.0, 90.0, 99.0, 99.9, 99.99):
         parts.append(_line(x(percentile), TOP, x(percentile), bottom, "grid"))
         said = f"p{percentile:g}" if percentile else "p0"
         parts.append(_text(x(percentile), bottom + 18, said, "tick", "middle"))
     for number, each in enumerate(series):
         colour = f"stroke:var(--s{number % SERIES})"
-        path = " ".join(f"{x(q):.1f},{y(value):.1f}" for q, value in each.points)
+        path = " ".join(f"{x(q):.1f},{y(value):.1f}" for q, value in each.points if q <= LAST)
         parts.append(f'<polyline class="curve {each.kind}" style="{colour}" points="{path}"/>')
         at = TOP + 10 + number * 20
         parts.append(
@@ -113,6 +115,11 @@ def curves(series: Sequence[Series], show: Show, title: str) -> str:
         )
         parts.append(_text(right + 50, at + 4, each.label, f"legend {each.kind}", "start"))
     return "\n".join((*parts, "</svg>"))
+
+
+def _round(said: str) -> str:
+    """``1.00 µs`` as ``1 µs``."""
+    return said.replace(".00", "").replace(".0", "")
 
 
 def _open(height: float, title: str) -> str:
