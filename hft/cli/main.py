@@ -32,6 +32,8 @@ COMMANDS: Mapping[str, Command] = {
     "arb": Command("hft.cli.arb", "arb"),
     "inspect": Command("hft.cli.inspect", "inspect"),
     "schema": Command("hft.cli.schema", "schema"),
+    "simnet": Command("hft.cli.simnet", "simnet"),
+    "programs": Command("hft.cli.programs", "programs"),
 }
 
 
@@ -49,7 +51,11 @@ def application(names: list[str]) -> typer.Typer:
     )
     for name in names:
         command = COMMANDS[name]
-        app.command(name)(getattr(importlib.import_module(command.module), command.function))
+        found = getattr(importlib.import_module(command.module), command.function)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
     return app
 
 

@@ -243,6 +243,28 @@ class Simnet:
         "What the paper wallet starts with, SOL and wSOL together.",
     )
     landing_ms: int = number(5, 0, 10_000, "Time between a submission's arrival and its execution.")
+    port: int = number(
+        -1, -1, 65_535, "Loopback port of JSON-RPC, WebSocket and block engine; 0: a free one, -1: none."
+    )
+    programs: str = string(
+        "", "Folder of venue programs (<program id>.so) that run instead of priced settlement; empty: none."
+    )
+    notify: str = choice(
+        "write",
+        ("write", "slot"),
+        "When accounts are told at processed commitment. write: at once; slot: coalesced, at its end.",
+    )
+    rpc_requests_per_10s: int = number(
+        0, 0, 1_000_000, "Most JSON-RPC requests to one node in any 10 s; above it 429. 0: no limit."
+    )
+    bundle_requests_per_second: int = number(
+        1, 0, 1_000_000, "Most block-engine requests to one node in any second; above it 429. 0: no limit."
+    )
+    rival_ppm: int = number(
+        250_000, 0, 1_000_000, "Share of dislocations a rival searcher competes for, in millionths."
+    )
+    rival_reaction_ms: int = number(300, 0, 60_000, "Time it takes at least to bid; twice that in the mean.")
+    rival_tip_ppm: int = number(500_000, 0, 1_000_000, "Share of its profit the rival bids as a tip.")
 
 
 @dataclass(frozen=True)

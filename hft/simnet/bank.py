@@ -7,14 +7,16 @@ of plain accounts, from which pools are decoded and updates are published.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from solders.account import Account as SvmAccount
 from solders.clock import Clock
+from solders.hash import Hash
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 
 from hft.chain.frames import AccountUpdate, Balances, SlotUpdate
+from hft.simnet.history import History
 from hft.simnet.market import Market
 from hft.venues import (
     ABSENT,
@@ -35,7 +37,29 @@ BLOCKHASH_LIFE: Final = 150  # blocks after which a blockhash is dead
 SKIPPED_SLOTS: Final = 22_000_000
 _NATIVE_AT: Final = 109
 _RENT_EPOCH: Final = 2**64 - 1
-_SLOTS_PER_EPOCH: Final = 432_000
+SLOTS_PER_EPOCH: Final = 432_000
+BLOCKS_KEPT: Final = 1024
+FIRST_BLOCKS: Final = 32  # so many lie behind the first slot, so that there is a finalised one from the start
+_SLOT_HASHES: Final = 64
+
+
+class Block(NamedTuple):
+    """One block: its slot and the one before it, its height, its time, its blockhash."""
+
+    slot: int
+    parent: int
+    height: int
+    unix_timestamp: int
+    blockhash: bytes
+
+
+class Savepoint(NamedTuple):
+    """What ``rollback`` needs to undo everything since ``savepoint``."""
+
+    before: dict[bytes, tuple[Account | None, tuple[int, int] | None]]
+    pools: dict[bytes, Pool]
+    moved: set[bytes]
+    changes: int
 
 
 class Bank:
@@ -61,9 +85,17 @@ class Bank:
         self._moved: set[bytes] = set()
         self._readers: dict[bytes, list[bytes]] = {}
         self._holders: dict[bytes, set[bytes]] = {}
+        self.history = History()
+        self._save: Savepoint | None = None
         self.blockhashes: OrderedDict[bytes, int] = OrderedDict()
+        self.blocks: OrderedDict[int, Block] = OrderedDict()
         self.clock = ChainClock(market.slot, market.unix_timestamp)
-        self._begin_slot(market.slot)
+        # On this cluster every slot makes a block, but those a fault skips.
+        self._height = market.slot - 1 - (SKIPPED_SLOTS if market.slot > SKIPPED_SLOTS else 0)
+        first = max(market.slot - FIRST_BLOCKS, 1)
+        self._height -= market.slot - first
+        for slot in range(first, market.slot + 1):
+            self._begin_slot(slot)
         for pubkey, account in self.accounts.items():
             self._write(pubkey, account)
         for key in self.pools:
@@ -77,8 +109,8 @@ class Bank:
 
     @property
     def block_height(self) -> int:
-        """Blocks since genesis: on this cluster every slot makes one."""
-        return self.clock.slot - SKIPPED_SLOTS if self.clock.slot > SKIPPED_SLOTS else self.clock.slot
+        """Blocks since genesis."""
+        return self._height
 
     @property
     def blockhash(self) -> bytes:
@@ -95,9 +127,70 @@ class Bank:
     def next_slot(self) -> SlotUpdate:
         """Ends the slot: a new blockhash, the clock goes on. Accounts that pools came to need are
         published."""
-        self._begin_slot(self.clock.slot + 1)
+        return self.skip_to(self.clock.slot + 1)
+
+    def skip_to(self, slot: int) -> SlotUpdate:
+        """``next_slot``, but a later one: those between have no block."""
+        self._begin_slot(slot)
         self._find_new_needs()
         return self.slot_update()
+
+    def expire_blockhashes(self) -> SlotUpdate:
+        """As many blocks at once as it takes for every blockhash given out so far to be dead."""
+        self._height += BLOCKHASH_LIFE
+        return self.skip_to(self.clock.slot + BLOCKHASH_LIFE + 1)
+
+    def revert(self, slots: int) -> SlotUpdate:
+        """The newest ``slots`` (this one too) turn out to be on a fork that lost: accounts are as before
+        them, and the next slot follows on what was their parent."""
+        target = max(self.clock.slot - slots, self.history.oldest)
+        before = self.history.since(target)
+        while len(self.blocks) > 1 and next(reversed(self.blocks)) > target:
+            _, lost = self.blocks.popitem()
+            self._height = lost.height - 1
+            self.blockhashes.pop(lost.blockhash, None)
+        self.history.forget_after(target)
+        self._begin_slot(self.clock.slot + 1)
+        self.write(before, in_history=False)
+        self.decode_again(before.keys())
+        self._find_new_needs()
+        return self.slot_update()
+
+    def block_at(self, slot: int) -> Block:
+        """The newest block at or before ``slot``, or the oldest that is kept."""
+        for past in reversed(self.blocks):
+            if past <= slot:
+                return self.blocks[past]
+        return next(iter(self.blocks.values()))
+
+    def account_at(self, pubkey: bytes, slot: int) -> Account:
+        """The account at the end of ``slot``, as far back as is known; ``ABSENT`` if there was none."""
+        now = self.accounts.get(pubkey, ABSENT)
+        return now if slot >= self.clock.slot else self.history.at(pubkey, slot, now)
+
+    def savepoint(self) -> Savepoint:
+        """From here on changes can be undone, once; there is no savepoint within another."""
+        self._save = Savepoint({}, dict(self.pools), set(self._moved), len(self._changes))
+        return self._save
+
+    def keep(self) -> None:
+        """Everything since ``savepoint`` stays."""
+        self._save = None
+
+    def rollback(self, save: Savepoint) -> None:
+        """Accounts, pools and updates are as they were at ``save``."""
+        self._save = None
+        for pubkey, (account, version) in save.before.items():
+            self.svm.set_account(Pubkey(pubkey), svm_account(account or ABSENT))
+            if account is None or version is None:
+                self.accounts.pop(pubkey, None)
+                self._versions.pop(pubkey, None)
+            else:
+                self.accounts[pubkey] = account
+                self._versions[pubkey] = version
+        self.pools = save.pools
+        self._moved = save.moved
+        del self._changes[save.changes :]
 
     def take_changes(self) -> list[AccountUpdate]:
         """Updates since the last call, oldest first; each batch's last one is marked."""
@@ -138,10 +231,18 @@ class Bank:
         self.write(changed)
         self.set_pool(decode_changed(after, self.accounts, changed.keys()))
 
-    def write(self, changed: Mapping[bytes, Account], *, in_svm: bool = True) -> None:
-        """Writes accounts as one batch; ``in_svm=False`` if the SVM holds them already."""
+    def write(
+        self, changed: Mapping[bytes, Account], *, in_svm: bool = True, in_history: bool = True
+    ) -> None:
+        """Writes accounts as one batch; ``in_svm=False`` if the SVM holds them already,
+        ``in_history=False`` if the slot's past is to know nothing of it."""
         last = len(changed)
         for number, (pubkey, account) in enumerate(changed.items(), 1):
+            before = self.accounts.get(pubkey)
+            if in_history:
+                self.history.note(pubkey, before)
+            if self._save is not None:
+                self._save.before.setdefault(pubkey, (before, self._versions.get(pubkey)))
             self.accounts[pubkey] = account
             self._write(pubkey, account, in_svm=in_svm)
             self._changes.append(self._update(pubkey, *self._versions[pubkey], last=number == last))
@@ -167,11 +268,17 @@ class Bank:
         """Whether a transaction with this blockhash may still land."""
         return blockhash in self.blockhashes
 
+    def held_by(self, owner: bytes) -> frozenset[bytes]:
+        """Token accounts that ``owner`` has or had."""
+        return frozenset(self._holders.get(owner, ()))
+
     def balances(self, request: int, wallet: bytes) -> Balances:
         """What ``wallet`` owns."""
         tokens: dict[bytes, int] = {}
         for pubkey in self._holders.get(wallet, ()):
-            data = self.accounts[pubkey].data
+            data = self.account(pubkey).data
+            if not data:
+                continue
             mint = bytes(data[0:32])
             tokens[mint] = tokens.get(mint, 0) + token_amount(data)
         lamports = self.account(wallet).lamports
@@ -179,18 +286,27 @@ class Bank:
 
     def _begin_slot(self, slot: int) -> None:
         elapsed_ms = (slot - self._genesis_slot) * self._slot_ms
+        parent = next(reversed(self.blocks)) if self.blocks else slot - 1
+        self._height += 1
         self.clock = ChainClock(slot, self._genesis_time + elapsed_ms // 1000)
         self.svm.set_clock(
             Clock(
                 slot=slot,
                 epoch_start_timestamp=self._genesis_time,
-                epoch=slot // _SLOTS_PER_EPOCH,
-                leader_schedule_epoch=slot // _SLOTS_PER_EPOCH + 1,
+                epoch=slot // SLOTS_PER_EPOCH,
+                leader_schedule_epoch=slot // SLOTS_PER_EPOCH + 1,
                 unix_timestamp=self.clock.unix_timestamp,
             )
         )
         digest = hashlib.sha256(b"blockhash" + self._seed.to_bytes(8, "little") + slot.to_bytes(8, "little"))
-        self.blockhashes[digest.digest()] = self.block_height
+        blockhash = digest.digest()
+        self.history.begin(slot)
+        self.blocks[slot] = Block(slot, parent, self._height, self.clock.unix_timestamp, blockhash)
+        while len(self.blocks) > BLOCKS_KEPT:
+            self.blocks.popitem(last=False)
+        newest = [self.blocks[past] for past in list(self.blocks)[-_SLOT_HASHES:-1]]
+        self.svm.set_slot_hashes([(block.slot, Hash(block.blockhash)) for block in reversed(newest)])
+        self.blockhashes[blockhash] = self.block_height
         while self.block_height - next(iter(self.blockhashes.values())) > BLOCKHASH_LIFE:
             self.blockhashes.popitem(last=False)
 
@@ -202,7 +318,7 @@ class Bank:
         elif not account.data:
             for held in self._holders.values():
                 held.discard(pubkey)
-        if in_svm and account is not ABSENT:
+        if in_svm and (account != ABSENT or self.svm.get_account(Pubkey(pubkey)) is not None):
             self.svm.set_account(Pubkey(pubkey), svm_account(account))
 
     def _update(self, pubkey: bytes, slot: int, write_version: int, *, last: bool) -> AccountUpdate:

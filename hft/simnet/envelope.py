@@ -18,6 +18,8 @@ from hft.venues.spl import key
 
 LOOKUP_TABLE_PROGRAM: Final = key("AddressLookupTab1e1111111111111111111111111")
 _TABLE_KEYS_AT: Final = 56
+_EXTENDED_SLOT_AT: Final = 12
+_EXTENDED_START_AT: Final = 20
 _ACTIVE: Final = 2**64 - 1
 
 
@@ -34,6 +36,7 @@ class Refusal(StrEnum):
     LOOKUP_INDEX = "InvalidAddressLookupTableIndex"
     INSUFFICIENT_FUNDS_FOR_FEE = "InsufficientFundsForFee"
     OVERLOADED = "Overloaded"
+    DROPPED = "Dropped"
 
 
 class EnvelopeError(Exception):
@@ -63,13 +66,21 @@ class Call(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """A transaction whose form and signatures are right."""
+    """A transaction whose form and signatures are right.
 
+    ``accounts`` are the message's own (``static`` of them), then those that lookup tables add: first the
+    writable ones, then the others.
+    """
+
+    raw: bytes
+    transaction: VersionedTransaction
     signatures: tuple[bytes, ...]
     payer: bytes
     blockhash: bytes
     accounts: tuple[Named, ...]
     calls: tuple[Call, ...]
+    static: int
+    legacy: bool
 
     @property
     def signature(self) -> bytes:
@@ -77,8 +88,11 @@ class Envelope(NamedTuple):
         return self.signatures[0]
 
 
-def open_envelope(raw: bytes, account: Callable[[bytes], Account]) -> Envelope:
-    """Parses ``raw``, verifies every signature, resolves lookup tables through ``account``.
+def open_envelope(
+    raw: bytes, account: Callable[[bytes], Account], *, slot: int | None = None, verify: bool = True
+) -> Envelope:
+    """Parses ``raw``, verifies every signature (unless told not to), resolves lookup tables through
+    ``account``. Keys that a table was extended by in ``slot`` itself are not usable yet.
 
     ``EnvelopeError``: MALFORMED, TOO_LARGE, SIGNATURE_FAILURE, TOO_MANY_ACCOUNT_LOCKS,
     LOOKUP_TABLE_NOT_FOUND, LOOKUP_INDEX.
@@ -98,15 +112,26 @@ def open_envelope(raw: bytes, account: Callable[[bytes], Account]) -> Envelope:
         raise EnvelopeError(
             Refusal.MALFORMED, signatures[0], f"{len(raw)} bytes hold more than one transaction"
         )
+    return _opened(raw, transaction, account, slot, verify)
+
+
+def _opened(
+    raw: bytes,
+    transaction: VersionedTransaction,
+    account: Callable[[bytes], Account],
+    slot: int | None,
+    verify: bool,
+) -> Envelope:
+    signatures = tuple(bytes(signature) for signature in transaction.signatures)
     message = transaction.message
     if not isinstance(message, Message | MessageV0):
         raise EnvelopeError(Refusal.MALFORMED, signatures[0], "legacy and version 0 are taken, not version 1")
-    verified = transaction.verify_with_results()
+    verified = transaction.verify_with_results() if verify else [True]
     if not all(verified) or len(signatures) != message.header.num_required_signatures:
         raise EnvelopeError(
-            Refusal.SIGNATURE_FAILURE, signatures[0], f"signature {verified.index(False)} does not verify"
+            Refusal.SIGNATURE_FAILURE, signatures[0], f"signature {_first_false(verified)} does not verify"
         )
-    accounts = _accounts(message, account, signatures[0])
+    accounts = _accounts(message, account, signatures[0], slot)
     calls = tuple(
         Call(
             accounts[ix.program_id_index].pubkey,
@@ -115,11 +140,25 @@ def open_envelope(raw: bytes, account: Callable[[bytes], Account]) -> Envelope:
         )
         for ix in message.instructions
     )
-    return Envelope(signatures, accounts[0].pubkey, bytes(message.recent_blockhash), accounts, calls)
+    return Envelope(
+        raw,
+        transaction,
+        signatures,
+        accounts[0].pubkey,
+        bytes(message.recent_blockhash),
+        accounts,
+        calls,
+        len(message.account_keys),
+        isinstance(message, Message),
+    )
+
+
+def _first_false(verified: list[bool]) -> int:
+    return verified.index(False) if False in verified else len(verified)
 
 
 def _accounts(
-    message: Message | MessageV0, account: Callable[[bytes], Account], signature: bytes
+    message: Message | MessageV0, account: Callable[[bytes], Account], signature: bytes, slot: int | None
 ) -> tuple[Named, ...]:
     header = message.header
     keys = [bytes(pubkey) for pubkey in message.account_keys]
@@ -133,7 +172,7 @@ def _accounts(
     lookups = message.address_table_lookups if isinstance(message, MessageV0) else []
     for writable in (True, False):
         for lookup in lookups:
-            table = _table(bytes(lookup.account_key), account, signature)
+            table = _table(bytes(lookup.account_key), account, signature, slot)
             for index in lookup.writable_indexes if writable else lookup.readonly_indexes:
                 if index >= len(table):
                     raise EnvelopeError(
@@ -152,7 +191,9 @@ def _accounts(
     return tuple(named)
 
 
-def _table(pubkey: bytes, account: Callable[[bytes], Account], signature: bytes) -> list[bytes]:
+def _table(
+    pubkey: bytes, account: Callable[[bytes], Account], signature: bytes, slot: int | None
+) -> list[bytes]:
     held = account(pubkey)
     data = held.data
     deactivated = int.from_bytes(data[4:12], "little") != _ACTIVE
@@ -160,4 +201,6 @@ def _table(pubkey: bytes, account: Callable[[bytes], Account], signature: bytes)
         raise EnvelopeError(
             Refusal.LOOKUP_TABLE_NOT_FOUND, signature, f"{Pubkey(pubkey)} is no active address lookup table"
         )
-    return [bytes(data[at : at + 32]) for at in range(_TABLE_KEYS_AT, len(data) - 31, 32)]
+    keys = [bytes(data[at : at + 32]) for at in range(_TABLE_KEYS_AT, len(data) - 31, 32)]
+    extended_in = int.from_bytes(data[_EXTENDED_SLOT_AT : _EXTENDED_SLOT_AT + 8], "little")
+    return keys[: data[_EXTENDED_START_AT]] if extended_in == slot else keys

@@ -116,6 +116,7 @@ class Flow:
         self._due: list[tuple[int, bytes]] = []
         self._waiting: set[bytes] = set()
         self._noise = self._rebalancing = self._refused = 0
+        self.last_pool: bytes | None = None
         self._next_noise_ns = self._gap() if swaps_per_second else NEVER
         if swaps_per_second:
             for key in self._keys:
@@ -198,6 +199,7 @@ class Flow:
         except (QuoteError, ValueError):
             self._refused += 1
             return 0
+        self.last_pool = pool.key
         return 1
 
     def _deviation(self, pool: Pool) -> float:

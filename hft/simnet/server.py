@@ -81,6 +81,10 @@ class Server:
         """Bytes that clients have not taken yet."""
         return sum(client.unread for client in self._clients.values())
 
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``poll`` has something to do."""
+        return self._poll.fileno()
+
     def poll(self) -> int:
         """Accepts, reads and writes what is ready; returns how many requests were handled."""
         return self._serve(0.0)

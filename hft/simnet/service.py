@@ -1,27 +1,27 @@
-"""The local cluster as a process: market time, order flow, submissions and the socket, one duty
-cycle at a time.
+"""The local cluster as a process: its market, and its two doors, one duty cycle at a time.
 
-Market time runs with the clock from ``on_start``; slots and swaps happen at their times on it, in one order
-that depends on nothing but the seed. A process that falls too far behind lets market time stand still rather
-than rush. Each submission is executed ``landing_ms`` after it came, in the order of arrival, and leaves a
-line in ``settlement.jsonl``: when it came (monotonic), its signature, its outcome.
+One door is the framed Unix socket, the other (if a port is set) JSON-RPC, WebSocket and block engine over
+loopback HTTP; both lead to the same cluster. Each submission leaves a line in ``settlement.jsonl``: when it
+came (monotonic), its signature, its outcome.
 """
 
 import errno
 import json
 import os
 import sys
-from collections import OrderedDict, deque
-from typing import Final, NamedTuple
+from collections import OrderedDict
+from typing import Final
 
 from solders.signature import Signature
 
 from hft.chain.frames import (
     NO_INDEX,
+    AccountUpdate,
     BalancesRequest,
     Outcome,
     Request,
     SettlementStatus,
+    SlotUpdate,
     StatusRequest,
     Submit,
     account_frame,
@@ -29,24 +29,19 @@ from hft.chain.frames import (
     slot_frame,
     status_frame,
 )
-from hft.chain.keys import paper_keypair
 from hft.runtime.context import Context
 from hft.runtime.exit_codes import ExitCode, HftError
-from hft.simnet.bank import Bank
+from hft.simnet.cluster import Cluster, Listener
+from hft.simnet.doors import Doors
 from hft.simnet.envelope import Refusal
-from hft.simnet.flow import Flow, profile_of
-from hft.simnet.genesis import genesis_accounts
-from hft.simnet.market import Market, load_market, shipped_profile
+from hft.simnet.market import Market, load_market
 from hft.simnet.server import Client, DropReason, Server
-from hft.simnet.settlement import Settlement
+from hft.simnet.settlement import Executed
 
 SETTLEMENT_LOG: Final = "settlement.jsonl"
 GENESIS_FILE: Final = "simnet.run"
-EVENTS_AT_ONCE: Final = 32
-MAX_QUEUED: Final = 4096
+PORT_FILE: Final = "simnet.port"
 MAX_STATUSES: Final = 4096
-MAX_BEHIND_NS: Final = 1_000_000_000
-MILLISECOND_NS: Final = 1_000_000
 
 COUNTERS: tuple[str, ...] = (
     "in_submissions",
@@ -62,6 +57,8 @@ COUNTERS: tuple[str, ...] = (
     "flow_noise",
     "flow_rebalancing",
     "flow_refused",
+    "rival_bids",
+    "rival_won",
     "standstills",
     "clients",
     "closed_clients",
@@ -75,71 +72,164 @@ HISTOGRAMS: tuple[str, ...] = ("settle_ns", "landing_ns")
 _REJECTED: Final = {refusal.value: f"rejected_{refusal.name.lower()}" for refusal in Refusal}
 
 
-class _Submission(NamedTuple):
-    """A transaction that waits for its execution."""
-
-    due_ns: int
-    received_ns: int
-    client: Client
-    raw: bytes
-
-
 def build(ctx: Context) -> "Simnet":
-    """The local cluster of a run: loads the market; the socket opens in ``on_start``.
+    """The local cluster of a run: loads the market; the doors open in ``on_start``.
 
     ``MarketError`` if an account file is no market.
     """
     return Simnet(ctx, load_market(ctx.config.simnet.market))
 
 
-class Simnet:
+class Simnet(Listener):
     """See the module. ``wait`` sleeps until a client, a slot, a swap or a submission is due."""
 
     def __init__(self, ctx: Context, market: Market) -> None:
-        settings = ctx.config.simnet
         self._clock = ctx.clock
         self._counters = ctx.counters
         self._run = ctx.run
         self._market = market
-        self._slot_ns = settings.slot_ms * MILLISECOND_NS
-        self._landing_ns = settings.landing_ms * MILLISECOND_NS
-        wallet = paper_keypair(settings.seed).pubkey()
-        genesis = genesis_accounts(market, wallet, settings.wallet_lamports)
-        self._bank = Bank(market, genesis, seed=settings.seed, slot_ms=settings.slot_ms)
-        self._settlement = Settlement(self._bank)
-        self._flow = Flow(
-            self._bank,
-            profile_of(shipped_profile()),
-            seed=settings.seed,
-            swaps_per_second=settings.swaps_per_second,
-        )
-        if not settings.market:
-            # The snapshot's pools were recorded at different moments.
-            self._flow.open_market()
-            self._bank.take_changes()
-        self._queue: deque[_Submission] = deque()
+        self._cluster = Cluster(ctx.config.simnet, market, ctx.clock.monotonic_ns)
+        self._bank = self._cluster.bank
+        self._cluster.listeners.append(self)
         self._statuses: OrderedDict[bytes, SettlementStatus] = OrderedDict()
         self._server: Server | None = None
+        self._doors: Doors | None = None
         self._log = -1
-        self._start_ns = 0
-        self._slots = 0
         index = ctx.counters.index
         self._in = index("in_submissions")
         self._out = index("out_account_updates")
         self._unlogged = index("unlogged_submissions")
-        self._standstills = index("standstills")
         self._outcomes = {name: index(name) for name in COUNTERS if name.startswith(("landed_", "rejected_"))}
         self._settle_ns = ctx.counters.histogram_index("settle_ns")
         self._landing = ctx.counters.histogram_index("landing_ns")
 
     def on_start(self) -> None:
-        """Opens the log and the socket; market time begins.
+        """Opens the log, the socket and, if a port is set, the HTTP door; market time begins.
 
-        ``HftError`` if either can't be opened, or if this run had a cluster before: its accounts went with
+        ``HftError`` if one can't be opened, or if this run had a cluster before: its accounts went with
         it, and one that starts anew would contradict what the run's services and ledger know.
         """
         for note in self._market.notes:
             sys.stderr.write(f"simnet: {note}\n")
+        self._open_log()
+        try:
+            self._server = Server(self._run.socket_path, self._on_request)
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = "another local cluster serves it" if taken else (error.strerror or str(error))
+            code = ExitCode.ALREADY_RUNNING if taken else ExitCode.STATE_FOLDER
+            raise HftError(f"{self._run.socket_path}: can't be served: {why}", code) from error
+        if self._cluster.settings.port >= 0:
+            self._doors = Doors(self._cluster)
+            port = self._doors.open(self._cluster.settings.port, wake=self._server.fileno())
+            (self._run.state_dir / PORT_FILE).write_text(f"{port}\n", "utf-8")
+        self._cluster.start(self._clock.monotonic_ns())
+
+    def do_work(self) -> int:
+        """Serves clients, executes what is due, moves the market on: a bounded number of events."""
+        if self._server is None:
+            return 0
+        done = self._server.poll()
+        done += self._cluster.advance(self._clock.monotonic_ns())
+        if self._doors is not None:
+            self._doors.step(0)
+        return done
+
+    def wait(self, timeout_ns: int) -> None:
+        """Sleeps until something is to be done, at most ``timeout_ns``."""
+        if self._server is None:
+            return
+        left_ns = max(0, min(timeout_ns, self._cluster.due_ns() - self._clock.monotonic_ns()))
+        if self._doors is not None:
+            self._doors.step(left_ns)
+        else:
+            self._server.wait(left_ns)
+
+    def pending(self) -> int:
+        """Submissions that wait for their execution."""
+        return self._cluster.queued
+
+    def on_housekeeping(self, now_ns: int) -> None:
+        """Shows gauges."""
+        counters, cluster = self._counters, self._cluster
+        flow, rival = cluster.flow.counts, cluster.rival.counts
+        gauges = {
+            "queued_submissions": cluster.queued,
+            "slot": self._bank.slot,
+            "slots": cluster.slots,
+            "standstills": cluster.standstills,
+            "flow_noise": flow.noise,
+            "flow_rebalancing": flow.rebalancing,
+            "flow_refused": flow.refused,
+            "rival_bids": rival.bids,
+            "rival_won": rival.won,
+            "pools": len(self._bank.pools),
+            "accounts": len(self._bank.accounts),
+        }
+        if self._server is not None:
+            gauges["clients"] = self._server.clients
+            gauges["closed_clients"] = self._server.closed
+            gauges["unread_bytes"] = self._server.unread_bytes
+            gauges.update((f"dropped_client_{r}", self._server.dropped[r]) for r in DropReason)
+        for name, value in gauges.items():
+            counters.set(counters.index(name), value)
+
+    def on_close(self) -> None:
+        """Closes the doors and the log."""
+        if self._doors is not None:
+            self._doors.close()
+            self._doors = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
+
+    def on_slot(self, update: SlotUpdate) -> None:
+        """Tells the socket's clients."""
+        if self._server is not None:
+            self._server.broadcast_slot(slot_frame(update))
+
+    def on_accounts(self, changes: list[AccountUpdate]) -> None:
+        """Tells the socket's clients."""
+        if self._server is not None:
+            self._counters.add(self._out, len(changes))
+            self._server.broadcast_accounts(b"".join(account_frame(update) for update in changes))
+
+    def on_outcome(self, status: SettlementStatus, size: int, received_ns: int, settle_ns: int) -> None:
+        """Every submission's outcome, whichever door it came through: to the log, and counted."""
+        self._counters.add(self._in)
+        name = "rejected_other"
+        if status.outcome is Outcome.REJECTED:
+            name = _REJECTED.get(status.error_name, name)
+        else:
+            name = status.outcome.name.lower()
+        self._counters.add(self._outcomes[name])
+        if status.error_name != Refusal.OVERLOADED:
+            self._counters.record(self._settle_ns, settle_ns)
+            self._counters.record(self._landing, self._clock.monotonic_ns() - received_ns)
+        line = {
+            "monotonic_ns": received_ns,
+            "run": self._run.run_id8,
+            "signature": str(Signature(status.signature)),
+            "outcome": status.outcome.name.lower(),
+            "slot": status.slot,
+            "error_index": None if status.error_index == NO_INDEX else status.error_index,
+            "error_code": status.error_code,
+            "error_name": status.error_name,
+            "fee_lamports": status.fee_lamports,
+            "bytes": size,
+        }
+        try:
+            os.write(self._log, json.dumps(line).encode() + b"\n")
+        except OSError:
+            self._counters.add(self._unlogged)
+
+    def _publish(self) -> None:
+        self._cluster.publish()
+
+    def _open_log(self) -> None:
         path = self._run.state_dir / SETTLEMENT_LOG
         genesis = self._run.state_dir / GENESIS_FILE
         run_id = self._run.run_id.hex()
@@ -154,101 +244,6 @@ class Simnet:
                 f"the local cluster of run {self._run.run_id8} ended, with its accounts: start a new run",
                 ExitCode.SERVICE_FAILED,
             )
-        try:
-            self._server = Server(self._run.socket_path, self._on_request)
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            why = "another local cluster serves it" if taken else (error.strerror or str(error))
-            code = ExitCode.ALREADY_RUNNING if taken else ExitCode.STATE_FOLDER
-            raise HftError(f"{self._run.socket_path}: can't be served: {why}", code) from error
-        self._start_ns = self._clock.monotonic_ns()
-
-    def do_work(self) -> int:
-        """Serves clients, executes what is due, moves the market on; at most ``EVENTS_AT_ONCE`` events."""
-        if self._server is None:
-            return 0
-        done = self._server.poll()
-        now_ns = self._clock.monotonic_ns()
-        while self._queue and self._queue[0].due_ns <= now_ns:
-            self._execute(self._queue.popleft())
-            done += 1
-        elapsed_ns = now_ns - self._start_ns
-        for _ in range(EVENTS_AT_ONCE):
-            due_ns = self._next_event_ns()
-            if due_ns > elapsed_ns:
-                break
-            if elapsed_ns - due_ns > MAX_BEHIND_NS:
-                self._start_ns += elapsed_ns - due_ns
-                elapsed_ns = due_ns
-                self._counters.add(self._standstills)
-            self._next_event()
-            done += 1
-        return done
-
-    def wait(self, timeout_ns: int) -> None:
-        """Sleeps until something is to be done, at most ``timeout_ns``."""
-        if self._server is None:
-            return
-        due_ns = self._start_ns + self._next_event_ns()
-        if self._queue:
-            due_ns = min(due_ns, self._queue[0].due_ns)
-        self._server.wait(max(0, min(timeout_ns, due_ns - self._clock.monotonic_ns())))
-
-    def pending(self) -> int:
-        """Submissions that wait for their execution."""
-        return len(self._queue)
-
-    def on_housekeeping(self, now_ns: int) -> None:
-        """Shows gauges."""
-        counters, flow = self._counters, self._flow.counts
-        gauges = {
-            "queued_submissions": len(self._queue),
-            "slot": self._bank.slot,
-            "slots": self._slots,
-            "flow_noise": flow.noise,
-            "flow_rebalancing": flow.rebalancing,
-            "flow_refused": flow.refused,
-            "pools": len(self._bank.pools),
-            "accounts": len(self._bank.accounts),
-        }
-        if self._server is not None:
-            gauges["clients"] = self._server.clients
-            gauges["closed_clients"] = self._server.closed
-            gauges["unread_bytes"] = self._server.unread_bytes
-            gauges.update((f"dropped_client_{r}", self._server.dropped[r]) for r in DropReason)
-        for name, value in gauges.items():
-            counters.set(counters.index(name), value)
-
-    def on_close(self) -> None:
-        """Closes the socket and the log."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        if self._log >= 0:
-            os.close(self._log)
-            self._log = -1
-
-    def _next_event_ns(self) -> int:
-        return min((self._slots + 1) * self._slot_ns, self._flow.next_ns)
-
-    def _next_event(self) -> None:
-        """The market's next event: a slot before a swap that is due at the same time."""
-        if self._server is None:
-            return
-        if (self._slots + 1) * self._slot_ns <= self._flow.next_ns:
-            self._slots += 1
-            update = self._bank.next_slot()
-            self._publish()
-            self._server.broadcast_slot(slot_frame(update))
-        else:
-            self._flow.step()
-            self._publish()
-
-    def _publish(self) -> None:
-        changes = self._bank.take_changes()
-        if changes and self._server is not None:
-            self._counters.add(self._out, len(changes))
-            self._server.broadcast_accounts(b"".join(account_frame(update) for update in changes))
 
     def _on_request(self, client: Client, request: Request) -> None:
         if self._server is None:
@@ -271,58 +266,17 @@ class Simnet:
         known = self._statuses.get(signature)
         if known is not None:
             return known
-        pending = any(submission.raw[1:65] == signature for submission in self._queue)
-        return self._unexecuted(signature, Outcome.UNKNOWN, "Pending" if pending else "NotFound")
-
-    def _unexecuted(self, signature: bytes, outcome: Outcome, name: str) -> SettlementStatus:
-        return SettlementStatus(signature, outcome, self._bank.slot, NO_INDEX, 0, name, 0, 0, 0, 0, ())
+        name = "Pending" if self._cluster.is_queued(signature) else "NotFound"
+        return self._cluster.unexecuted(signature, Outcome.UNKNOWN, name)
 
     def _submit(self, client: Client, raw: bytes) -> None:
-        received_ns = self._clock.monotonic_ns()
-        self._counters.add(self._in)
-        submission = _Submission(received_ns + self._landing_ns, received_ns, client, raw)
-        if len(self._queue) >= MAX_QUEUED:
-            signature = bytes(raw[1:65]) if len(raw) >= 65 else bytes(64)
-            self._tell(submission, self._unexecuted(signature, Outcome.REJECTED, Refusal.OVERLOADED))
-        else:
-            self._queue.append(submission)
+        def reply(executed: Executed, _: int) -> None:
+            status = executed.status
+            if status.outcome is not Outcome.REJECTED or status.signature not in self._statuses:
+                self._statuses[status.signature] = status
+                while len(self._statuses) > MAX_STATUSES:
+                    self._statuses.popitem(last=False)
+            if self._server is not None:
+                self._server.send(client, status_frame(status))
 
-    def _execute(self, submission: _Submission) -> None:
-        begin_ns = self._clock.monotonic_ns()
-        status = self._settlement.execute(submission.raw)
-        end_ns = self._clock.monotonic_ns()
-        self._counters.record(self._settle_ns, end_ns - begin_ns)
-        self._counters.record(self._landing, end_ns - submission.received_ns)
-        self._publish()
-        self._tell(submission, status)
-
-    def _tell(self, submission: _Submission, status: SettlementStatus) -> None:
-        """The outcome: to the log first, then to whoever submitted."""
-        if status.outcome is not Outcome.REJECTED or status.signature not in self._statuses:
-            self._statuses[status.signature] = status
-            while len(self._statuses) > MAX_STATUSES:
-                self._statuses.popitem(last=False)
-        name = "rejected_other"
-        if status.outcome is Outcome.REJECTED:
-            name = _REJECTED.get(status.error_name, name)
-        else:
-            name = status.outcome.name.lower()
-        self._counters.add(self._outcomes[name])
-        line = {
-            "monotonic_ns": submission.received_ns,
-            "run": self._run.run_id8,
-            "signature": str(Signature(status.signature)),
-            "outcome": status.outcome.name.lower(),
-            "slot": status.slot,
-            "error_index": None if status.error_index == NO_INDEX else status.error_index,
-            "error_code": status.error_code,
-            "error_name": status.error_name,
-            "fee_lamports": status.fee_lamports,
-            "bytes": len(submission.raw),
-        }
-        try:
-            os.write(self._log, json.dumps(line).encode() + b"\n")
-        except OSError:
-            self._counters.add(self._unlogged)
-        if self._server is not None:
-            self._server.send(submission.client, status_frame(status))
+        self._cluster.submit(raw, self._clock.monotonic_ns(), reply)

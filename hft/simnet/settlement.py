@@ -1,20 +1,14 @@
-"""Settlement: a submitted transaction, executed in the SVM with each venue swap carried out by token
-transfers.
+"""Settlement: submitted transactions, executed in the SVM one by one, each in one atomic step.
 
-The venue programs are not here. A venue's swap instruction is priced by ``hft.venues`` on the cluster's state
-and replaced by the two token transfers it amounts to (user → vault, vault → user); these and every other
-instruction run in LiteSVM, in one atomic transaction. A vault belongs to a program-derived address, which
-signs here by leave of the SVM's switched-off signature check; the user's own signatures are verified first,
-by themselves. What the venue would refuse becomes an instruction that fails at the same place, and is
-reported with the venue's own error code.
+Venues whose programs are not in the SVM have their swaps carried out by token transfers (see ``rewrite``);
+every other instruction runs as it is. Bundles run whole or not at all; a simulation runs and is undone.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from solders.hash import Hash
-from solders.instruction import AccountMeta, Instruction
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
@@ -22,83 +16,107 @@ from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
 from hft.chain.frames import NO_INDEX, Outcome, SettlementStatus, TokenChange
+from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import LAMPORTS_PER_SIGNATURE, priority_fee_lamports
-from hft.simnet.bank import BLOCKHASH_LIFE, Bank, svm_account
-from hft.simnet.compute import COMPUTE_BUDGET_PROGRAM, Budget, requested_limit, requested_price, set_limit
-from hft.simnet.envelope import Call, Envelope, EnvelopeError, Refusal, open_envelope
-from hft.simnet.verdicts import (
-    EXCEEDED,
-    MISSING_SIGNATURE,
-    NO_POOL,
-    WRONG_ACCOUNT,
-    Verdict,
-    funds_verdict,
-    is_short_of_funds,
-    minimum_verdict,
-    quote_verdict,
-    svm_verdict,
-)
-from hft.venues import ABSENT, Account, Pool, QuoteError, SwapCall, parse_swap, quote, store, token_amount
-from hft.venues.spl import ASSOCIATED_TOKEN_PROGRAM, TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM
-
-_TRANSFER: Final = b"\x03"
-# The system program knows no instruction 2^32-1: it fails wherever it stands, and touches nothing.
-_FAIL: Final = Instruction(Pubkey(bytes(32)), b"\xff\xff\xff\xff", [])
+from hft.simnet.bank import BLOCKHASH_LIFE, Bank, Savepoint, svm_account
+from hft.simnet.compute import requested_limit, requested_price
+from hft.simnet.details import Details, error_json, token_balances
+from hft.simnet.envelope import Envelope, EnvelopeError, Refusal, open_envelope
+from hft.simnet.rewrite import FAIL, Plan, rewrite
+from hft.simnet.verdicts import Verdict, is_short_of_funds, svm_verdict
+from hft.venues import ABSENT, Account, Pool, store, token_amount
+from hft.venues.spl import TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM
 
 
-class _Step(NamedTuple):
-    """One instruction as it runs here: where it stood (-1: nowhere), and what its failure means (``None``:
-    what the SVM says)."""
+class Executed(NamedTuple):
+    """One submission after its turn: what is told of it, and, if it ran, what it did.
 
-    place: int
-    instruction: Instruction
-    verdict: Verdict | None
+    ``tip_lamports``: what the tip accounts got.
+    """
 
+    status: SettlementStatus
+    envelope: Envelope | None
+    details: Details | None
+    tip_lamports: int = 0
 
-class _Plan:
-    """A transaction rewritten for the SVM."""
-
-    def __init__(self, limit: int) -> None:
-        self.steps: list[_Step] = []
-        self.authorities: set[bytes] = set()
-        self.pools: dict[bytes, Pool] = {}
-        self.budget = Budget(limit)
-        self.doomed = False
-
-    def add(self, index: int, instruction: Instruction, verdict: Verdict | None = None) -> None:
-        self.steps.append(_Step(index, instruction, verdict))
-
-    def fail(self, index: int, verdict: Verdict) -> None:
-        """Fails here for certain: what comes after needs no pricing."""
-        self.add(index, _FAIL, verdict)
-        self.doomed = True
+    @property
+    def landed(self) -> bool:
+        """Whether it is in a block, failed or not."""
+        return self.status.outcome is not Outcome.REJECTED
 
 
 class Settlement:
     """Executes submitted transactions on a bank, one at a time, in the slot they come in."""
 
-    def __init__(self, bank: Bank) -> None:
-        """``bank``: the cluster's state; it gets every change."""
+    def __init__(self, bank: Bank, programs: Collection[bytes] = ()) -> None:
+        """``bank``: the cluster's state; it gets every change. ``programs``: venue programs in its SVM."""
         self._bank = bank
+        self._programs = frozenset(programs)
         self._seen: OrderedDict[bytes, int] = OrderedDict()
 
     def execute(self, raw: bytes) -> SettlementStatus:
         """Executes one signed transaction; whatever is wrong with it is in the status, never raised."""
-        try:
-            envelope = open_envelope(raw, self._bank.account)
-            fee = self._admit(envelope)
-        except EnvelopeError as error:
-            return self._refused(error)
-        return self._run(envelope, self._rewrite(envelope), fee)
+        return self.run(raw).status
 
-    def _admit(self, envelope: Envelope) -> int:
+    def run(self, raw: bytes, *, verify: bool = True, any_blockhash: bool = False) -> Executed:
+        """``execute``, with all that is known afterwards; a simulation may leave out two checks."""
+        bank = self._bank
+        try:
+            envelope = open_envelope(raw, bank.account, slot=bank.slot, verify=verify)
+            fee = self._admit(envelope, any_blockhash)
+        except EnvelopeError as error:
+            return Executed(self._refused(error), None, None)
+        return self._run(envelope, rewrite(bank, envelope, self._programs), fee)
+
+    def try_run(
+        self, raw: bytes, addresses: Sequence[bytes], *, verify: bool = True, any_blockhash: bool = False
+    ) -> tuple[Executed, dict[bytes, Account]]:
+        """What ``run`` would do now, and what the accounts named would be then; nothing changes."""
+        save = self._bank.savepoint()
+        executed = self.run(raw, verify=verify, any_blockhash=any_blockhash)
+        accounts = {address: self._bank.account(address) for address in addresses}
+        self._undo(save, [executed])
+        return executed, accounts
+
+    def run_bundle(self, raws: Sequence[bytes], *, keep: bool = True) -> tuple[bool, list[Executed]]:
+        """All of them in order, or none: (whether all succeeded, what each did, up to the first that did
+        not). ``keep=False`` undoes it in any case."""
+        save = self._bank.savepoint()
+        results: list[Executed] = []
+        for raw in raws:
+            results.append(self.run(raw))
+            if results[-1].status.outcome is not Outcome.LANDED_OK:
+                self._undo(save, results)
+                return False, results
+        if keep:
+            self._bank.keep()
+        else:
+            self._undo(save, results)
+        return True, results
+
+    def has_seen(self, signature: bytes) -> bool:
+        """Whether a transaction with this first signature landed while its blockhash could still live."""
+        return signature in self._seen
+
+    def forget_after(self, height: int) -> None:
+        """Transactions of blocks above ``height`` never landed: they may land again."""
+        for signature in [signature for signature, landed in self._seen.items() if landed > height]:
+            del self._seen[signature]
+
+    def _undo(self, save: Savepoint, results: Sequence[Executed]) -> None:
+        self._bank.rollback(save)
+        for executed in results:
+            if executed.landed:
+                self._seen.pop(executed.status.signature, None)
+
+    def _admit(self, envelope: Envelope, any_blockhash: bool) -> int:
         """Refuses what a validator would not execute; returns the fee."""
         signature, height = envelope.signature, self._bank.block_height
         while self._seen and height - next(iter(self._seen.values())) > BLOCKHASH_LIFE:
             self._seen.popitem(last=False)
         if signature in self._seen:
             raise EnvelopeError(Refusal.ALREADY_PROCESSED, signature, "the same signature ran before")
-        if not self._bank.knows_blockhash(envelope.blockhash):
+        if not any_blockhash and not self._bank.knows_blockhash(envelope.blockhash):
             raise EnvelopeError(
                 Refusal.BLOCKHASH_NOT_FOUND, signature, f"not a blockhash of the last {BLOCKHASH_LIFE} blocks"
             )
@@ -113,79 +131,7 @@ class Settlement:
             )
         return fee
 
-    def _rewrite(self, envelope: Envelope) -> _Plan:
-        limit = requested_limit(envelope.calls)
-        plan = _Plan(limit)
-        if set_limit(envelope.calls) is None:
-            # The limit follows the number of instructions where none is set, and that number changes here.
-            data = b"\x02" + limit.to_bytes(4, "little")
-            plan.add(-1, Instruction(Pubkey(COMPUTE_BUDGET_PROGRAM), data, []))
-        others = []
-        for index, call in enumerate(envelope.calls):
-            swap = parse_swap(call.program, [named.pubkey for named in call.accounts], call.data)
-            if plan.doomed:
-                if call.program == COMPUTE_BUDGET_PROGRAM:  # it sets the fee wherever it stands
-                    plan.add(index, _instruction(call))
-            elif swap is None:
-                others.append(len(plan.steps))
-                plan.add(index, _instruction(call))
-            else:
-                self._rewrite_swap(plan, index, swap, envelope)
-        for at in others:
-            # An authority signs for its own vault's payment only: anywhere else its signature would be
-            # forged.
-            if any(bytes(meta.pubkey) in plan.authorities for meta in plan.steps[at].instruction.accounts):
-                plan.steps[at] = _Step(plan.steps[at].place, _FAIL, MISSING_SIGNATURE)
-        return plan
-
-    def _rewrite_swap(self, plan: _Plan, index: int, swap: SwapCall, envelope: Envelope) -> None:
-        pool = plan.pools.get(swap.pool) or self._bank.pools.get(swap.pool)
-        if pool is None:
-            plan.fail(index, NO_POOL)
-            return
-        try:
-            if swap.a_to_b is None:
-                swap = swap.directed(pool, self._mint_of(swap, envelope.calls))
-            if (swap.vault_a, swap.vault_b) != (pool.vault_a, pool.vault_b):
-                plan.fail(index, WRONG_ACCOUNT)
-                return
-            input_mint = pool.mint_a if swap.a_to_b else pool.mint_b
-            quoted = quote(pool, input_mint, swap.amount_in, self._bank.clock)
-        except QuoteError as error:
-            plan.fail(index, quote_verdict(swap.venue, error.code))
-            return
-        if not plan.budget.charge(swap.venue, quoted.crossings):
-            plan.fail(index, EXCEEDED)
-            return
-        programs = (pool.program_a, pool.program_b) if swap.a_to_b else (pool.program_b, pool.program_a)
-        signed = any(named.pubkey == swap.user and named.signer for named in envelope.accounts)
-        pay = _transfer(programs[0], swap.user_in, swap.vault_in, swap.user, quoted.amount_in_used, signed)
-        short = funds_verdict(swap.venue)
-        if quoted.amount_out < swap.minimum_out:
-            if short is not None:
-                plan.add(index, pay, short)
-            plan.fail(index, minimum_verdict(swap.venue))
-            return
-        authority = swap.vault_authority
-        plan.add(index, pay, short)
-        plan.add(
-            index, _transfer(programs[1], swap.vault_out, swap.user_out, authority, quoted.amount_out, True)
-        )
-        plan.authorities.add(authority)
-        plan.pools[pool.key] = quoted.pool_after
-
-    def _mint_of(self, swap: SwapCall, calls: Sequence[Call]) -> bytes:
-        """Mint of the swap's source account, which an earlier instruction may only be creating."""
-        data = self._bank.account(swap.user_in).data
-        if data:
-            return bytes(data[0:32])
-        for call in calls:
-            created = call.program == ASSOCIATED_TOKEN_PROGRAM and len(call.accounts) > 3
-            if created and call.accounts[1].pubkey == swap.user_in:
-                return call.accounts[3].pubkey
-        return bytes(32)
-
-    def _run(self, envelope: Envelope, plan: _Plan, fee: int) -> SettlementStatus:
+    def _run(self, envelope: Envelope, plan: Plan, fee: int) -> Executed:
         bank, payer = self._bank, Pubkey(envelope.payer)
         message = MessageV0.try_compile(
             payer, [step.instruction for step in plan.steps], [], Hash(envelope.blockhash)
@@ -205,11 +151,47 @@ class Settlement:
         held = {named.pubkey: bank.account(named.pubkey) for named in envelope.accounts}
         if failed and self._svm(envelope.payer).lamports == funded.lamports:
             bank.svm.set_account(payer, svm_account(before))
-            return self._status(envelope, Outcome.REJECTED, verdict, 0, 0, held)
+            status = self._status(envelope, Outcome.REJECTED, verdict, 0, 0, held)
+            return Executed(
+                status, envelope, self._details(envelope, plan, message, meta, verdict, units, held)
+            )
         self._seen[envelope.signature] = bank.block_height
         self._take_over(envelope, {} if failed else plan.pools)
         outcome = Outcome.LANDED_FAILED if failed else Outcome.LANDED_OK
-        return self._status(envelope, outcome, verdict, fee, units, held)
+        status = self._status(envelope, outcome, verdict, fee, units, held)
+        details = self._details(envelope, plan, message, meta, verdict, units, held)
+        tips = [account for account in TIP_ACCOUNTS if account in held]
+        tip = sum(bank.account(account).lamports - held[account].lamports for account in tips)
+        return Executed(status, envelope, details, tip)
+
+    def _details(
+        self,
+        envelope: Envelope,
+        plan: Plan,
+        message: MessageV0,
+        meta: TransactionMetadata,
+        verdict: tuple[int, Verdict],
+        units: int,
+        held: Mapping[bytes, Account],
+    ) -> Details:
+        bank = self._bank
+        pubkeys = [named.pubkey for named in envelope.accounts]
+        after = {pubkey: bank.account(pubkey) for pubkey in pubkeys}
+        index, (code, name) = verdict
+        place = None if index == NO_INDEX else index
+        return Details(
+            error_json(place, verdict[1]) if code or name else None,
+            units,
+            tuple(held[pubkey].lamports for pubkey in pubkeys),
+            tuple(after[pubkey].lamports for pubkey in pubkeys),
+            token_balances(pubkeys, held, bank.accounts),
+            token_balances(pubkeys, after, bank.accounts),
+            plan,
+            message,
+            meta,
+            place,
+            verdict[1],
+        )
 
     def _svm(self, pubkey: bytes) -> Account:
         found = self._bank.svm.get_account(Pubkey(pubkey))
@@ -276,23 +258,7 @@ def _amount(account: Account) -> int:
     return token_amount(account.data) if account.data else 0
 
 
-def _instruction(call: Call) -> Instruction:
-    metas = [AccountMeta(Pubkey(named.pubkey), named.signer, named.writable) for named in call.accounts]
-    return Instruction(Pubkey(call.program), call.data, metas)
-
-
-def _transfer(
-    program: bytes, source: bytes, destination: bytes, authority: bytes, amount: int, signed: bool
-) -> Instruction:
-    metas = [
-        AccountMeta(Pubkey(source), False, True),
-        AccountMeta(Pubkey(destination), False, True),
-        AccountMeta(Pubkey(authority), signed, False),
-    ]
-    return Instruction(Pubkey(program), _TRANSFER + amount.to_bytes(8, "little"), metas)
-
-
-def _verdict(plan: _Plan, result: TransactionMetadata | FailedTransactionMetadata) -> tuple[int, Verdict]:
+def _verdict(plan: Plan, result: TransactionMetadata | FailedTransactionMetadata) -> tuple[int, Verdict]:
     """(index of the failed instruction in the transaction as submitted, what it is called)."""
     if not isinstance(result, FailedTransactionMetadata):
         return NO_INDEX, Verdict(0, "")
@@ -301,5 +267,5 @@ def _verdict(plan: _Plan, result: TransactionMetadata | FailedTransactionMetadat
     if at is None:
         return NO_INDEX, verdict
     step = plan.steps[at]
-    known = step.verdict is not None and (step.instruction == _FAIL or is_short_of_funds(error))
+    known = step.verdict is not None and (step.instruction == FAIL or is_short_of_funds(error))
     return step.place, step.verdict if known and step.verdict is not None else verdict

@@ -39,6 +39,25 @@ _QUOTES: Final[dict[tuple[Venue, QuoteErrorCode], Verdict]] = {
     (Venue.RAYDIUM_V4, QuoteErrorCode.BAD_AMOUNT): Verdict(29, "InvalidInput"),
     (Venue.RAYDIUM_V4, QuoteErrorCode.AMOUNT_TOO_SMALL): Verdict(29, "InvalidInput"),
     (Venue.RAYDIUM_V4, QuoteErrorCode.INSUFFICIENT_LIQUIDITY): Verdict(40, "InsufficientFunds"),
+    (Venue.RAYDIUM_CPMM, QuoteErrorCode.BAD_AMOUNT): Verdict(2505, "RequireGtViolated"),
+    (Venue.RAYDIUM_CPMM, QuoteErrorCode.AMOUNT_TOO_SMALL): Verdict(2505, "RequireGtViolated"),
+    (Venue.RAYDIUM_CPMM, QuoteErrorCode.POOL_DISABLED): Verdict(6000, "NotApproved"),
+    (Venue.RAYDIUM_CPMM, QuoteErrorCode.NOT_OPEN): Verdict(6000, "NotApproved"),
+    (Venue.RAYDIUM_CLMM, QuoteErrorCode.BAD_AMOUNT): Verdict(6026, "TooSmallInputOrOutputAmount"),
+    (Venue.RAYDIUM_CLMM, QuoteErrorCode.AMOUNT_TOO_SMALL): Verdict(6026, "TooSmallInputOrOutputAmount"),
+    (Venue.RAYDIUM_CLMM, QuoteErrorCode.ARRAY_MISSING): Verdict(6027, "NotEnoughTickArrayAccount"),
+    (Venue.RAYDIUM_CLMM, QuoteErrorCode.ARRAYS_EXHAUSTED): Verdict(6027, "NotEnoughTickArrayAccount"),
+    (Venue.RAYDIUM_CLMM, QuoteErrorCode.INSUFFICIENT_LIQUIDITY): Verdict(6019, "LiquidityInsufficient"),
+    (Venue.METEORA_DLMM, QuoteErrorCode.AMOUNT_TOO_SMALL): Verdict(6039, "InsufficientOutAmount"),
+    (Venue.METEORA_DLMM, QuoteErrorCode.ARRAY_MISSING): Verdict(6036, "BitmapExtensionAccountIsNotProvided"),
+    (Venue.METEORA_DLMM, QuoteErrorCode.ARRAYS_EXHAUSTED): Verdict(
+        6037, "CannotFindNonZeroLiquidityBinArrayId"
+    ),
+    (Venue.METEORA_DLMM, QuoteErrorCode.POOL_DISABLED): Verdict(6042, "PoolDisabled"),
+    (Venue.METEORA_DAMM_V2, QuoteErrorCode.BAD_AMOUNT): Verdict(6006, "AmountIsZero"),
+    (Venue.METEORA_DAMM_V2, QuoteErrorCode.POOL_DISABLED): Verdict(6003, "PoolDisabled"),
+    (Venue.METEORA_DAMM_V2, QuoteErrorCode.PRICE_LIMIT): Verdict(6015, "PriceRangeViolation"),
+    (Venue.METEORA_DAMM_V2, QuoteErrorCode.INSUFFICIENT_LIQUIDITY): Verdict(6015, "PriceRangeViolation"),
 }
 
 

@@ -1,0 +1,42 @@
+"""``hft programs``: the venues' real program binaries, for the local cluster."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from solders.pubkey import Pubkey
+
+from hft.runtime.exit_codes import ExitCode, HftError
+
+programs = typer.Typer(help="Venue program binaries.", rich_markup_mode=None, add_completion=False)
+
+
+@programs.callback()
+def _programs() -> None:
+    """Venue program binaries for the local cluster."""
+
+
+@programs.command("fetch")
+def fetch(
+    rpc: Annotated[str, typer.Option("--rpc", metavar="URL", help="A Solana RPC; it is only read.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where <program id>.so files go.")],
+    program: Annotated[
+        list[str] | None,
+        typer.Option("--program", metavar="ID", help="Only this program; default: those of all venues."),
+    ] = None,
+) -> int:
+    """Download the programs that the venues know from an RPC into a folder for ``hft simnet --programs``."""
+    from hft.simnet.programs import fetch_program, venue_programs, write_program
+
+    try:
+        wanted = [bytes(Pubkey.from_string(one)) for one in program or ()] or list(venue_programs())
+    except ValueError as error:
+        raise HftError(f"--program {program}: {error}", ExitCode.CONFIG) from error
+    for one in wanted:
+        elf = fetch_program(rpc, one)
+        try:
+            path = write_program(out, one, elf)
+        except OSError as error:
+            raise HftError(f"{out}: can't be written: {error.strerror}", ExitCode.FAILURE) from error
+        print(f"{path}: {len(elf)} bytes", flush=True)
+    return int(ExitCode.OK)

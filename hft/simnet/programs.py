@@ -1,0 +1,120 @@
+"""Venue programs as files: ``<program id>.so`` in a folder, loaded into the SVM or fetched from an RPC.
+
+An upgradeable program's account names its programdata account (bytes 4..36), whose ELF follows a header of
+45 bytes; a program of an older loader is the ELF itself.
+"""
+
+import base64
+import json
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlparse
+
+from solders.litesvm import LiteSVM
+from solders.pubkey import Pubkey
+
+from hft.runtime.exit_codes import ExitCode, HftError
+from hft.venues.registry import BY_PROGRAM
+from hft.venues.spl import key
+
+UPGRADEABLE_LOADER: Final = key("BPFLoaderUpgradeab1e11111111111111111111111")
+PLAIN_LOADERS: Final = (
+    key("BPFLoader2111111111111111111111111111111111"),
+    key("BPFLoader1111111111111111111111111111111111"),
+)
+PROGRAMDATA_AT: Final = 45
+MAX_PROGRAM_BYTES: Final = 10 << 20
+_PROGRAM_SIZE: Final = 36
+_PROGRAM_TAG: Final = 2
+_PROGRAMDATA_TAG: Final = 3
+_ELF: Final = b"\x7fELF"
+_TIMEOUT_S: Final = 60.0
+
+
+def load_programs(svm: LiteSVM, folder: str | Path) -> frozenset[bytes]:
+    """Puts every ``<program id>.so`` of the folder into the SVM; returns their ids (32 bytes each).
+
+    ``HftError`` (CONFIG) if the folder is none, holds no program, or a file is not what its name says.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise HftError(f"{path}: a folder with <program id>.so files belongs there", ExitCode.CONFIG)
+    found = set()
+    for file in sorted(path.glob("*.so")):
+        try:
+            program = Pubkey.from_string(file.stem)
+        except ValueError as error:
+            raise HftError(f"{file}: the name must be the program's id: {error}", ExitCode.CONFIG) from error
+        data = file.read_bytes() if file.stat().st_size <= MAX_PROGRAM_BYTES else b""
+        if not data.startswith(_ELF):
+            raise HftError(f"{file}: no ELF of at most {MAX_PROGRAM_BYTES} bytes", ExitCode.CONFIG)
+        try:
+            svm.add_program(program, data)
+        except ValueError as error:
+            raise HftError(f"{file}: the SVM refuses it: {error}", ExitCode.CONFIG) from error
+        found.add(bytes(program))
+    if not found:
+        raise HftError(f"{path}: no <program id>.so file is there", ExitCode.CONFIG)
+    return frozenset(found)
+
+
+def venue_programs() -> tuple[bytes, ...]:
+    """Ids of the programs whose swaps the venues know."""
+    return tuple(BY_PROGRAM)
+
+
+def fetch_program(url: str, program: bytes) -> bytes:
+    """The ELF of a deployed program. ``HftError`` (FAILURE) says what the RPC gave instead."""
+    owner, data = _account(url, program)
+    if owner in PLAIN_LOADERS:
+        elf = data
+    elif owner == UPGRADEABLE_LOADER:
+        if len(data) < _PROGRAM_SIZE or int.from_bytes(data[:4], "little") != _PROGRAM_TAG:
+            raise HftError(
+                f"{Pubkey(program)} is no program account of the upgradeable loader", ExitCode.FAILURE
+            )
+        owner, data = _account(url, data[4:36])
+        if owner != UPGRADEABLE_LOADER or int.from_bytes(data[:4], "little") != _PROGRAMDATA_TAG:
+            raise HftError(f"{Pubkey(program)}: its programdata account holds none", ExitCode.FAILURE)
+        elf = data[PROGRAMDATA_AT:]
+    else:
+        raise HftError(f"{Pubkey(program)} is owned by {Pubkey(owner)}, which is no loader", ExitCode.FAILURE)
+    if not elf.startswith(_ELF):
+        raise HftError(f"{Pubkey(program)}: {len(elf)} bytes that are no ELF", ExitCode.FAILURE)
+    return elf
+
+
+def write_program(folder: Path, program: bytes, elf: bytes) -> Path:
+    """Writes ``<program id>.so``, whole or not at all; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{Pubkey(program)}.so"
+    partial = path.with_suffix(".part")
+    partial.write_bytes(elf)
+    partial.replace(path)
+    return path
+
+
+def _account(url: str, pubkey: bytes) -> tuple[bytes, bytes]:
+    if urlparse(url).scheme not in ("http", "https"):
+        raise HftError(f"{url}: an http or https address of a Solana RPC belongs there", ExitCode.CONFIG)
+    name = str(Pubkey(pubkey))
+    question = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "getAccountInfo",
+        "params": [name, {"encoding": "base64", "commitment": "confirmed"}],
+    }
+    request = urllib.request.Request(url, json.dumps(question).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            found: Mapping[str, Any] = json.loads(answer.read(4 * MAX_PROGRAM_BYTES))
+        value = found["result"]["value"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HftError(
+            f"{url}: no answer to getAccountInfo of {name}: {error!r:.200}", ExitCode.FAILURE
+        ) from error
+    if value is None:
+        raise HftError(f"{url}: no account {name} is there", ExitCode.FAILURE)
+    return bytes(Pubkey.from_string(value["owner"])), base64.b64decode(value["data"][0])

@@ -1,0 +1,174 @@
+"""A submitted transaction as the SVM is to run it: each venue's swap carried out by token transfers.
+
+A venue's swap instruction is priced by ``hft.venues`` on the cluster's state and replaced by the token
+transfers it amounts to (user → vault, vault → user, and the share of a host account if one is named). A
+vault belongs to a program-derived address, which signs here by leave of the SVM's switched-off signature
+check; the user's own signatures are verified before, by themselves. What the venue would refuse becomes an
+instruction that fails at the same place, with the venue's own error code. Swaps of venues whose program is
+loaded are left as they are.
+"""
+
+from collections import ChainMap
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from hft.simnet.bank import Bank
+from hft.simnet.compute import COMPUTE_BUDGET_PROGRAM, Budget, requested_limit, set_limit
+from hft.simnet.envelope import Call, Envelope
+from hft.simnet.verdicts import (
+    EXCEEDED,
+    MISSING_SIGNATURE,
+    NO_POOL,
+    WRONG_ACCOUNT,
+    Verdict,
+    funds_verdict,
+    minimum_verdict,
+    quote_verdict,
+)
+from hft.venues import Pool, Quote, QuoteError, SwapCall, Venue, decode, parse_swap, quote, store
+from hft.venues.spl import ASSOCIATED_TOKEN_PROGRAM
+
+_TRANSFER: Final = b"\x03"
+_HOSTED: Final = frozenset((Venue.METEORA_DLMM, Venue.METEORA_DAMM_V2))
+# The system program knows no instruction 2^32-1: it fails wherever it stands, and touches nothing.
+FAIL: Final = Instruction(Pubkey(bytes(32)), b"\xff\xff\xff\xff", [])
+
+
+class Step(NamedTuple):
+    """One instruction as it runs here: where it stood (-1: nowhere), what its failure means (``None``: what
+    the SVM says), and whether it is part of what replaces a swap."""
+
+    place: int
+    instruction: Instruction
+    verdict: Verdict | None = None
+    of_swap: bool = False
+
+
+class Plan:
+    """A transaction rewritten for the SVM; ``pools`` are those its swaps move, as they leave them."""
+
+    def __init__(self, limit: int) -> None:
+        self.steps: list[Step] = []
+        self.authorities: set[bytes] = set()
+        self.pools: dict[bytes, Pool] = {}
+        self.budget = Budget(limit)
+        self.doomed = False
+
+    def add(self, index: int, instruction: Instruction, verdict: Verdict | None = None) -> None:
+        """A transfer of the swap that stood at ``index``."""
+        self.steps.append(Step(index, instruction, verdict, True))
+
+    def fail(self, index: int, verdict: Verdict) -> None:
+        """Fails here for certain: what comes after needs no pricing."""
+        self.add(index, FAIL, verdict)
+        self.doomed = True
+
+
+def rewrite(bank: Bank, envelope: Envelope, programs: Collection[bytes]) -> Plan:
+    """The plan of ``envelope`` on the bank's state; ``programs``: venue programs that the SVM holds."""
+    limit = requested_limit(envelope.calls)
+    plan = Plan(limit)
+    if set_limit(envelope.calls) is None:
+        # The limit follows the number of instructions where none is set, and that number changes here.
+        data = b"\x02" + limit.to_bytes(4, "little")
+        plan.steps.append(Step(-1, Instruction(Pubkey(COMPUTE_BUDGET_PROGRAM), data, [])))
+    others = []
+    for index, call in enumerate(envelope.calls):
+        swap = None
+        if call.program not in programs:
+            swap = parse_swap(call.program, [named.pubkey for named in call.accounts], call.data)
+        if plan.doomed:
+            if call.program == COMPUTE_BUDGET_PROGRAM:  # it sets the fee wherever it stands
+                plan.steps.append(Step(index, _instruction(call)))
+        elif swap is None:
+            others.append(len(plan.steps))
+            plan.steps.append(Step(index, _instruction(call)))
+        else:
+            _rewrite_swap(bank, plan, index, swap, envelope)
+    for at in others:
+        # An authority signs for its own vault's payment only: anywhere else its signature would be forged.
+        if any(bytes(meta.pubkey) in plan.authorities for meta in plan.steps[at].instruction.accounts):
+            plan.steps[at] = Step(plan.steps[at].place, FAIL, MISSING_SIGNATURE)
+    return plan
+
+
+def _rewrite_swap(bank: Bank, plan: Plan, index: int, swap: SwapCall, envelope: Envelope) -> None:
+    pool = plan.pools.get(swap.pool) or bank.pools.get(swap.pool)
+    if pool is None:
+        plan.fail(index, NO_POOL)
+        return
+    try:
+        if swap.a_to_b is None:
+            swap = swap.directed(pool, _mint_of(bank, swap.user_in, envelope.calls))
+        if (swap.vault_a, swap.vault_b) != (pool.vault_a, pool.vault_b):
+            plan.fail(index, WRONG_ACCOUNT)
+            return
+        quoted = _quote(bank, pool, swap)
+    except QuoteError as error:
+        plan.fail(index, quote_verdict(swap.venue, error.code))
+        return
+    if not plan.budget.charge(swap.venue, quoted.crossings):
+        plan.fail(index, EXCEEDED)
+        return
+    programs = (pool.program_a, pool.program_b) if swap.a_to_b else (pool.program_b, pool.program_a)
+    signed = any(named.pubkey == swap.user and named.signer for named in envelope.accounts)
+    pay = _transfer(programs[0], swap.user_in, swap.vault_in, swap.user, quoted.amount_in_used, signed)
+    short = funds_verdict(swap.venue)
+    if quoted.amount_out < swap.minimum_out:
+        if short is not None:
+            plan.add(index, pay, short)
+        plan.fail(index, minimum_verdict(swap.venue))
+        return
+    authority = swap.vault_authority
+    plan.add(index, pay, short)
+    plan.add(index, _transfer(programs[1], swap.vault_out, swap.user_out, authority, quoted.amount_out, True))
+    if swap.host is not None and quoted.rebate:
+        in_b = _mint_of(bank, swap.host, envelope.calls) == pool.mint_b
+        vault, program = (pool.vault_b, pool.program_b) if in_b else (pool.vault_a, pool.program_a)
+        plan.add(index, _transfer(program, vault, swap.host, authority, quoted.rebate, True))
+    plan.authorities.add(authority)
+    plan.pools[pool.key] = quoted.pool_after
+
+
+def _quote(bank: Bank, pool: Pool, swap: SwapCall) -> Quote:
+    """The venue's price. Where a host could share the fee, the pool is read as the swap names one or not."""
+    named = swap.host is not None
+    if swap.venue in _HOSTED and pool.settings.own_host_fee != named:
+        stored = {
+            pubkey: bank.account(pubkey)._replace(data=data)
+            for pubkey, data in store(pool, bank.accounts).items()
+        }
+        settings = pool.settings._replace(own_host_fee=named)
+        pool = decode(pool.key, ChainMap(stored, bank.accounts), settings)
+    return quote(pool, pool.mint_a if swap.a_to_b else pool.mint_b, swap.amount_in, bank.clock)
+
+
+def _mint_of(bank: Bank, pubkey: bytes, calls: Sequence[Call]) -> bytes:
+    """Mint of a token account, which an earlier instruction may only be creating."""
+    data = bank.account(pubkey).data
+    if data:
+        return bytes(data[0:32])
+    for call in calls:
+        created = call.program == ASSOCIATED_TOKEN_PROGRAM and len(call.accounts) > 3
+        if created and call.accounts[1].pubkey == pubkey:
+            return call.accounts[3].pubkey
+    return bytes(32)
+
+
+def _instruction(call: Call) -> Instruction:
+    metas = [AccountMeta(Pubkey(named.pubkey), named.signer, named.writable) for named in call.accounts]
+    return Instruction(Pubkey(call.program), call.data, metas)
+
+
+def _transfer(
+    program: bytes, source: bytes, destination: bytes, authority: bytes, amount: int, signed: bool
+) -> Instruction:
+    metas = [
+        AccountMeta(Pubkey(source), False, True),
+        AccountMeta(Pubkey(destination), False, True),
+        AccountMeta(Pubkey(authority), signed, False),
+    ]
+    return Instruction(Pubkey(program), _TRANSFER + amount.to_bytes(8, "little"), metas)
