@@ -1,8 +1,8 @@
-"""A bounded queue between coroutines and a duty cycle of the same thread: coroutines put, the cycle polls."""
+"""Bounded queues between coroutines and a duty cycle of the same thread: coroutines put, the cycle polls."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -64,3 +64,52 @@ class Mailbox(Generic[T]):
         taken: list[T] = []
         self.poll(taken.append, 1)
         return taken[0]
+
+
+class NewestBox(Generic[T]):
+    """Like a mailbox, but an item put with a key takes the place of the one that waits with the same key: a
+    slow reader is late, never stale, and what waits is bounded by the keys there are.
+
+    Items without a key keep their order; more than ``capacity`` of them are dropped and counted.
+    """
+
+    def __init__(self, capacity: int, wake: Callable[[], None] | None = None) -> None:
+        self._capacity = capacity
+        self._wake = wake
+        self._items: dict[Hashable, T] = {}
+        self._plain = 0
+        self._next = 0
+        self.dropped = 0
+        self.replaced = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, key: Hashable, item: T) -> None:
+        """Puts the newest of ``key`` (no integer: those number the others)."""
+        if key in self._items:
+            self.replaced += 1
+        self._items[key] = item
+        if self._wake is not None:
+            self._wake()
+
+    def append(self, item: T) -> bool:
+        """Puts an item of its own; False if there is no room."""
+        if self._plain >= self._capacity:
+            self.dropped += 1
+            return False
+        self._plain += 1
+        self._next += 1
+        self.put(self._next, item)
+        return True
+
+    def poll(self, handler: Callable[[T], None], limit: int = 256) -> int:
+        """Hands at most ``limit`` items to ``handler``, oldest place first; never waits."""
+        count = min(limit, len(self._items))
+        for _ in range(count):
+            key = next(iter(self._items))
+            item = self._items.pop(key)
+            if type(key) is int:
+                self._plain -= 1
+            handler(item)
+        return count

@@ -1,0 +1,225 @@
+"""Following: every intent that is out, until it has its one end.
+
+Statuses are asked for in batches, with the history once a blockhash is dead; a signature subscription brings
+what landed sooner. Ends wait in a bounded mailbox; nothing is forgotten before its end is in it.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from hft.chain.follow_state import FOLLOW_RULE, End, Followed, FollowRule, Point, refused
+from hft.chain.jito import BundleState, JitoClient
+from hft.chain.journal import JournalWriter, Open
+from hft.chain.journal_records import Intent, JournalError
+from hft.chain.mailbox import Mailbox
+from hft.chain.rpc import MAX_STATUSES, RpcClient
+from hft.chain.rpc_faults import RpcFault
+from hft.chain.rpc_parse import SignatureStatus
+from hft.chain.submit import SendOutcome
+from hft.wire.enums import EndState
+
+BLOCKHASH_LIFE: Final = 150
+"""Blocks: a fresh blockhash's last valid height lies so far above the height of its own block."""
+MAX_FOLLOWED: Final = 4_096
+BUNDLES_AT_ONCE: Final = 5
+
+
+class FollowTimes:
+    """Times between questions (ns): about statuses, about bundles (the engine allows few), and how long one
+    question may take."""
+
+    def __init__(
+        self, poll_ns: int = 200_000_000, bundle_ns: int = 1_000_000_000, ask_ns: int = 2_000_000_000
+    ) -> None:
+        self.poll_ns = poll_ns
+        self.bundle_ns = bundle_ns
+        self.ask_ns = ask_ns
+
+
+class Follower:
+    """See the module. ``run`` is its task; ``watch``, ``refuse`` and ``recover`` feed it, ``poll`` takes the
+    ends."""
+
+    def __init__(
+        self,
+        rpc: RpcClient,
+        jito: JitoClient | None,
+        journal: JournalWriter,
+        rule: FollowRule = FOLLOW_RULE,
+        times: FollowTimes | None = None,
+        *,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        self._rpc = rpc
+        self._jito = jito
+        self._journal = journal
+        self._rule = rule
+        self._times = times or FollowTimes()
+        self._clock_ns = clock_ns
+        self._followed: dict[bytes, Followed] = {}
+        self._ends: Mailbox[End] = Mailbox(MAX_FOLLOWED, wake)
+        self._work = asyncio.Event()
+        self._bundles_ns = 0
+        self.point: Point | None = None
+        self.counts: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._followed)
+
+    def signatures(self) -> Iterable[bytes]:
+        """Signatures under way (64 bytes each), for a subscription."""
+        return tuple(self._followed)
+
+    def watch(self, intent: Intent, outcome: SendOutcome) -> None:
+        """Follows what is out. ``ValueError`` if it is not, or if too many are."""
+        if not outcome.state.is_out:
+            raise ValueError(f"plan {intent.plan_id.hex()}: {outcome.state.value} is an end; see refuse")
+        self._follow(Followed(intent, self._clock_ns(), outcome.bundle_id))
+
+    async def refuse(self, intent: Intent, outcome: SendOutcome) -> None:
+        """The end of what nobody took."""
+        await self._finish(refused(intent, outcome))
+
+    def recover(self, opened: Iterable[Open]) -> int:
+        """Takes up what a predecessor left open: all of it may have landed, whatever was known of it."""
+        taken = 0
+        for known in opened:
+            bundle_id = next((sent.bundle_id for sent in reversed(known.sent) if sent.bundle_id), "")
+            self._follow(Followed(known.intent, self._clock_ns(), bundle_id, recovered=True))
+            taken += 1
+        self.counts["recovered"] += taken
+        return taken
+
+    def on_notified(self, signature: bytes, slot: int, error: object, commitment: str) -> None:
+        """A signature subscription fired."""
+        followed = self._followed.get(signature)
+        if followed is not None:
+            status = SignatureStatus(slot, error, commitment)
+            followed.on_status(status, self._clock_ns(), asked_slot=slot, searched=False, point=None)
+            self._work.set()
+
+    def poll(self, handler: Callable[[End], None], limit: int = 256) -> int:
+        """Hands out ends, oldest first; never waits."""
+        return self._ends.poll(handler, limit)
+
+    async def run(self) -> None:
+        """Follows until cancelled."""
+        while True:
+            self._work.clear()
+            await self.settle()
+            if self._followed:
+                await self.ask()
+                await self.settle()
+            try:
+                limit_s = self._times.poll_ns / 1e9 if self._followed else None
+                async with asyncio.timeout(limit_s):
+                    await self._work.wait()
+            except TimeoutError:
+                continue
+
+    async def ask(self) -> None:
+        """One round of questions about everything under way."""
+        try:
+            await self._find_point()
+        except RpcFault:
+            self.counts["point_faults"] += 1
+        point = self.point
+        dead = [one for one in self._followed.values() if point is not None and one.is_past(point)]
+        alive = [one for one in self._followed.values() if point is None or not one.is_past(point)]
+        for group, searched in ((alive, False), (dead, True)):
+            for first in range(0, len(group), MAX_STATUSES):
+                await self._ask_statuses(group[first : first + MAX_STATUSES], searched, point)
+        now_ns = self._clock_ns()
+        if self._jito is not None and now_ns >= self._bundles_ns:
+            self._bundles_ns = now_ns + self._times.bundle_ns
+            await self._ask_bundles(self._jito)
+
+    async def settle(self) -> None:
+        """Ends whatever has evidence enough."""
+        now_ns = self._clock_ns()
+        for followed in list(self._followed.values()):
+            end = followed.end(self._rule, now_ns)
+            if end is not None:
+                await self._finish(end)
+
+    def _follow(self, followed: Followed) -> None:
+        if len(self._followed) >= MAX_FOLLOWED:
+            raise ValueError(f"{MAX_FOLLOWED} transactions are followed already")
+        self._followed[followed.intent.signature] = followed
+        self._work.set()
+
+    async def _find_point(self) -> None:
+        """The newest block: a fresh blockhash tells its slot and, by its last valid height, its height.
+
+        A node that stands before what is known already is refused by the slot asked for, and another one is
+        asked.
+        """
+        known = self.point
+        latest, _ = await self._rpc.latest_blockhash(
+            deadline_ns=self._clock_ns() + self._times.ask_ns,
+            commitment=self._rule.commitment,
+            min_context_slot=known.slot if known is not None else None,
+        )
+        height = latest.last_valid_block_height - BLOCKHASH_LIFE
+        fresh = Point(latest.slot, height)
+        if any(one.is_past(fresh) for one in self._followed.values()):
+            # That somebody is dead isn't taken from one number: the height itself must say so too.
+            told = await self._rpc.block_height(
+                deadline_ns=self._clock_ns() + self._times.ask_ns,
+                commitment=self._rule.commitment,
+                min_context_slot=latest.slot,
+            )
+            height = min(height, told)
+        if known is None or (latest.slot >= known.slot and height >= known.height):
+            self.point = Point(latest.slot, height)
+        else:
+            self.counts["stale_points"] += 1
+
+    async def _ask_statuses(self, group: Sequence[Followed], searched: bool, point: Point | None) -> None:
+        try:
+            told = await self._rpc.signature_statuses(
+                [one.intent.signature for one in group],
+                deadline_ns=self._clock_ns() + self._times.ask_ns,
+                search_history=searched,
+            )
+        except RpcFault:
+            self.counts["status_faults"] += 1
+            return
+        now_ns = self._clock_ns()
+        for followed, status in zip(group, told.statuses, strict=True):
+            followed.on_status(status, now_ns, asked_slot=told.slot, searched=searched, point=point)
+
+    async def _ask_bundles(self, jito: JitoClient) -> None:
+        """The oldest bundles that are not known to have landed; the newest wait for their turn."""
+        asked = [
+            one for one in self._followed.values() if one.bundle_id and one.bundle is not BundleState.LANDED
+        ][:BUNDLES_AT_ONCE]
+        if not asked:
+            return
+        try:
+            told = await jito.inflight_statuses(
+                [one.bundle_id for one in asked], deadline_ns=self._clock_ns() + self._times.ask_ns
+            )
+        except RpcFault:
+            self.counts["bundle_faults"] += 1
+            return
+        for followed, status in zip(asked, told, strict=True):
+            followed.on_bundle(status.state)
+            self.counts[f"bundle_{status.state.value.lower()}"] += 1
+
+    async def _finish(self, end: End) -> None:
+        """In the mailbox first: should the process die in between, the intent is still open and is followed
+        again, to the same end."""
+        await self._ends.put(end)
+        self._followed.pop(end.intent.signature, None)
+        self.counts[f"end_{end.state.name.lower()}"] += 1
+        if end.state is EndState.UNKNOWN:
+            return
+        try:
+            await self._journal.end(end.intent.plan_id, end.state)
+        except JournalError:
+            self.counts["journal_faults"] += 1

@@ -1,0 +1,233 @@
+"""Market data by WebSocket: accounts of several endpoints as one stream of newest versions.
+
+Each endpoint is subscribed to first and asked for a snapshot then, so that nothing falls between. An endpoint
+that goes silent is given up and connected to again, with jitter, and counts for nothing before its next
+snapshot. Slots that a fork took back are told, and their accounts asked for again.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import random as random_number
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+from solders.pubkey import Pubkey
+
+from hft.chain import rpc_parse
+from hft.chain.endpoint import Endpoint
+from hft.chain.mailbox import NewestBox
+from hft.chain.rpc import MAX_ACCOUNTS, PROCESSED, RpcClient
+from hft.chain.subscribe_channel import Channel
+from hft.chain.subscribe_merge import Merger, Unusable, Verdict, Version, Watch, unusable
+from hft.chain.subscribe_session import SESSION_RULE, Session, SessionRule
+from hft.chain.trackers import SlotTracker
+
+CONTROLS_KEPT: Final = 1_024
+MAX_WATCHES: Final = 10_000
+
+
+class AccountChanged(NamedTuple):
+    """A newer version of an account that may be used (``account`` is None for an optional one that is
+    absent)."""
+
+    version: Version
+
+
+class AccountUnusable(NamedTuple):
+    """A newer version that can't be used: whatever reads this account is disabled until a good one comes."""
+
+    version: Version
+    reason: Unusable
+
+
+class SlotSeen(NamedTuple):
+    """A newer slot."""
+
+    slot: int
+    parent: int
+    root: int
+    received_ns: int
+
+
+class Reverted(NamedTuple):
+    """These slots never were: what was decided on ``pubkeys`` since is void. Their state follows."""
+
+    slots: frozenset[int]
+    pubkeys: tuple[bytes, ...]
+
+
+class SourceLive(NamedTuple):
+    """A source is up, its snapshot was told before this. ``first``: no other was, data is fresh again."""
+
+    source: str
+    slot: int
+    first: bool
+
+
+class SourceLost(NamedTuple):
+    """A source is down. ``last``: no other is up, what is known grows stale."""
+
+    source: str
+    reason: str
+    last: bool
+
+
+FeedEvent = AccountChanged | AccountUnusable | SlotSeen | Reverted | SourceLive | SourceLost
+
+
+class AccountFeed:
+    """The stream that all sources feed. ``poll`` never waits; accounts that wait to be polled are replaced by
+    their newer versions."""
+
+    def __init__(self, watches: Sequence[Watch], wake: Callable[[], None] | None = None) -> None:
+        """``watches``: at most 10,000, each account once."""
+        self.watches = {watch.pubkey: watch for watch in watches}
+        if len(self.watches) < len(watches) or len(watches) > MAX_WATCHES:
+            raise ValueError(f"{len(watches)} watches: each account once, at most {MAX_WATCHES}")
+        self._box: NewestBox[FeedEvent] = NewestBox(CONTROLS_KEPT, wake)
+        self._merger = Merger()
+        self._live: set[str] = set()
+        self.slots = SlotTracker()
+        self.counts: Counter[str] = Counter()
+        self.on_reverted: list[Callable[[tuple[bytes, ...], int], None]] = []
+
+    @property
+    def live(self) -> bool:
+        """Whether any source is up: if not, nothing may be planned on what is known."""
+        return bool(self._live)
+
+    def poll(self, handler: Callable[[FeedEvent], None], limit: int = 256) -> int:
+        """Hands out at most ``limit`` events."""
+        return self._box.poll(handler, limit)
+
+    def offer(self, version: Version) -> Verdict:
+        """Takes what a source tells of an account."""
+        verdict = self._merger.offer(version)
+        self.counts[f"versions_{verdict.value}"] += 1
+        if verdict is Verdict.NEW:
+            reason = unusable(self.watches[version.pubkey], version.account)
+            if reason is None:
+                self._box.put(version.pubkey, AccountChanged(version))
+            else:
+                self.counts[f"unusable_{reason.name.lower()}"] += 1
+                self._box.put(version.pubkey, AccountUnusable(version, reason))
+        return verdict
+
+    def advance(self, slot: int, parent: int, root: int, received_ns: int) -> None:
+        """Takes a source's slot message."""
+        news = self.slots.advance(slot, parent, root)
+        if news.dead:
+            lost = tuple(self._merger.revert(news.dead))
+            self.counts["reverts"] += 1
+            self._box.append(Reverted(news.dead, lost))
+            for tell in self.on_reverted:
+                tell(lost, parent)
+        if news.is_new:
+            self._box.put("slot", SlotSeen(slot, parent, root, received_ns))
+
+    def source_live(self, source: str) -> None:
+        """A source has told its snapshot."""
+        first = not self._live
+        self._live.add(source)
+        self._box.append(SourceLive(source, self.slots.newest, first))
+
+    def source_lost(self, source: str, reason: str) -> None:
+        """A source that was live is not any more."""
+        self._live.discard(source)
+        self._box.append(SourceLost(source, reason, not self._live))
+
+
+class AccountSource(Session):
+    """One endpoint's WebSocket, with snapshots over its RPC."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        rpc: RpcClient,
+        feed: AccountFeed,
+        rule: SessionRule = SESSION_RULE,
+        *,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        random: Callable[[], float] = random_number,
+    ) -> None:
+        """``rpc``: has an endpoint of the same name if snapshots are to come from the same node."""
+        super().__init__(http, endpoint, rule, clock_ns=clock_ns, random=random)
+        self._rpc = rpc
+        self._feed = feed
+        names = [state.endpoint.name for state in rpc.states]
+        self._only = endpoint.name if endpoint.name in names else None
+        self._parent = 0
+        self._wanted: dict[bytes, None] = {}
+        self._wanted_slot = 0
+        self._asked = asyncio.Event()
+        feed.on_reverted.append(self._want)
+
+    async def set_up(self, channel: Channel) -> None:
+        """Slots, every account, then the snapshot."""
+        await channel.subscribe("slotSubscribe", [], self._on_slot)
+        limit = asyncio.Semaphore(self._rule.at_once)
+
+        async def one(pubkey: bytes) -> None:
+            async with limit:
+                options = {"encoding": "base64", "commitment": PROCESSED}
+                await channel.subscribe(
+                    "accountSubscribe",
+                    [str(Pubkey(pubkey)), options],
+                    lambda result, received_ns: self._on_account(pubkey, result, received_ns),
+                )
+
+        await asyncio.gather(*(one(pubkey) for pubkey in self._feed.watches))
+        self._wanted.clear()
+        await self._snapshot(list(self._feed.watches), self._parent)
+
+    async def work(self, channel: Channel) -> None:
+        """Asks again for accounts that a fork took back."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            wanted, self._wanted = list(self._wanted), {}
+            await self._snapshot(wanted, self._wanted_slot)
+
+    def on_live(self) -> None:
+        self._feed.source_live(self.endpoint.name)
+
+    def on_lost(self, reason: str, was_live: bool) -> None:
+        if was_live:
+            self._feed.source_lost(self.endpoint.name, reason)
+
+    async def _snapshot(self, pubkeys: Sequence[bytes], min_slot: int) -> None:
+        for first in range(0, len(pubkeys), MAX_ACCOUNTS):
+            asked = pubkeys[first : first + MAX_ACCOUNTS]
+            told = await self._rpc.accounts(
+                asked,
+                deadline_ns=self._rpc.now_ns + self._rule.request_ns,
+                min_context_slot=min_slot or None,
+                only=self._only,
+            )
+            received_ns = self._clock_ns()
+            for pubkey, account in zip(asked, told.accounts, strict=True):
+                self._feed.offer(
+                    Version(pubkey, told.slot, 0, account, self.endpoint.name, received_ns, snapshot=True)
+                )
+
+    def _want(self, pubkeys: tuple[bytes, ...], slot: int) -> None:
+        if pubkeys and self.live:
+            self._wanted.update(dict.fromkeys(pubkeys))
+            self._wanted_slot = slot
+            self._asked.set()
+
+    def _on_slot(self, result: Any, received_ns: int) -> None:
+        told = rpc_parse.fields(result, "slotNotification")
+        slot, parent, root = (
+            rpc_parse.count(told.get(name), f"slotNotification.{name}") for name in ("slot", "parent", "root")
+        )
+        self._parent = parent
+        self._feed.advance(slot, parent, root, received_ns)
+
+    def _on_account(self, pubkey: bytes, result: Any, received_ns: int) -> None:
+        slot, value = rpc_parse.with_context(result, "accountNotification")
+        account = None if value is None else rpc_parse.account(value)
+        self._feed.offer(Version(pubkey, slot, 0, account, self.endpoint.name, received_ns))

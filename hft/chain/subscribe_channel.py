@@ -1,0 +1,203 @@
+"""One WebSocket connection to a node: requests, subscriptions, and the silence in which a dead one hides."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, Final
+
+import aiohttp
+
+from hft.chain.endpoint import Endpoint
+from hft.chain.rpc_faults import is_count
+
+MAX_MESSAGE_BYTES: Final = 32 << 20
+MAX_WAITING: Final = 4_096
+Notified = Callable[[Any, int], None]
+"""Called with a notification's ``result`` and when it came (ns)."""
+
+
+class ChannelErrorCode(IntEnum):
+    """Why a connection ended or a request on it failed."""
+
+    CONNECT = 1
+    CLOSED = 2
+    SILENT = 3
+    MALFORMED = 4
+    REFUSED = 5
+    TIMEOUT = 6
+
+
+class ChannelError(Exception):
+    """A connection ended or a request on it failed; ``code`` says why."""
+
+    def __init__(self, code: ChannelErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _Ending:
+    """A handler that is called once."""
+
+    __slots__ = ("_handler",)
+
+    def __init__(self, handler: Notified) -> None:
+        self._handler = handler
+
+    def __call__(self, result: Any, received_ns: int) -> None:
+        self._handler(result, received_ns)
+
+
+class Channel:
+    """See the module. ``run`` reads until the connection ends; requests are made meanwhile by other tasks.
+
+    A subscription's handler is set in the moment its number is known, so that no notification can come
+    between.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        *,
+        silence_ns: int,
+        request_ns: int,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """``silence_ns``: longest time without any message; ``request_ns``: longest wait for an answer."""
+        self._session = session
+        self._endpoint = endpoint
+        self._silence_ns = silence_ns
+        self._request_ns = request_ns
+        self._clock_ns = clock_ns
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._next_id = 0
+        self._waiting: dict[int, tuple[asyncio.Future[Any], Notified | None]] = {}
+        self._handlers: dict[int, Notified] = {}
+        self.messages = 0
+        self.strays = 0
+        self.last_ns = 0
+
+    async def open(self) -> None:
+        """Connects. ``ChannelError`` CONNECT."""
+        try:
+            async with asyncio.timeout(self._request_ns / 1e9):
+                self._socket = await self._session.ws_connect(
+                    self._endpoint.ws_url,
+                    headers=dict(self._endpoint.headers),
+                    max_msg_size=MAX_MESSAGE_BYTES,
+                    autoping=True,
+                    compress=0,
+                )
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._error(ChannelErrorCode.CONNECT, f"{type(error).__name__}") from error
+        self.last_ns = self._clock_ns()
+
+    async def run(self) -> None:
+        """Hands every notification to its handler, until the connection ends: always by ``ChannelError``."""
+        assert self._socket is not None
+        while True:
+            try:
+                async with asyncio.timeout(self._silence_ns / 1e9):
+                    message = await self._socket.receive()
+            except TimeoutError as error:
+                raise self._error(
+                    ChannelErrorCode.SILENT, f"open, and nothing came for {self._silence_ns} ns"
+                ) from error
+            if message.type is aiohttp.WSMsgType.TEXT:
+                self.last_ns = self._clock_ns()
+                self.messages += 1
+                self._take(message.data)
+            elif message.type is not aiohttp.WSMsgType.BINARY:
+                raise self._error(ChannelErrorCode.CLOSED, message.type.name.lower())
+
+    async def subscribe(
+        self, method: str, params: Sequence[Any], handler: Notified, *, once: bool = False
+    ) -> int:
+        """Subscribes: the subscription's number; ``once``: it ends by itself with its first notification.
+        ``ChannelError``."""
+        return int(await self._ask(method, params, _Ending(handler) if once else handler))
+
+    async def request(self, method: str, params: Sequence[Any]) -> Any:
+        """One question over the connection. ``ChannelError``."""
+        return await self._ask(method, params, None)
+
+    async def close(self) -> None:
+        """Closes; whoever still waits gets CLOSED."""
+        self._fail_waiting()
+        if self._socket is not None:
+            with suppress(TimeoutError, aiohttp.ClientError, OSError):
+                async with asyncio.timeout(0.5):
+                    await self._socket.close()
+            self._socket = None
+
+    async def _ask(self, method: str, params: Sequence[Any], handler: Notified | None) -> Any:
+        if self._socket is None or self._socket.closed:
+            raise self._error(ChannelErrorCode.CLOSED, "not connected")
+        if len(self._waiting) >= MAX_WAITING:
+            raise self._error(ChannelErrorCode.REFUSED, f"{MAX_WAITING} requests wait already")
+        self._next_id += 1
+        request_id = self._next_id
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = (future, handler)
+        body = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
+        try:
+            async with asyncio.timeout(self._request_ns / 1e9):
+                await self._socket.send_str(json.dumps(body, separators=(",", ":")))
+                return await future
+        except TimeoutError as error:
+            raise self._error(ChannelErrorCode.TIMEOUT, f"{method} was not answered") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._error(ChannelErrorCode.CLOSED, type(error).__name__) from error
+        finally:
+            self._waiting.pop(request_id, None)
+
+    def _take(self, text: str) -> None:
+        try:
+            told = json.loads(text, parse_float=Decimal)
+        except (ValueError, RecursionError) as error:
+            raise self._error(ChannelErrorCode.MALFORMED, f"no JSON: {text[:60]!r}") from error
+        if not isinstance(told, dict):
+            raise self._error(ChannelErrorCode.MALFORMED, f"no object: {text[:60]!r}")
+        if "id" in told and "method" not in told:
+            self._answered(told)
+            return
+        params = told.get("params")
+        number = params.get("subscription") if isinstance(params, dict) else None
+        handler = self._handlers.get(number) if isinstance(number, int) else None
+        if handler is None or not isinstance(params, dict):
+            self.strays += 1
+            return
+        if isinstance(handler, _Ending) and isinstance(number, int):
+            del self._handlers[number]
+        handler(params.get("result"), self.last_ns)
+
+    def _answered(self, told: dict[str, Any]) -> None:
+        waiting = self._waiting.get(told["id"]) if isinstance(told["id"], int) else None
+        if waiting is None or waiting[0].done():
+            self.strays += 1
+            return
+        future, handler = waiting
+        if "result" not in told:
+            text = str(told.get("error"))[:200]
+            future.set_exception(self._error(ChannelErrorCode.REFUSED, text))
+        elif handler is None:
+            future.set_result(told["result"])
+        elif is_count(told["result"]):
+            self._handlers[told["result"]] = handler
+            future.set_result(told["result"])
+        else:
+            future.set_exception(self._error(ChannelErrorCode.MALFORMED, "a subscription without a number"))
+
+    def _fail_waiting(self) -> None:
+        for future, _ in self._waiting.values():
+            if not future.done():
+                future.set_exception(self._error(ChannelErrorCode.CLOSED, "closed"))
+                future.exception()  # whoever waited may be gone
+        self._waiting.clear()
+
+    def _error(self, code: ChannelErrorCode, message: str) -> ChannelError:
+        return ChannelError(code, f"{self._endpoint.name}: {code.name.lower()}: {message}")

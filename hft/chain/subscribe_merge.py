@@ -1,0 +1,150 @@
+"""Which of several sources' account versions is the newest. Pure.
+
+Versions are ordered by (slot, write version). A WebSocket gives no write version; then, within one slot, a
+source is believed in its own order, and what another source says is new only if nobody has said it in that
+slot. A slot that turned out to be on a fork that lost counts for nothing.
+"""
+
+from collections import OrderedDict
+from enum import Enum, IntEnum
+from typing import Final, NamedTuple
+
+from hft.venues import Account
+
+DEAD_SLOTS_KEPT: Final = 1_024
+_SEEN_LIMIT: Final = 64
+
+
+class Verdict(Enum):
+    """What to do with a version."""
+
+    NEW = "new"
+    OLD = "old"
+    DUPLICATE = "duplicate"
+    DEAD = "dead"
+    """Of a slot on a fork that lost."""
+
+
+class Unusable(IntEnum):
+    """Why an account can't be used as it is."""
+
+    ABSENT = 1
+    WRONG_OWNER = 2
+    TOO_SHORT = 3
+
+
+class Watch(NamedTuple):
+    """An account to follow. ``owner``: the program it must belong to (None: any); ``minimum_bytes``: the
+    least data it must have; ``optional``: may be absent without being unusable."""
+
+    pubkey: bytes
+    owner: bytes | None = None
+    minimum_bytes: int = 0
+    optional: bool = False
+
+
+class Version(NamedTuple):
+    """One account as one source told it. ``write_version`` 0: not known. ``snapshot``: asked for, not
+    pushed."""
+
+    pubkey: bytes
+    slot: int
+    write_version: int
+    account: Account | None
+    source: str
+    received_ns: int
+    snapshot: bool = False
+
+
+def unusable(watch: Watch, account: Account | None) -> Unusable | None:
+    """Why this account is none that ``watch`` wants; None if it is one."""
+    if account is None or account.lamports == 0:
+        return None if watch.optional else Unusable.ABSENT
+    if watch.owner is not None and account.owner != watch.owner:
+        return Unusable.WRONG_OWNER
+    if len(account.data) < watch.minimum_bytes:
+        return Unusable.TOO_SHORT
+    return None
+
+
+class _Newest:
+    """The newest version of one account, and what was said in its slot."""
+
+    __slots__ = ("digest", "seen", "slot", "source", "write_version")
+
+    def __init__(self, version: Version, digest: int) -> None:
+        self.slot = version.slot
+        self.write_version = version.write_version
+        self.source = version.source
+        self.digest = digest
+        self.seen = {digest}
+
+    def replace(self, version: Version, digest: int) -> None:
+        if version.slot != self.slot:
+            self.slot = version.slot
+            self.seen.clear()
+        elif len(self.seen) >= _SEEN_LIMIT:
+            self.seen.clear()
+        self.write_version = version.write_version
+        self.source = version.source
+        self.digest = digest
+        self.seen.add(digest)
+
+
+class Merger:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._newest: dict[bytes, _Newest] = {}
+        self._dead: OrderedDict[int, None] = OrderedDict()
+
+    def slot_of(self, pubkey: bytes) -> int | None:
+        """Slot of the newest version."""
+        newest = self._newest.get(pubkey)
+        return None if newest is None else newest.slot
+
+    def offer(self, version: Version) -> Verdict:
+        """Takes a version if it is the newest."""
+        if version.slot in self._dead:
+            return Verdict.DEAD
+        digest = hash(version.account)
+        newest = self._newest.get(version.pubkey)
+        if newest is None:
+            self._newest[version.pubkey] = _Newest(version, digest)
+            return Verdict.NEW
+        verdict = _compare(newest, version, digest)
+        if verdict is Verdict.NEW:
+            newest.replace(version, digest)
+        return verdict
+
+    def revert(self, dead_slots: frozenset[int]) -> list[bytes]:
+        """These slots never were: forgets what was told in them; returns the accounts it was told of."""
+        for slot in dead_slots:
+            self._dead[slot] = None
+        while len(self._dead) > DEAD_SLOTS_KEPT:
+            self._dead.popitem(last=False)
+        lost = [pubkey for pubkey, newest in self._newest.items() if newest.slot in dead_slots]
+        for pubkey in lost:
+            del self._newest[pubkey]
+        return lost
+
+    def forget(self) -> None:
+        """Nothing is known any more; what comes next is new."""
+        self._newest.clear()
+
+
+def _compare(newest: _Newest, version: Version, digest: int) -> Verdict:
+    if version.slot != newest.slot:
+        return Verdict.NEW if version.slot > newest.slot else Verdict.OLD
+    if version.write_version and newest.write_version:
+        if version.write_version == newest.write_version:
+            return Verdict.DUPLICATE
+        return Verdict.NEW if version.write_version > newest.write_version else Verdict.OLD
+    if digest == newest.digest:
+        return Verdict.DUPLICATE
+    if version.snapshot:
+        # What was pushed in this slot is as new or newer, and what changes later will be pushed too.
+        return Verdict.OLD
+    if version.source == newest.source or digest not in newest.seen:
+        return Verdict.NEW
+    return Verdict.DUPLICATE

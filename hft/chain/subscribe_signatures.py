@@ -1,0 +1,85 @@
+"""Signature subscriptions: the follower hears of what landed as soon as a node does."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+from solders.signature import Signature
+
+from hft.chain import rpc_parse
+from hft.chain.endpoint import Endpoint
+from hft.chain.follow import Follower
+from hft.chain.subscribe_channel import Channel, ChannelError, ChannelErrorCode
+from hft.chain.subscribe_session import SESSION_RULE, Session, SessionRule
+
+
+class SignatureSource(Session):
+    """One endpoint's WebSocket, subscribed to every signature that ``follower`` has under way.
+
+    Slots are subscribed to as well: without them a dead connection would look like one that has nothing to
+    tell. What is missed here the follower's own questions find.
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        follower: Follower,
+        rule: SessionRule = SESSION_RULE,
+        *,
+        commitment: str = "confirmed",
+    ) -> None:
+        super().__init__(http, endpoint, rule)
+        self._follower = follower
+        self._commitment = commitment
+        self._known: set[bytes] = set()
+        self._more = asyncio.Event()
+        self.notified = 0
+        self.newest_slot = 0
+
+    def watch(self) -> None:
+        """The follower has something new under way."""
+        self._more.set()
+
+    async def set_up(self, channel: Channel) -> None:
+        self._known.clear()
+        await channel.subscribe("slotSubscribe", [], self._on_slot)
+        await self._subscribe(channel)
+
+    async def work(self, channel: Channel) -> None:
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            await self._subscribe(channel)
+
+    def on_live(self) -> None:
+        """Nothing depends on it."""
+
+    def on_lost(self, reason: str, was_live: bool) -> None:
+        """The follower's own questions go on."""
+
+    async def _subscribe(self, channel: Channel) -> None:
+        under_way = set(self._follower.signatures())
+        self._known &= under_way
+        for signature in under_way - self._known:
+            self._known.add(signature)
+
+            def notified(result: Any, received_ns: int, signature: bytes = signature) -> None:
+                self._on_signature(signature, result)
+
+            params = [str(Signature.from_bytes(signature)), {"commitment": self._commitment}]
+            try:
+                await channel.subscribe("signatureSubscribe", params, notified, once=True)
+            except ChannelError as error:
+                if error.code is not ChannelErrorCode.REFUSED:
+                    raise
+
+    def _on_slot(self, result: Any, received_ns: int) -> None:
+        told = rpc_parse.fields(result, "slotNotification")
+        self.newest_slot = max(self.newest_slot, rpc_parse.count(told.get("slot"), "slot"))
+
+    def _on_signature(self, signature: bytes, result: Any) -> None:
+        slot, value = rpc_parse.with_context(result, "signatureNotification")
+        if isinstance(value, dict):  # else "receivedSignature": it came to a leader, no more
+            self.notified += 1
+            self._follower.on_notified(signature, slot, value.get("err"), self._commitment)

@@ -1,0 +1,121 @@
+"""Slots and blockhashes as several nodes tell them. Pure: blocks are counted, never milliseconds."""
+
+from collections import OrderedDict
+from enum import Enum
+from typing import Final, NamedTuple
+
+from hft.chain.rpc_parse import LatestBlockhash
+
+SLOTS_KEPT: Final = 512
+
+
+class SlotNews(NamedTuple):
+    """What a slot message changed. ``dead``: slots that are no longer on the newest slot's way back to the
+    root, though they were."""
+
+    is_new: bool
+    dead: frozenset[int]
+
+
+_NOTHING: Final = SlotNews(False, frozenset())
+
+
+class SlotTracker:
+    """The newest slot and its ancestors, from ``{slot, parent, root}`` messages of any number of nodes.
+
+    The newest slot's line is taken for the chain. Where that is wrong for a moment (a minor fork shows up
+    first) accounts are asked for once more than needed; nothing false is kept.
+    """
+
+    def __init__(self) -> None:
+        self._parents: OrderedDict[int, int] = OrderedDict()
+        self.newest = 0
+        self.root = 0
+        self.forks = 0
+
+    def advance(self, slot: int, parent: int, root: int) -> SlotNews:
+        """Takes one message; what is older than the newest slot changes nothing."""
+        self.root = max(self.root, root)
+        if slot <= self.newest or parent >= slot:
+            return _NOTHING
+        dead = self._dead(parent) if self.newest and parent != self.newest else frozenset()
+        self._parents[slot] = parent
+        while len(self._parents) > SLOTS_KEPT:
+            self._parents.popitem(last=False)
+        self.newest = slot
+        if dead:
+            self.forks += 1
+            for lost in dead:
+                self._parents.pop(lost, None)
+        return SlotNews(True, dead)
+
+    def _dead(self, parent: int) -> frozenset[int]:
+        """Slots of the line so far that lie behind ``parent``; none if ``parent`` is beyond it (messages were
+        missed) or too far back to tell."""
+        if parent > self.newest:
+            return frozenset()
+        dead: set[int] = set()
+        at = self.newest
+        while at > parent:
+            dead.add(at)
+            before = self._parents.get(at)
+            if before is None:
+                # The line is known no further back; what lies behind its end is not ours to call dead.
+                break
+            at = before
+        return frozenset(dead)
+
+
+class HashVerdict(Enum):
+    """What to make of a node's blockhash."""
+
+    NEWER = "newer"
+    SAME = "same"
+    STALE = "stale"
+    """The node lags: by its slot, or by its height, behind what is known."""
+
+
+class BlockhashTracker:
+    """The newest blockhash of several nodes, and how many blocks it has left."""
+
+    def __init__(self, lag_limit: int = 8) -> None:
+        """``lag_limit``: how many slots, or blocks, a node may be behind the newest known before what it says
+        is stale."""
+        self._lag_limit = lag_limit
+        self.newest: LatestBlockhash | None = None
+        self.newest_slot = 0
+        self.height = 0
+        self.stale = 0
+
+    def on_slot(self, slot: int) -> None:
+        """A slot was seen, from any source."""
+        self.newest_slot = max(self.newest_slot, slot)
+
+    def on_height(self, height: int) -> None:
+        """A block height was told."""
+        self.height = max(self.height, height)
+
+    def offer(self, told: LatestBlockhash) -> HashVerdict:
+        """Takes a blockhash if it is newer; STALE if the node that gave it lags."""
+        known = self.newest
+        reached = 0 if known is None else known.last_valid_block_height
+        behind = told.slot + self._lag_limit < self.newest_slot
+        lower = told.last_valid_block_height + self._lag_limit < reached
+        if behind or lower or told.last_valid_block_height < self.height:
+            self.stale += 1
+            return HashVerdict.STALE
+        self.on_slot(told.slot)
+        if told.last_valid_block_height > reached:
+            self.newest = told
+            return HashVerdict.NEWER
+        return HashVerdict.SAME
+
+    def blocks_left(self) -> int:
+        """Blocks that the newest blockhash is still good for; 0 if there is none."""
+        if self.newest is None:
+            return 0
+        return max(self.newest.last_valid_block_height - self.height, 0)
+
+    def usable(self, minimum_blocks: int) -> LatestBlockhash | None:
+        """The newest blockhash, if at least ``minimum_blocks`` are left."""
+        return self.newest if self.newest is not None and self.blocks_left() >= minimum_blocks else None
