@@ -120,6 +120,10 @@ def tick_of(price: int, sqrt_price: Callable[[int], int]) -> int:
     return tick
 
 
+# A program step costs thousands of compute units of at most 1.4 million: no swap takes as many steps as this.
+MAX_STEPS = 2048
+
+
 class SwapEnd(NamedTuple):
     """Where a concentrated swap ended. ``tick`` is None if only the price tells it (``tick_of``).
 
@@ -142,6 +146,11 @@ def exhausted(bound: int, filled: int | None = None) -> QuoteError:
     return QuoteError(
         QuoteErrorCode.ARRAYS_EXHAUSTED, f"liquidity up to tick {bound} does not fill the amount", filled
     )
+
+
+def too_many_steps() -> QuoteError:
+    """A swap that no transaction's compute limit would carry."""
+    return QuoteError(QuoteErrorCode.TOO_MANY_STEPS, f"the swap takes more than {MAX_STEPS} steps")
 
 
 def swap_exact_in(  # noqa: PLR0915 - one loop, both directions inline: calls would cost a quarter of it

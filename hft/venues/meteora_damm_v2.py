@@ -153,6 +153,12 @@ class MeteoraDammV2Pool(Pool):
                 f"pool {Pubkey(self.key)}: fee mode {self.fee_mode}, fee version {version}, layout {layout}, "
                 f"activation type {self.activation_type}, root price {self.sqrt_price}",
             )
+        if max(self.protocol_percent, self.referral_percent) > 100 or self.compounding_bps > 10_000:
+            raise PoolError(
+                PoolErrorCode.BAD_VALUE,
+                f"pool {Pubkey(self.key)}: protocol {self.protocol_percent}%, "
+                f"referral {self.referral_percent}%, compounding {self.compounding_bps} bps",
+            )
         if self.liquidity == 0:
             raise PoolError(PoolErrorCode.ZERO_LIQUIDITY, f"pool {Pubkey(self.key)} has no liquidity")
         self.fee_cap = FEE_CAPS[version]
@@ -165,6 +171,11 @@ class MeteoraDammV2Pool(Pool):
             low, high, now = self.sqrt_min, self.sqrt_max, self.sqrt_price
             self.amount_a = -(-self.liquidity * (high - now) // (now * high))
             self.amount_b = -(-self.liquidity * (now - low) >> _SHIFT)
+        if self.fee_mode == COMPOUNDING and not (self.amount_a and self.amount_b):
+            raise PoolError(
+                PoolErrorCode.ZERO_LIQUIDITY,
+                f"pool {Pubkey(self.key)} holds {self.amount_a} and {self.amount_b}",
+            )
 
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "MeteoraDammV2Pool":
         """See ``decode_changed``."""
@@ -226,6 +237,11 @@ class MeteoraDammV2Pool(Pool):
         referral = protocol * self.referral_percent // 100 if self.settings.own_host_fee else 0
         a = self.amount_a + net if a_to_b else self.amount_a - gross
         b = self.amount_b - gross if a_to_b else self.amount_b + net
+        if a < 0 or b < 0 or used > U64_MAX:
+            raise QuoteError(
+                QuoteErrorCode.INSUFFICIENT_LIQUIDITY,
+                f"output {gross} is more than the pool's {self.amount_a} or {self.amount_b}",
+            )
         if self.fee_mode == COMPOUNDING:
             b += (fee - protocol) * self.compounding_bps // 10_000
             price = isqrt((b << _SHIFT) // a)
@@ -271,8 +287,8 @@ class MeteoraDammV2Pool(Pool):
         gross = amount_out if on_input else -(-amount_out * BILLION // (BILLION - rate))
         price, net = self._curve_out(a_to_b, gross)
         used = -(-net * BILLION // (BILLION - rate)) if on_input else net
-        if used > U64_MAX:
-            raise QuoteError(QuoteErrorCode.OVERFLOW, f"output {amount_out} needs input {used}")
+        if used == 0:
+            raise QuoteError(QuoteErrorCode.AMOUNT_TOO_SMALL, f"output {amount_out} needs no input")
         fee = used - net if on_input else gross - amount_out
         end = self._end(a_to_b, used, net, gross, amount_out, fee, price, rate)
         return Quote(self, (a_to_b, clock.unix_timestamp, end), used, used, amount_out, fee, 0, end.referral)

@@ -89,7 +89,7 @@ class BaseFee(NamedTuple):
         if mode in (Mode.TIME_LINEAR, Mode.TIME_EXPONENTIAL):
             if not self.first:
                 return self.cliff
-            passed = min((point - activation) // self.first, self.steps)
+            passed = max(0, min((point - activation) // self.first, self.steps))
         else:
             passed = self._market_steps(point, activation, price)
         if mode in (Mode.TIME_LINEAR, Mode.MARKET_LINEAR):

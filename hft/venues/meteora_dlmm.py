@@ -30,6 +30,7 @@ from hft.venues.meteora_dlmm_accounts import (
     Bin,
     array_address,
     array_index,
+    bin_price,
     bitmap,
     check_array,
     check_pair,
@@ -143,11 +144,17 @@ class MeteoraDlmmPool(Pool):
         self.pair_type, self.active_id, self.bin_step, self.status = PAIR_STATE.unpack_from(
             data, PAIR_STATE_AT
         )
-        if self.pair_type > 3 or function_type > 2 or collect_fee_mode > 1 or self.bin_step == 0 or power > 9:
+        if self.pair_type > 3 or function_type > 2 or collect_fee_mode > 1 or power > 9:
             raise PoolError(
                 PoolErrorCode.UNSUPPORTED,
                 f"pair {Pubkey(self.key)}: pair type {self.pair_type}, function type {function_type}, "
-                f"fee mode {collect_fee_mode}, bin step {self.bin_step}, fee power {power}",
+                f"fee mode {collect_fee_mode}, fee power {power}",
+            )
+        if protocol_share > 10_000 or not bin_price(self.bin_step, self.active_id):
+            raise PoolError(
+                PoolErrorCode.BAD_VALUE,
+                f"pair {Pubkey(self.key)}: protocol share {protocol_share}, bin {self.active_id} of step "
+                f"{self.bin_step} has no price",
             )
         self.fee_on_y = collect_fee_mode == 1
         rewarded = any(data[264:296]) or any(data[408:440])
@@ -297,13 +304,6 @@ class MeteoraDlmmPool(Pool):
         keep: float = 1 - self.rules.rate(end.volatility.accumulator) / BILLION
         return price * keep if a_to_b else keep / price
 
-    def _active_price(self) -> int:
-        index = array_index(self.active_id)
-        data = self.arrays.get(index)
-        if data is None:
-            return read_bin(bytes(200), 0, self.bin_step, self.active_id).price
-        return read_bin(data, self.active_id - index * ARRAY_BINS, self.bin_step, self.active_id).price
-
     def entered(self, state: tuple[Any, ...]) -> int:
         """Input used before the last bin; within a bin the price doesn't move."""
         entered: int = state[1].entered
@@ -315,7 +315,7 @@ class MeteoraDlmmPool(Pool):
 
     def spot_price(self, input_mint: bytes) -> float:
         """Output base units per input base unit before fees; for screening only."""
-        price = self._active_price() / (1 << 64)
+        price = bin_price(self.bin_step, self.active_id) / (1 << 64)
         return price if self.is_a(input_mint) else 1 / price
 
     def fee_ppm(self, clock: ChainClock) -> int:
@@ -328,7 +328,7 @@ class MeteoraDlmmPool(Pool):
 
     def screen_form(self, clock: ChainClock | None) -> ScreenForm:
         """Marginal rates, and reserves that would move the price as the bins near the active one do."""
-        price = self._active_price() / (1 << 64)
+        price = bin_price(self.bin_step, self.active_id) / (1 << 64)
         keep = 1 - (self.rules.base_rate / BILLION if clock is None else self.fee_ppm(clock) / 1_000_000)
         worth = 0.0
         for bin_id in (self.active_id - 1, self.active_id, self.active_id + 1):

@@ -19,6 +19,7 @@ ARRAY_SIZE = 10136
 EXTENSION_SIZE = 1576
 ARRAY_BINS = 70
 BIN_SIZE = 144
+BIN_LIMIT = 443_636
 SWAP_ARRAYS = 4  # bin arrays a swap instruction names
 
 PAIR_HEAD = bytes.fromhex("210b3162b565b10d")
@@ -90,7 +91,10 @@ def oracle_address(pair: bytes) -> bytes:
 
 @lru_cache(maxsize=65_536)
 def bin_price(bin_step: int, bin_id: int) -> int:
-    """Price of a bin (Y per X, Q64.64): (1 + step)^id by square-and-multiply with the program's floors."""
+    """Price of a bin (Y per X, Q64.64): (1 + step)^id by square-and-multiply with the program's floors.
+
+    0 where the program's arithmetic has no price (far from bin 0 with a wide step).
+    """
     if bin_id == 0:
         return _Q
     base = _MAX_U128 // (_Q + (bin_step << 64) // 10_000)
@@ -100,7 +104,9 @@ def bin_price(bin_step: int, bin_id: int) -> int:
             price = (price * base) >> 64
         base = (base * base) >> 64
         exponent >>= 1
-    return _MAX_U128 // price if bin_id > 0 else price
+    if bin_id > 0 and price:
+        price = _MAX_U128 // price
+    return price if price <= _MAX_U128 else 0
 
 
 def recognises(account: Account) -> bool:
@@ -109,8 +115,13 @@ def recognises(account: Account) -> bool:
 
 
 def check_pair(pubkey: bytes, account: Account) -> None:
-    """PoolError unless this is a DLMM pair."""
+    """PoolError unless this is a DLMM pair with an active bin and a bin step that can be."""
     spl.check_account("pair", pubkey, account, PROGRAM, PAIR_SIZE, PAIR_HEAD)
+    _, active_id, bin_step, _ = PAIR_STATE.unpack_from(account.data, PAIR_STATE_AT)
+    if bin_step == 0 or abs(active_id) > BIN_LIMIT:
+        raise PoolError(
+            PoolErrorCode.BAD_VALUE, f"pair {Pubkey(pubkey)}: active bin {active_id}, bin step {bin_step}"
+        )
 
 
 def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:

@@ -140,6 +140,10 @@ def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls wo
                 entered = amount - remaining
                 if not price:
                     price = bin_price(bin_step, bin_id)
+                    if not price:
+                        raise QuoteError(
+                            QuoteErrorCode.OVERFLOW, f"bin {bin_id} of step {bin_step} has no price"
+                        )
                 accumulator = reference + abs(origin - bin_id) * GROUP
                 accumulator = min(accumulator, highest)
                 crossed = accumulator * bin_step

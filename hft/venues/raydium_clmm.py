@@ -164,11 +164,8 @@ class RaydiumClmmPool(Pool):
         self.open_time = int.from_bytes(data[1080:1088], "little")
         dynamic = DYNAMIC_FEE.unpack_from(data, DYNAMIC_FEE_AT)
         self.dynamic = DynamicFee(*dynamic) if any(dynamic) else None
-        if self.tick_spacing == 0 or self.fee_on > 2:
-            raise PoolError(
-                PoolErrorCode.BAD_VALUE,
-                f"pool {Pubkey(self.key)}: tick spacing {self.tick_spacing}, fee_on {self.fee_on}",
-            )
+        if self.fee_on > 2:
+            raise PoolError(PoolErrorCode.UNSUPPORTED, f"pool {Pubkey(self.key)}: fee_on {self.fee_on}")
         if not MIN_SQRT_PRICE <= self.sqrt_price <= MAX_SQRT_PRICE:
             raise PoolError(
                 PoolErrorCode.BAD_VALUE,

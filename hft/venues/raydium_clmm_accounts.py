@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from solders.pubkey import Pubkey
 
 from hft.venues import spl
+from hft.venues.concentrated import TICK_LIMIT
 from hft.venues.types import Account, PoolError, PoolErrorCode
 
 PROGRAM = spl.key("CAMMCzo5YL8w4VFF8KVHrK22GGUsp5VTaW7grrKgrWqK")
@@ -101,8 +102,13 @@ def recognises(account: Account) -> bool:
 
 
 def check_pool(pubkey: bytes, account: Account) -> None:
-    """PoolError unless this is a CLMM pool."""
+    """PoolError unless this is a CLMM pool with a tick and a tick spacing that can be."""
     spl.check_account("pool", pubkey, account, PROGRAM, POOL_SIZE, POOL_HEAD)
+    spacing, _, _, tick = POOL_CURVE.unpack_from(account.data, POOL_CURVE_AT)
+    if spacing == 0 or abs(tick) > TICK_LIMIT + 1:
+        raise PoolError(
+            PoolErrorCode.BAD_VALUE, f"pool {Pubkey(pubkey)}: tick spacing {spacing}, tick {tick}"
+        )
 
 
 def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
@@ -113,10 +119,8 @@ def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
     data = account.data
     tick_spacing, _, _, tick = POOL_CURVE.unpack_from(data, POOL_CURVE_AT)
     keys = [data[9:41], data[73:105], data[105:137], extension_address(pubkey)]
-    if tick_spacing:
-        down, up = swap_arrays(bitmap(data, None), tick, tick_spacing)
-        keys.extend(tick_array_address(pubkey, start) for start in sorted({*down, *up}))
-    return tuple(keys)
+    down, up = swap_arrays(bitmap(data, None), tick, tick_spacing)
+    return *keys, *(tick_array_address(pubkey, start) for start in sorted({*down, *up}))
 
 
 def bitmap(pool_data: bytes, extension: bytes | None) -> int:
@@ -191,6 +195,10 @@ def parse_tick_array(
         elif low or high:
             ticks.append(tick)
         tick += tick_spacing
+    if ticks and not -TICK_LIMIT <= ticks[0] <= ticks[-1] <= TICK_LIMIT:
+        raise PoolError(
+            PoolErrorCode.BAD_VALUE, f"tick array {Pubkey(pubkey)} has ticks {ticks[0]} to {ticks[-1]}"
+        )
     return TickArray(ticks, orders, data)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hft.venues.concentrated import (
+    MAX_STEPS,
     MILLION,
     TICK_LIMIT,
     SwapEnd,
@@ -18,6 +19,7 @@ from hft.venues.concentrated import (
     step_exact_out,
     step_net_in,
     tick_of,
+    too_many_steps,
 )
 from hft.venues.raydium_clmm_accounts import DynamicFee, Orders
 from hft.venues.types import U64_MAX, QuoteError, QuoteErrorCode
@@ -82,7 +84,7 @@ class FeatureSwap:
         self.group = market.tick // market.tick_spacing
         self.dynamic = None if dynamic is None else refreshed(dynamic, self.group, now)
         self.volatility = 0 if dynamic is None else dynamic.volatility
-        self.remaining = self.other = self.fees = self.protocol = self.fund = self.crossings = 0
+        self.remaining = self.other = self.fees = self.protocol = self.fund = self.crossings = self.steps = 0
         self.rate = market.fee_rate
         self.orders: dict[int, Orders] = {}
 
@@ -139,6 +141,9 @@ class FeatureSwap:
     def _walk_to(self, tick_target: int, exact_in: bool) -> None:
         """Steps up to the next tick's price or until the amount is used up."""
         while True:
+            self.steps += 1
+            if self.steps > MAX_STEPS:
+                raise too_many_steps()
             self.rate, target, cut = self._rate_and_target(tick_target)
             self._step(target, self.rate, exact_in)
             if self.dynamic is not None:

@@ -169,9 +169,8 @@ class RaydiumV4Pool(Pool):
         if amount_in == 0:
             raise QuoteError(QuoteErrorCode.AMOUNT_TOO_SMALL, f"output {amount_out} needs no input")
         check_amount(amount_in)
-        return Quote(
-            self, (input_mint, amount_in, amount_out), amount_in, amount_in, amount_out, amount_in - net
-        )
+        state = (input_mint, amount_in, amount_out, net)
+        return Quote(self, state, amount_in, amount_in, amount_out, amount_in - net)
 
     def after(self, state: tuple[Any, ...]) -> "RaydiumV4Pool":
         """The pool with its vaults moved by the swap."""

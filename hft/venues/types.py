@@ -76,6 +76,7 @@ class QuoteErrorCode(IntEnum):
     CLOCK_BEHIND = 9
     PRICE_LIMIT = 10
     OVERFLOW = 11
+    TOO_MANY_STEPS = 12
 
 
 class PoolError(Exception):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hft.venues.concentrated import (
+    MAX_STEPS,
     MILLION,
     TICK_LIMIT,
     SwapEnd,
@@ -16,6 +17,7 @@ from hft.venues.concentrated import (
     step_exact_in,
     step_exact_out,
     tick_of,
+    too_many_steps,
 )
 from hft.venues.types import U64_MAX, QuoteError, QuoteErrorCode
 
@@ -138,7 +140,7 @@ class _Walk:
         )
 
 
-def swap_adaptive(
+def swap_adaptive(  # noqa: PLR0915 - one loop over ticks and tick groups, both directions of quoting
     a_to_b: bool,
     amount: int,
     exact_in: bool,
@@ -159,7 +161,7 @@ def swap_adaptive(
     price, tick, liquidity = start
     walk = _Walk(oracle, tick, a_to_b, fee_rate, now)
     remaining = amount
-    other = fees = owed = crossings = 0
+    other = fees = owed = crossings = steps = 0
     end: int | None = tick
     index = bisect_right(ticks, tick) - (1 if a_to_b else 0)
     while remaining > 0 and price != limit:
@@ -171,6 +173,9 @@ def swap_adaptive(
         tick_target = max(at_edge, limit) if a_to_b else min(at_edge, limit)
         began = price
         while True:
+            steps += 1
+            if steps > MAX_STEPS:
+                raise too_many_steps()
             rate = walk.rate()
             target = walk.target(tick_target, liquidity)
             if exact_in:
