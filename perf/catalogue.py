@@ -10,6 +10,8 @@ from perf.shapes import (
     one_to_three_multicast,
     parked_handoff,
     ping_pong,
+    quotes,
+    routes,
     table_read,
     three_hop_pipeline,
 )
@@ -30,5 +32,9 @@ SHAPES: dict[str, Shape] = {
         codec.READ_3_FIELDS,
         codec.SIZE,
         codec_handoff.SHAPE,
+        *quotes.SHAPES,
+        routes.DECODE,
+        routes.SCREEN,
+        routes.SIZE,
     )
 }

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from perf.model import Report
+from perf.shapes import routes
 
 
 class Goal(NamedTuple):
@@ -43,6 +44,10 @@ class Goal(NamedTuple):
 
 def _faster(shape: str, metric: str, bounds: dict[str, float], text: str) -> tuple[Goal, ...]:
     return tuple(Goal(shape, peer, metric, bound, f"{text} {peer}") for peer, bound in bounds.items())
+
+
+def _within(shape: str, case: str, bound: float, text: str, metric: str = "p50_ns") -> Goal:
+    return Goal(shape, case, metric, bound, text, False, False)
 
 
 PIPELINE = "three_hop_pipeline"
@@ -112,6 +117,25 @@ GOALS: tuple[Goal, ...] = (
             "iceoryx2 + flatbuffers Builder": 60,
         },
         "hand-off faster than",
+    ),
+    *(
+        _within(f"quote_{name}", f"{name} within one", 3_000, f"quote of {name}")
+        for name in ("raydium_v4", "raydium_cpmm")
+    ),
+    *(
+        _within(f"quote_{name}", f"{name} within one", 8_000, f"quote of {name} within a tick or bin")
+        for name in ("whirlpool", "raydium_clmm", "meteora_dlmm", "meteora_damm_v2")
+    ),
+    *(
+        _within(f"quote_{name}", f"{name} 8 crossings", 4_000, f"each crossing of {name}", "ns_per_crossing")
+        for name in ("whirlpool", "raydium_clmm", "meteora_dlmm")
+    ),
+    _within("decode_whirlpool", "from bytes", 300_000, "Whirlpool with its tick arrays from bytes"),
+    _within("decode_whirlpool", "one array changed", 20_000, "the same when one array changed"),
+    _within("screen", "numpy, all routes", 30_000, "screen of 15 pairs on 6 pools"),
+    *(
+        _within("size_two_hop", f"{one}→{two}", 250_000, f"exact size of {one}→{two}")
+        for one, two in routes.ROUTES
     ),
 )
 

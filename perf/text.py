@@ -56,6 +56,7 @@ HEADINGS = {
     "max_ns": "max",
     "rate_per_s": "rate",
     "cpu_ns_per_message": "CPU/message",
+    "ns_per_crossing": "a crossing",
     "ns_per_operation": "an operation",
     "bytes": "size",
     "peak_allocated_bytes": "allocated",
