@@ -76,7 +76,7 @@ def legs(calls: Sequence[Call], holders: Mapping[bytes, Holder], ours: Collectio
     """The swaps that ran, in order. ``holders`` knows the token accounts, ``ours`` are signers and wallets.
 
     A call of a known venue counts if its instruction is a swap; one of an unknown program if its own
-    transfers take one token from somebody and give him another. A router's call is no leg: those below it are.
+    transfers take one token from somebody and give him another. A router is no leg: calls below it are.
     """
     found: list[Leg] = []
     covered: list[range] = []

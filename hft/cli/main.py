@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Command] = {
     "quote": Command("hft.cli.quote", "quote"),
     "pools": Command("hft.cli.pools", "pools"),
     "arb": Command("hft.cli.arb", "arb"),
+    "keys": Command("hft.cli.keys", "keys"),
     "inspect": Command("hft.cli.inspect", "inspect"),
     "schema": Command("hft.cli.schema", "schema"),
     "simnet": Command("hft.cli.simnet", "simnet"),

@@ -112,7 +112,7 @@ def made(
     token_program: str = TOKEN,
 ) -> dict[str, Any]:
     """A result by hand: ``balances`` key → lamports before and after (the first pays the fee), ``tokens``
-    account → (mint, owner, before, after; None where it does not exist), ``instructions`` (program, type, info).
+    account → (mint, owner, before, after; None where it is not), ``instructions`` (program, kind, info).
     """
     keys = [*balances, *(account for account in tokens if account not in balances)]
 
