@@ -124,6 +124,16 @@ def tick_of(price: int, sqrt_price: Callable[[int], int]) -> int:
 MAX_STEPS = 2048
 
 
+def tick_fits(tick: int, price: int, sqrt_price: Callable[[int], int]) -> bool:
+    """True if a pool at root price ``price`` may be in ``tick``: at the upper edge it may still be
+    below it.
+    """
+    if not -TICK_LIMIT - 1 <= tick <= TICK_LIMIT:
+        return False
+    above = tick == -TICK_LIMIT - 1 or sqrt_price(tick) <= price
+    return above and (tick == TICK_LIMIT or price <= sqrt_price(tick + 1))
+
+
 class SwapEnd(NamedTuple):
     """Where a concentrated swap ended. ``tick`` is None if only the price tells it (``tick_of``).
 
@@ -146,6 +156,11 @@ def exhausted(bound: int, filled: int | None = None) -> QuoteError:
     return QuoteError(
         QuoteErrorCode.ARRAYS_EXHAUSTED, f"liquidity up to tick {bound} does not fill the amount", filled
     )
+
+
+def negative_liquidity(tick: int) -> QuoteError:
+    """The ticks don't fit the liquidity: the program's arithmetic fails there."""
+    return QuoteError(QuoteErrorCode.OVERFLOW, f"liquidity would be negative beyond tick {tick}")
 
 
 def too_many_steps() -> QuoteError:
@@ -223,6 +238,8 @@ def swap_exact_in(  # noqa: PLR0915 - one loop, both directions inline: calls wo
                 if net is None:
                     net = load(index)
                 liquidity += -net if a_to_b else net
+                if liquidity < 0:
+                    raise negative_liquidity(edge)
                 crossings += 1
                 index += -1 if a_to_b else 1
         elif after != price:
@@ -232,7 +249,7 @@ def swap_exact_in(  # noqa: PLR0915 - one loop, both directions inline: calls wo
             break
         if not initialised:
             raise exhausted(bound, amount - remaining)
-    if remaining < 0 or liquidity < 0 or out > U64_MAX:
+    if remaining < 0 or out > U64_MAX:
         raise QuoteError(
             QuoteErrorCode.OVERFLOW, f"amount {amount} leaves remainder {remaining}, output {out}"
         )
@@ -281,6 +298,8 @@ def swap_exact_out(
                 if net is None:
                     net = load(index)
                 liquidity += -net if a_to_b else net
+                if liquidity < 0:
+                    raise negative_liquidity(edge)
                 crossings += 1
                 index += -1 if a_to_b else 1
         elif after != price:
@@ -290,7 +309,7 @@ def swap_exact_out(
             break
         if not initialised:
             raise exhausted(bound)
-    if liquidity < 0 or paid_in > U64_MAX:
+    if paid_in > U64_MAX:
         raise QuoteError(QuoteErrorCode.OVERFLOW, f"output {amount} needs input {paid_in}")
     return SwapEnd(paid_in, amount - remaining, fees, owed_1, owed_2, crossings, price, end, liquidity)
 

@@ -21,6 +21,7 @@ from hft.venues.concentrated import (
     raydium_sqrt_price,
     swap_exact_in,
     swap_exact_out,
+    tick_fits,
     tick_of,
 )
 from hft.venues.concentrated import RAYDIUM_MAX_SQRT_PRICE as MAX_SQRT_PRICE
@@ -166,10 +167,11 @@ class RaydiumClmmPool(Pool):
         self.dynamic = DynamicFee(*dynamic) if any(dynamic) else None
         if self.fee_on > 2:
             raise PoolError(PoolErrorCode.UNSUPPORTED, f"pool {Pubkey(self.key)}: fee_on {self.fee_on}")
-        if not MIN_SQRT_PRICE <= self.sqrt_price <= MAX_SQRT_PRICE:
+        in_range = MIN_SQRT_PRICE <= self.sqrt_price <= MAX_SQRT_PRICE
+        if not in_range or not tick_fits(self.tick, self.sqrt_price, raydium_sqrt_price):
             raise PoolError(
                 PoolErrorCode.BAD_VALUE,
-                f"pool {Pubkey(self.key)}: root price {self.sqrt_price} is out of range",
+                f"pool {Pubkey(self.key)}: root price {self.sqrt_price} does not fit tick {self.tick}",
             )
         pubkey = extension_address(self.key)
         extension = accounts.get(pubkey)

@@ -15,6 +15,7 @@ from hft.venues.concentrated import (
     TICK_LIMIT,
     SwapEnd,
     exhausted,
+    negative_liquidity,
     raydium_sqrt_price,
     step_exact_out,
     step_net_in,
@@ -105,7 +106,7 @@ class FeatureSwap:
                 index += self._arrive(edge, index, exact_in)
             elif self.price != began:
                 self.tick = tick_of(self.price, raydium_sqrt_price)
-        if self.remaining < 0 or self.liquidity < 0 or self.other > U64_MAX:
+        if self.remaining < 0 or self.other > U64_MAX:
             raise QuoteError(QuoteErrorCode.OVERFLOW, f"amount {amount} leaves {self.remaining}")
         done = amount - self.remaining
         used, out = (done, self.other) if exact_in else (self.other, done)
@@ -218,6 +219,8 @@ class FeatureSwap:
         self.tick = edge - 1 if self.down else edge
         net = self.market.nets[index]
         self.liquidity += -net if self.down else net
+        if self.liquidity < 0:
+            raise negative_liquidity(edge)
         self.crossings += 1
         return -1 if self.down else 1
 

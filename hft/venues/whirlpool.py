@@ -20,6 +20,7 @@ from hft.venues.concentrated import (
     orca_sqrt_price,
     swap_exact_in,
     swap_exact_out,
+    tick_fits,
     tick_of,
 )
 from hft.venues.concentrated import ORCA_MAX_SQRT_PRICE as MAX_SQRT_PRICE
@@ -138,10 +139,11 @@ class WhirlpoolPool(Pool):
                 PoolErrorCode.BAD_VALUE,
                 f"pool {Pubkey(pubkey)}: tick spacing {self.tick_spacing}, fee rate {self.fee_rate}",
             )
-        if not MIN_SQRT_PRICE <= self.sqrt_price <= MAX_SQRT_PRICE or abs(self.tick) > TICK_LIMIT + 1:
+        in_range = MIN_SQRT_PRICE <= self.sqrt_price <= MAX_SQRT_PRICE
+        if not in_range or not tick_fits(self.tick, self.sqrt_price, orca_sqrt_price):
             raise PoolError(
                 PoolErrorCode.BAD_VALUE,
-                f"pool {Pubkey(pubkey)}: root price {self.sqrt_price} or tick {self.tick} is out of range",
+                f"pool {Pubkey(pubkey)}: root price {self.sqrt_price} does not fit tick {self.tick}",
             )
 
     def _read_oracle(self, accounts: Mapping[bytes, Account]) -> None:

@@ -13,6 +13,7 @@ from hft.venues.concentrated import (
     TICK_LIMIT,
     SwapEnd,
     exhausted,
+    negative_liquidity,
     orca_sqrt_price,
     step_exact_in,
     step_exact_out,
@@ -200,13 +201,15 @@ def swap_adaptive(  # noqa: PLR0915 - one loop over ticks and tick groups, both 
                 if net is None:
                     net = load(index)
                 liquidity += -net if a_to_b else net
+                if liquidity < 0:
+                    raise negative_liquidity(edge)
                 crossings += 1
                 index += -1 if a_to_b else 1
             elif remaining > 0 and price != limit:
                 raise exhausted(bound, amount - remaining if exact_in else None)
         elif price != began:
             end = None
-    if remaining < 0 or liquidity < 0 or other > U64_MAX:
+    if remaining < 0 or other > U64_MAX:
         raise QuoteError(
             QuoteErrorCode.OVERFLOW, f"amount {amount} leaves {remaining}, the other side is {other}"
         )
