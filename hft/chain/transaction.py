@@ -223,17 +223,17 @@ def check_transaction(data: bytes, tables: Mapping[bytes, LookupTable], slot: in
     _check_locks(layout)
     addresses = {}
     for use in layout.tables:
+        table = tables.get(use.table)
+        if table is None:
+            raise TransactionError(
+                TransactionErrorCode.LOOKUP_TABLE, f"lookup table {Pubkey(use.table)} was never read"
+            )
         try:
-            table = tables.get(use.table)
-            if table is None:
-                raise TableError(TableErrorCode.UNKNOWN, f"lookup table {Pubkey(use.table)} was never read")
             check_table(table, slot)
         except TableError as error:
-            tip = error.code is TableErrorCode.TIP_ACCOUNT
-            if tip and table is not None:
-                _check_loaded(layout._replace(tables=(use,)), {use.table: table.addresses})
-                continue  # it holds one, but this transaction does not load it
-            raise TransactionError(TransactionErrorCode.LOOKUP_TABLE, str(error)) from None
+            # A table may hold a tip account that this transaction does not load: that is looked at below.
+            if error.code is not TableErrorCode.TIP_ACCOUNT:
+                raise TransactionError(TransactionErrorCode.LOOKUP_TABLE, str(error)) from None
         addresses[use.table] = table.addresses
     _check_loaded(layout, addresses)
     _check_tips(layout, message)
