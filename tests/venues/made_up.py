@@ -128,8 +128,8 @@ def whirlpool(
         "protocol_fee_owed_a": 5,
         "protocol_fee_owed_b": 6,
         "reward_last_updated": 1_999_999,
-        "a": side(number, 1, name(number), 20 * liquidity),
-        "b": side(number, 2, name(number), 20 * liquidity),
+        "a": side(number, 1, name(number), min(20 * liquidity, (1 << 64) - 1)),
+        "b": side(number, 2, name(number), min(20 * liquidity, (1 << 64) - 1)),
         "tick_arrays": arrays,
         "oracle": oracle,
     }
@@ -177,8 +177,8 @@ def raydium_clmm(
         "extension": bytes(1792).hex(),
         "open_time": 1,
         "dynamic_fee": fee,
-        "a": side(number, 1, name(number), 20 * liquidity),
-        "b": side(number, 2, name(number), 20 * liquidity),
+        "a": side(number, 1, name(number), min(20 * liquidity, (1 << 64) - 1)),
+        "b": side(number, 2, name(number), min(20 * liquidity, (1 << 64) - 1)),
         "tick_arrays": arrays,
     }
 
