@@ -114,7 +114,7 @@ class _Leg:
 class _Route:
     """What is known of one route: its legs, and a template a tip account."""
 
-    __slots__ = ("leg_1", "leg_2", "order", "tables", "templates")
+    __slots__ = ("leg_1", "leg_2", "order", "refused", "tables", "templates")
 
     def __init__(self, order: TwoHop, user: Pubkey, tables: tuple[AddressLookupTableAccount, ...]) -> None:
         self.order = order
@@ -122,6 +122,8 @@ class _Route:
         self.leg_2 = _Leg(order.pool_2, user, _mid_mint(order))
         self.tables = tables
         self.templates: dict[bytes, Template] = {}
+        self.refused = False
+        """It can't be compiled as it is: too large, say. Not tried again before it changes."""
 
 
 class TemplateCache:
@@ -193,9 +195,12 @@ class TemplateCache:
             pool_1, pool_2 = pool_of(known.order.pool_1.key), pool_of(known.order.pool_2.key)
             if pool_1 is None or pool_2 is None:
                 continue
+            route = known
             try:
                 order = known.order._replace(pool_1=pool_1, pool_2=pool_2)
                 route = self._route(order, slot)
+                if route.refused:
+                    continue
                 for tip_account in TIP_ACCOUNTS:
                     if compiled >= limit:
                         break
@@ -203,7 +208,8 @@ class TemplateCache:
                         self._compile(route, order._replace(tip_account=tip_account))
                         compiled += 1
             except (TransactionError, QuoteError, PoolError):
-                continue  # the plan that wants this route is told why
+                # The plan that wants this route is told why.
+                route.refused = True
         return compiled
 
     def _route(self, order: TwoHop, slot: int) -> _Route:

@@ -166,6 +166,55 @@ def test_refreshing_compiles_what_is_missing_a_little_at_a_time(pools: dict[Venu
     assert (cache.built, cache.invalidated) == (2 * len(TIP_ACCOUNTS), 1)
 
 
+def test_a_route_that_does_not_fit_is_tried_once_until_it_changes(
+    pools: dict[Venue, Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hft.chain.transaction.MAX_TRANSACTION_BYTES", 400)
+    cache = TemplateCache(LocalSigner.of(PAYER))
+    order = route(pools, Venue.WHIRLPOOL, Venue.RAYDIUM_V4)
+    cache.prepare(order)
+    newest: dict[bytes, Pool | None] = {pool.key: pool for pool in (order.pool_1, order.pool_2)}
+    assert [cache.refresh(newest.get) for _ in range(3)] == [0, 0, 0]
+    assert [known.refused for known in cache._routes.values()] == [True]
+    with pytest.raises(TransactionError) as caught:
+        cache.sign(order, BLOCKHASH)
+    assert caught.value.code is TransactionErrorCode.TOO_LARGE
+    monkeypatch.undo()
+    assert cache.sign(order, BLOCKHASH) == build_two_hop(order, PAYER, BLOCKHASH)
+    moved: Any = copy.copy(order.pool_1)
+    moved.tick += 88 * moved.tick_spacing
+    newest[moved.key] = moved
+    assert cache.refresh(newest.get) == 1
+
+
+class Remote:
+    """A signer that is not in this process."""
+
+    public_key = bytes(USER)
+
+    def sign(self, message: bytes) -> bytes:
+        return bytes(PAYER.sign_message(message))
+
+
+def test_any_signer_signs_templates_and_full_builds(pools: dict[Venue, Pool]) -> None:
+    order = route(pools, Venue.METEORA_DLMM, Venue.RAYDIUM_CPMM)
+    expected = build_two_hop(order, PAYER, BLOCKHASH)
+    assert TemplateCache(Remote()).sign(order, BLOCKHASH) == expected
+    for payer in (Remote(), LocalSigner.of(PAYER)):
+        assert build_two_hop(order, payer, BLOCKHASH) == expected
+
+
+def test_the_oldest_route_makes_room_for_a_new_one(
+    pools: dict[Venue, Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hft.chain.template.MAX_ROUTES", 3)
+    cache = TemplateCache(LocalSigner.of(PAYER))
+    for first, second in PAIRS[1:6]:
+        cache.sign(route(pools, first, second), BLOCKHASH)
+    assert len(cache) == 3
+    assert cache.built == 5
+
+
 def test_row_18_a_table_that_may_no_longer_be_used_is_not_used(pools: dict[Venue, Pool]) -> None:
     order = route(pools, Venue.RAYDIUM_CLMM, Venue.METEORA_DLMM)
     key, account = route_table(order, USER)
