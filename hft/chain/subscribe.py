@@ -104,7 +104,11 @@ class AccountFeed:
 
     def offer(self, version: Version) -> Verdict:
         """Takes what a source tells of an account."""
+        if version.account is not None and version.account.lamports == 0:
+            # How a notification says that there is none; a snapshot says null.
+            version = version._replace(account=None)
         verdict = self._merger.offer(version)
+        self.slots.told(version.slot)
         self.counts[f"versions_{verdict.value}"] += 1
         if verdict is Verdict.NEW:
             reason = unusable(self.watches[version.pubkey], version.account)
@@ -127,11 +131,11 @@ class AccountFeed:
         if news.is_new:
             self._box.put("slot", SlotSeen(slot, parent, root, received_ns))
 
-    def source_live(self, source: str) -> None:
-        """A source has told its snapshot."""
+    def source_live(self, source: str, slot: int) -> None:
+        """A source has told its snapshot, which is of ``slot``."""
         first = not self._live
         self._live.add(source)
-        self._box.append(SourceLive(source, self.slots.newest, first))
+        self._box.append(SourceLive(source, slot, first))
 
     def source_lost(self, source: str, reason: str) -> None:
         """A source that was live is not any more."""
@@ -160,6 +164,7 @@ class AccountSource(Session):
         names = [state.endpoint.name for state in rpc.states]
         self._only = endpoint.name if endpoint.name in names else None
         self._parent = 0
+        self._snapshot_slot = 0
         self._wanted: dict[bytes, None] = {}
         self._wanted_slot = 0
         self._asked = asyncio.Event()
@@ -192,7 +197,7 @@ class AccountSource(Session):
             await self._snapshot(wanted, self._wanted_slot)
 
     def on_live(self) -> None:
-        self._feed.source_live(self.endpoint.name)
+        self._feed.source_live(self.endpoint.name, self._snapshot_slot)
 
     def on_lost(self, reason: str, was_live: bool) -> None:
         if was_live:
@@ -208,6 +213,7 @@ class AccountSource(Session):
                 only=self._only,
             )
             received_ns = self._clock_ns()
+            self._snapshot_slot = told.slot
             for pubkey, account in zip(asked, told.accounts, strict=True):
                 self._feed.offer(
                     Version(pubkey, told.slot, 0, account, self.endpoint.name, received_ns, snapshot=True)

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from hft.venues import Account
 
 DEAD_SLOTS_KEPT: Final = 1_024
+TOUCHED_SLOTS_KEPT: Final = 512
 _SEEN_LIMIT: Final = 64
 
 
@@ -58,7 +59,7 @@ class Version(NamedTuple):
 
 def unusable(watch: Watch, account: Account | None) -> Unusable | None:
     """Why this account is none that ``watch`` wants; None if it is one."""
-    if account is None or account.lamports == 0:
+    if account is None:
         return None if watch.optional else Unusable.ABSENT
     if watch.owner is not None and account.owner != watch.owner:
         return Unusable.WRONG_OWNER
@@ -97,6 +98,7 @@ class Merger:
     def __init__(self) -> None:
         self._newest: dict[bytes, _Newest] = {}
         self._dead: OrderedDict[int, None] = OrderedDict()
+        self._touched: OrderedDict[int, set[bytes]] = OrderedDict()
 
     def slot_of(self, pubkey: bytes) -> int | None:
         """Slot of the newest version."""
@@ -107,6 +109,12 @@ class Merger:
         """Takes a version if it is the newest."""
         if version.slot in self._dead:
             return Verdict.DEAD
+        verdict = self._offer(version)
+        if verdict is Verdict.NEW:
+            self._touch(version)
+        return verdict
+
+    def _offer(self, version: Version) -> Verdict:
         digest = hash(version.account)
         newest = self._newest.get(version.pubkey)
         if newest is None:
@@ -118,19 +126,24 @@ class Merger:
         return verdict
 
     def revert(self, dead_slots: frozenset[int]) -> list[bytes]:
-        """These slots never were: forgets what was told in them; returns the accounts it was told of."""
+        """These slots never were: forgets what was told in them; returns the accounts it was told of, also
+        those of which something newer was told since."""
         for slot in dead_slots:
             self._dead[slot] = None
         while len(self._dead) > DEAD_SLOTS_KEPT:
             self._dead.popitem(last=False)
-        lost = [pubkey for pubkey, newest in self._newest.items() if newest.slot in dead_slots]
+        lost: dict[bytes, None] = {}
+        for slot in sorted(dead_slots & self._touched.keys()):
+            lost.update(dict.fromkeys(self._touched.pop(slot)))
         for pubkey in lost:
-            del self._newest[pubkey]
-        return lost
+            if self._newest[pubkey].slot in dead_slots:
+                del self._newest[pubkey]
+        return list(lost)
 
-    def forget(self) -> None:
-        """Nothing is known any more; what comes next is new."""
-        self._newest.clear()
+    def _touch(self, version: Version) -> None:
+        self._touched.setdefault(version.slot, set()).add(version.pubkey)
+        while len(self._touched) > TOUCHED_SLOTS_KEPT:
+            self._touched.popitem(last=False)
 
 
 def _compare(newest: _Newest, version: Version, digest: int) -> Verdict:

@@ -1,6 +1,5 @@
 """Slots and blockhashes as several nodes tell them. Pure: blocks are counted, never milliseconds."""
 
-from collections import OrderedDict
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -10,8 +9,8 @@ SLOTS_KEPT: Final = 512
 
 
 class SlotNews(NamedTuple):
-    """What a slot message changed. ``dead``: slots that are no longer on the newest slot's way back to the
-    root, though they were."""
+    """What a slot message changed. ``dead``: slots of which something was told (and those around them) that
+    are not on the newest slot's way back to the root."""
 
     is_new: bool
     dead: frozenset[int]
@@ -21,49 +20,34 @@ _NOTHING: Final = SlotNews(False, frozenset())
 
 
 class SlotTracker:
-    """The newest slot and its ancestors, from ``{slot, parent, root}`` messages of any number of nodes.
+    """The newest slot, from ``{slot, parent, root}`` messages of any number of nodes.
 
-    The newest slot's line is taken for the chain. Where that is wrong for a moment (a minor fork shows up
-    first) accounts are asked for once more than needed; nothing false is kept.
+    The newest slot's line is taken for the chain: what lies between it and its parent is on no fork that it
+    builds on. Where that is wrong for a moment (a minor fork shows up first) accounts are asked for once more
+    than needed; nothing false is kept.
     """
 
     def __init__(self) -> None:
-        self._parents: OrderedDict[int, int] = OrderedDict()
         self.newest = 0
         self.root = 0
         self.forks = 0
+        self._told = 0
+
+    def told(self, slot: int) -> None:
+        """Something else was told of ``slot``; its own message may come later, or be missed."""
+        self._told = max(self._told, slot)
 
     def advance(self, slot: int, parent: int, root: int) -> SlotNews:
         """Takes one message; what is older than the newest slot changes nothing."""
         self.root = max(self.root, root)
         if slot <= self.newest or parent >= slot:
             return _NOTHING
-        dead = self._dead(parent) if self.newest and parent != self.newest else frozenset()
-        self._parents[slot] = parent
-        while len(self._parents) > SLOTS_KEPT:
-            self._parents.popitem(last=False)
+        reached = max(self.newest, min(self._told, slot - 1))
         self.newest = slot
-        if dead:
-            self.forks += 1
-            for lost in dead:
-                self._parents.pop(lost, None)
-        return SlotNews(True, dead)
-
-    def _dead(self, parent: int) -> frozenset[int]:
-        """Slots of the line so far that lie behind ``parent``; none if ``parent`` is beyond it (messages were
-        missed) or too far back to tell."""
-        if parent > self.newest:
-            return frozenset()
-        dead: set[int] = set()
-        at = self.newest
-        while at > parent:
-            dead.add(at)
-            before = self._parents.get(at)
-            if before is None:
-                # The line is known no further back; what lies behind its end is not ours to call dead.
-                break
-            at = before
-        return frozenset(dead)
+        if reached <= parent:
+            return SlotNews(True, frozenset())
+        self.forks += 1
+        return SlotNews(True, frozenset(range(max(parent + 1, slot - SLOTS_KEPT), slot)))
 
 
 class HashVerdict(Enum):

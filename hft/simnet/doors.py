@@ -133,7 +133,10 @@ class Doors:
     def close(self) -> None:
         """Ends every connection and the loop."""
         if self._runner is not None:
-            self._loop.run_until_complete(self._close())
+            closing = self._loop.create_task(self._close())
+            closing.add_done_callback(lambda _: self._loop.stop())
+            while not closing.done():  # requests that end now stop the loop too
+                self._loop.run_forever()
             self._runner = None
         self._cluster.listeners.remove(self._hub)
         self._loop.close()
@@ -256,6 +259,7 @@ class Doors:
             await asyncio.sleep(late.ms / 1000)
         if take("hang", node, method):
             await self._hang(request)
+            return web.Response(status=503)  # nobody reads it; without it the request would be carried out
         if take("disconnect", node, method) and request.transport is not None:
             request.transport.abort()
         if take("rate_limit", node, method):
