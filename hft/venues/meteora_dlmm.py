@@ -226,7 +226,7 @@ class MeteoraDlmmPool(Pool):
         if elapsed < self.filter_period:
             return state
         reference = state.accumulator * self.reduction // 10_000 if elapsed < self.decay_period else 0
-        return state._replace(reference=reference, origin=self.active_id)
+        return Volatility(state.accumulator, reference, self.active_id, state.last_update)
 
     def _missing(self, a_to_b: bool, bin_id: int, filled: int | None) -> QuoteError:
         """Why a swap that has used ``filled`` can't go on to ``bin_id``."""

@@ -13,6 +13,7 @@ from hft.venues.types import QuoteError, QuoteErrorCode
 BILLION = 1_000_000_000
 FEE_CAP = 100_000_000  # 10% in 1e-9
 GROUP = 10_000
+CONTROL_UNIT = 10**11
 
 
 class Volatility(NamedTuple):
@@ -109,7 +110,8 @@ def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls wo
     inline = exact_in and fee_on_input
     step, side = (-1, 0) if a_to_b else (1, 1)
     remaining = amount
-    other = fees = protocol = host = price = 0
+    other = fees = parts = host = price = 0
+    negative_control = -control
     taken: dict[int, Taken | Plain] = {}
     bin_id, entered = active_id, 0
     for index in indexes:
@@ -144,20 +146,22 @@ def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls wo
                         raise QuoteError(
                             QuoteErrorCode.OVERFLOW, f"bin {bin_id} of step {bin_step} has no price"
                         )
-                accumulator = reference + abs(origin - bin_id) * GROUP
-                accumulator = min(accumulator, highest)
+                moved = origin - bin_id if origin > bin_id else bin_id - origin
+                accumulator = reference + moved * GROUP
+                # Not min(): its call would cost more than the comparison, once a bin.
+                accumulator = highest if accumulator > highest else accumulator
                 crossed = accumulator * bin_step
-                rate = min(base_rate + -(-control * crossed * crossed // 10**11), FEE_CAP)
+                rate = base_rate - (negative_control * crossed * crossed // CONTROL_UNIT)
+                rate = FEE_CAP if rate > FEE_CAP else rate
                 if inline and not has_orders:
-                    fee = -(-remaining * rate // BILLION)
-                    net = remaining - fee
                     cost = -(-(offered << 64) // price) if a_to_b else -(-offered * price >> 64)
-                    if net > cost:
+                    if remaining * (BILLION - rate) >= (cost + 1) * BILLION:  # more than the bin costs
                         fee = -(-cost * rate // (BILLION - rate))
                         got, used = offered, cost
                         remaining -= cost + fee
                     else:
-                        used = net
+                        fee = -(-remaining * rate // BILLION)
+                        used = net = remaining - fee
                         if net == cost:
                             got = offered
                         else:
@@ -177,15 +181,15 @@ def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls wo
                     remaining -= consumed if exact_in else got
                     other += got if exact_in else consumed
                 fees += fee
-                host_part = part * host_share // 10_000
-                host += host_part
-                protocol += part - host_part
+                parts += part
+                if host_share:
+                    host += part * host_share // 10_000
             if remaining <= 0:
                 used, got = (amount, other) if exact_in else (other, amount)
-                moved = now if bin_id != active_id else volatility.last_update
-                state = Volatility(accumulator, reference, origin, moved)
+                since = now if bin_id != active_id else volatility.last_update
+                state = Volatility(accumulator, reference, origin, since)
                 return BinEnd(
-                    used, got, fees, protocol, host, len(taken) - 1, bin_id, state, price, entered, taken
+                    used, got, fees, parts - host, host, len(taken) - 1, bin_id, state, price, entered, taken
                 )
             if bin_id == last:
                 break
