@@ -1,30 +1,17 @@
 /* ringbuf._core: the crossing between Python and _core.h. Signatures and contracts stand in _core.pyi.
  *
- * Speed comes from crossing rarely and cheaply: METH_FASTCALL, and memoryviews that are made once and re-aimed.
- * A view is opened for the time its bytes may be touched and closed after: closed, it and all its slices raise
- * ValueError on use. One that somebody kept is left to them, closed for ever, and replaced. The GIL guards this.
+ * Speed comes from crossing rarely and cheaply: METH_FASTCALL, and memoryviews that are made once (_memory.h).
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <structmember.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "_core.h"
-
-#ifdef Py_GIL_DISABLED
-#error "ringbuf's views are guarded by the GIL"
-#endif
-
-static PyObject *RingError, *ViewExpired, *RecordTooLong, *TableFull, *Closed;
-
-#define FAIL(type, ...) (PyErr_Format(type, __VA_ARGS__), NULL)
-#define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-#define CHECK_OPEN(self) \
-    if (RB_UNLIKELY(!(self)->buffer.obj)) \
-    return FAIL(Closed, "%s is closed", Py_TYPE(self)->tp_name)
+#include "_memory.h"
 
 #ifdef RINGBUF_CRASH_POINTS
 static int crash_at, crash_after;
@@ -38,64 +25,6 @@ static PyObject *core_crash_at(PyObject *Py_UNUSED(m), PyObject *args) {
     Py_RETURN_NONE;
 }
 #endif
-
-/* ---------------------------------------------------------------- arguments */
-
-static int u64_arg(PyObject *o, const char *name, uint64_t *out) {
-    unsigned long long v = PyLong_AsUnsignedLongLong(o);
-    if (v == (unsigned long long)-1 && PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_OverflowError) || PyErr_ExceptionMatches(PyExc_ValueError)) {
-            PyErr_Clear();
-            PyErr_Format(PyExc_ValueError, "%s must lie in 0..2**64-1, is %R", name, o);
-        }
-        return -1;
-    }
-    *out = v;
-    return 0;
-}
-
-/* The number of arguments, the optional last one given by position or by its name; -1 with an error set. */
-static Py_ssize_t arguments(const char *method, Py_ssize_t n, PyObject *names, Py_ssize_t low, Py_ssize_t high,
-                            const char *last) {
-    if (names && PyTuple_GET_SIZE(names) == 1 && n == high - 1 &&
-        !PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), last))
-        n++, names = NULL; /* its value stands right behind the positional ones */
-    if (n >= low && n <= high && (!names || !PyTuple_GET_SIZE(names)))
-        return n;
-    PyErr_Format(PyExc_TypeError, "%s() takes %zd to %zd arguments, of which only %s may be named", method, low, high,
-                 last);
-    return -1;
-}
-
-/* ---------------------------------------------------------------- views */
-
-static _PyManagedBufferObject *view_master(PyObject *view) { return ((PyMemoryViewObject *)view)->mbuf; }
-
-static int view_kept(PyObject *view) { return Py_REFCNT(view) != 1 || view_master(view)->exports != 1; }
-
-static void view_close(PyObject *view) { view_master(view)->flags |= _Py_MANAGED_BUFFER_RELEASED; }
-
-static void view_drop(PyObject **view) {
-    if (*view && !view_kept(*view))
-        view_master(*view)->flags &= ~_Py_MANAGED_BUFFER_RELEASED; /* lets its owner go; a kept one holds it for ever */
-    Py_CLEAR(*view);
-}
-
-static PyObject *view_open(PyObject **view, PyObject *owner, void *data, Py_ssize_t length, int readonly) {
-    if (RB_UNLIKELY(!*view || view_kept(*view))) {
-        view_drop(view);
-        *view = PyMemoryView_FromObject(owner);
-        if (!*view)
-            return NULL;
-    }
-    PyMemoryViewObject *v = (PyMemoryViewObject *)*view;
-    v->mbuf->flags &= ~_Py_MANAGED_BUFFER_RELEASED;
-    v->hash = -1;
-    v->view.buf = data;
-    v->view.len = v->view.shape[0] = length;
-    v->view.readonly = readonly;
-    return *view;
-}
 
 /* ---------------------------------------------------------------- Publication */
 
@@ -111,18 +40,10 @@ typedef struct {
     PyObject *views[CLAIM_VIEWS];
 } Publication;
 
-static PyObject *pub_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
-    PyObject *memory;
-    if (!PyArg_ParseTuple(args, "O", &memory))
-        return NULL;
-    Publication *self = (Publication *)type->tp_alloc(type, 0);
-    if (!self)
-        return NULL;
-    if (PyObject_GetBuffer(memory, &self->buffer, PyBUF_WRITABLE)) {
-        Py_DECREF(self);
-        return NULL;
-    }
-    rb_publisher_init(&self->p, self->buffer.buf);
+static PyObject *pub_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    Publication *self = (Publication *)memory_new(type, args, kwargs);
+    if (self)
+        rb_publisher_init(&self->p, self->buffer.buf);
     return (PyObject *)self;
 }
 
@@ -202,9 +123,7 @@ static PyObject *pub_commit(Publication *self, PyObject *const *args, Py_ssize_t
 
 static PyObject *pub_abort(Publication *self, PyObject *Py_UNUSED(ignored)) {
     CHECK_OPEN(self);
-    if (pub_end_claim(self))
-        return NULL;
-    Py_RETURN_NONE;
+    return pub_end_claim(self) ? NULL : Py_NewRef(Py_None);
 }
 
 /* The bytes of a record that this ring can carry now; 0 or -1 with an error set. */
@@ -282,12 +201,6 @@ static PyObject *pub_offer_batch(Publication *self, PyObject *records) {
     return PyErr_Occurred() ? NULL : PyLong_FromUnsignedLongLong(done);
 }
 
-static PyObject *pub_sequence(Publication *self, void *Py_UNUSED(c)) {
-    return PyLong_FromUnsignedLongLong(self->p.sequence);
-}
-static PyObject *pub_depth(Publication *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->p.depth); }
-static PyObject *pub_mtu(Publication *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->p.mtu); }
-
 static PyMethodDef pub_methods[] = {
     {"claim", (PyCFunction)pub_claim, METH_O, NULL},
     {"commit", FAST(pub_commit), NULL},
@@ -297,20 +210,16 @@ static PyMethodDef pub_methods[] = {
     {"release", (PyCFunction)pub_release, METH_NOARGS, NULL},
     {0},
 };
-static PyGetSetDef pub_getset[] = {
-    {"sequence", (getter)pub_sequence, NULL, NULL, NULL},
-    {"depth", (getter)pub_depth, NULL, NULL, NULL},
-    {"mtu", (getter)pub_mtu, NULL, NULL, NULL},
+static PyMemberDef pub_members[] = {
+    {"sequence", T_ULONGLONG, offsetof(Publication, p.sequence), READONLY, NULL},
+    {"depth", T_ULONGLONG, offsetof(Publication, p.depth), READONLY, NULL},
+    {"mtu", T_ULONGLONG, offsetof(Publication, p.mtu), READONLY, NULL},
     {0},
 };
 static PyTypeObject PublicationType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "ringbuf._core.Publication",
-    .tp_basicsize = sizeof(Publication),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-    .tp_new = pub_new,
-    .tp_dealloc = (destructor)pub_dealloc,
+    TYPE(Publication, Publication, pub_new, pub_dealloc),
     .tp_methods = pub_methods,
-    .tp_getset = pub_getset,
+    .tp_members = pub_members,
 };
 
 /* ---------------------------------------------------------------- Subscription */
@@ -334,20 +243,16 @@ static PyObject *sub_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED
     int gating, resume, held, from_start;
     if (!PyArg_ParseTuple(args, "OIpppp", &memory, &index, &gating, &resume, &held, &from_start))
         return NULL;
-    Subscription *self = (Subscription *)type->tp_alloc(type, 0);
+    Subscription *self = memory_hold(type, memory);
     if (!self)
         return NULL;
-    if (PyObject_GetBuffer(memory, &self->buffer, PyBUF_WRITABLE))
-        goto failed;
     rb_ring *r = self->buffer.buf;
     self->scratch = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)r->header.params[1]);
-    if (!self->scratch)
-        goto failed;
-    rb_join(&self->s, r, index, gating, resume, held, from_start);
+    if (self->scratch)
+        rb_join(&self->s, r, index, gating, resume, held, from_start);
+    else
+        Py_CLEAR(self);
     return (PyObject *)self;
-failed:
-    Py_DECREF(self);
-    return NULL;
 }
 
 static void sub_clear(Subscription *self) {
@@ -421,7 +326,8 @@ static PyObject *sub_poll(Subscription *self, PyObject *const *args, Py_ssize_t 
             return NULL;
         Py_DECREF(result);
         if (RB_UNLIKELY(exported))
-            return FAIL(ViewExpired, "the handler kept a slice or an export of record %llu; keep bytes(view)", sequence);
+            return FAIL(ViewExpired, "the handler kept a slice or an export of record %llu; keep bytes(view)",
+                        sequence);
     }
     return PyLong_FromSsize_t(done);
 }
@@ -485,22 +391,26 @@ static int64_t deadline(const char *method, PyObject *const *args, Py_ssize_t n,
     return timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
 }
 
-/* 2 us with the GIL held, then without; the clock every 32 looks, signals every 1 ms. */
+/* Look until a record waits or `until` has passed, at the clock every 32 looks; the time. */
+static int64_t spin_until(rb_subscriber *s, int64_t now, int64_t until) {
+    for (; !rb_available(s) && now < until; now = rb_now_ns())
+        for (int i = 0; i < 32 && !rb_available(s); i++)
+            rb_pause();
+    return now;
+}
+
+/* 2 us with the GIL held, then without; signals every 1 ms. */
 static PyObject *sub_spin(Subscription *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
     CHECK_FREE(self);
-    int64_t now = rb_now_ns(), end = deadline("spin", args, n, names, now), stop = now + 2000;
+    int64_t now = rb_now_ns(), end = deadline("spin", args, n, names, now);
     if (end < 0)
         return NULL;
-    for (; !rb_available(&self->s) && now < end && now < stop; now = rb_now_ns())
-        for (int i = 0; i < 32 && !rb_available(&self->s); i++)
-            rb_pause();
+    now = spin_until(&self->s, now, now + 2000 < end ? now + 2000 : end);
     while (!rb_available(&self->s) && now < end) {
-        stop = now + 1000000 < end ? now + 1000000 : end;
+        int64_t stop = now + 1000000 < end ? now + 1000000 : end;
         self->busy = 1;
         Py_BEGIN_ALLOW_THREADS
-        for (; !rb_available(&self->s) && now < stop; now = rb_now_ns())
-            for (int i = 0; i < 32 && !rb_available(&self->s); i++)
-                rb_pause();
+        now = spin_until(&self->s, now, stop);
         Py_END_ALLOW_THREADS
         if (sub_signals(self))
             return NULL;
@@ -535,10 +445,6 @@ static PyObject *sub_wait(Subscription *self, PyObject *const *args, Py_ssize_t 
     return PyBool_FromLong(rb_available(&self->s) != 0);
 }
 
-static PyObject *sub_sequence(Subscription *self, void *Py_UNUSED(c)) {
-    return PyLong_FromUnsignedLongLong(self->s.next);
-}
-static PyObject *sub_lost(Subscription *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->s.lost); }
 static PyObject *sub_lag(Subscription *self, void *Py_UNUSED(c)) {
     CHECK_OPEN(self);
     uint64_t published = RB_LOAD(&self->s.ring->published, acquire);
@@ -554,19 +460,16 @@ static PyMethodDef sub_methods[] = {
     {"release", (PyCFunction)sub_release, METH_NOARGS, NULL},
     {0},
 };
-static PyGetSetDef sub_getset[] = {
-    {"sequence", (getter)sub_sequence, NULL, NULL, NULL},
-    {"lost", (getter)sub_lost, NULL, NULL, NULL},
-    {"lag", (getter)sub_lag, NULL, NULL, NULL},
+static PyMemberDef sub_members[] = {
+    {"sequence", T_ULONGLONG, offsetof(Subscription, s.next), READONLY, NULL},
+    {"lost", T_ULONGLONG, offsetof(Subscription, s.lost), READONLY, NULL},
     {0},
 };
+static PyGetSetDef sub_getset[] = {{"lag", (getter)sub_lag, NULL, NULL, NULL}, {0}};
 static PyTypeObject SubscriptionType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "ringbuf._core.Subscription",
-    .tp_basicsize = sizeof(Subscription),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-    .tp_new = sub_new,
-    .tp_dealloc = (destructor)sub_dealloc,
+    TYPE(Subscription, Subscription, sub_new, sub_dealloc),
     .tp_methods = sub_methods,
+    .tp_members = sub_members,
     .tp_getset = sub_getset,
 };
 
@@ -574,10 +477,8 @@ static PyTypeObject SubscriptionType = {
 
 /* ---------------------------------------------------------------- module */
 
-/* The word at this offset of a segment, bounds checked. */
-static _Atomic uint64_t *word_at(PyObject *memory, Py_ssize_t offset, Py_buffer *b) {
-    if (PyObject_GetBuffer(memory, b, PyBUF_WRITABLE))
-        return NULL;
+/* The word at this offset of a segment, bounds checked; NULL with the buffer released. */
+static _Atomic uint64_t *word_at(Py_buffer *b, Py_ssize_t offset) {
     if (offset >= 0 && offset % 8 == 0 && offset + 8 <= b->len)
         return (void *)((uint8_t *)b->buf + offset);
     PyErr_Format(PyExc_IndexError, "offset %zd of %zd bytes", offset, b->len);
@@ -586,11 +487,10 @@ static _Atomic uint64_t *word_at(PyObject *memory, Py_ssize_t offset, Py_buffer 
 }
 
 static PyObject *core_load(PyObject *Py_UNUSED(m), PyObject *args) {
-    PyObject *memory;
     Py_ssize_t offset;
     Py_buffer b;
     _Atomic uint64_t *word;
-    if (!PyArg_ParseTuple(args, "On", &memory, &offset) || !(word = word_at(memory, offset, &b)))
+    if (!PyArg_ParseTuple(args, "w*n", &b, &offset) || !(word = word_at(&b, offset)))
         return NULL;
     uint64_t value = RB_LOAD(word, acquire); /* [magic] */
     PyBuffer_Release(&b);
@@ -604,7 +504,7 @@ static PyObject *core_store(PyObject *Py_UNUSED(m), PyObject *args) {
     uint64_t value;
     _Atomic uint64_t *word;
     if (!PyArg_ParseTuple(args, "OnO", &memory, &offset, &given) || u64_arg(given, "value", &value) ||
-        !(word = word_at(memory, offset, &b)))
+        PyObject_GetBuffer(memory, &b, PyBUF_WRITABLE) || !(word = word_at(&b, offset)))
         return NULL;
     RB_STORE(word, value, release); /* [magic] */
     PyBuffer_Release(&b);
@@ -647,18 +547,25 @@ static PyMethodDef core_methods[] = {
 #endif
     {0},
 };
-static PyModuleDef core_module = {PyModuleDef_HEAD_INIT, .m_name = "ringbuf._core", .m_size = -1, .m_methods = core_methods};
+static PyModuleDef core_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "ringbuf._core",
+    .m_size = -1,
+    .m_methods = core_methods,
+};
 
 PyMODINIT_FUNC PyInit__core(void) {
     PyObject *errors = PyImport_ImportModule("ringbuf.errors"), *m = errors ? PyModule_Create(&core_module) : NULL;
-    if (!m || !(RingError = PyObject_GetAttrString(errors, "RingError")) ||
-        !(ViewExpired = PyObject_GetAttrString(errors, "ViewExpired")) ||
-        !(RecordTooLong = PyObject_GetAttrString(errors, "RecordTooLong")) ||
-        !(TableFull = PyObject_GetAttrString(errors, "TableFull")) ||
-        !(Closed = PyObject_GetAttrString(errors, "Closed")) || PyModule_AddType(m, &PublicationType) ||
-        PyModule_AddType(m, &SubscriptionType) || PyModule_AddType(m, &TableType) ||
-        PyModule_AddType(m, &CountersType) || PyModule_AddType(m, &ControlType) ||
-        PyModule_AddIntConstant(m, "HISTOGRAM_BYTES", sizeof(rb_histogram)))
+    PyTypeObject *types[] = {&PublicationType, &SubscriptionType, &TableType, &CountersType, &ControlType, &LatchType};
+    int failed = !m || !(RingError = PyObject_GetAttrString(errors, "RingError")) ||
+                 !(ViewExpired = PyObject_GetAttrString(errors, "ViewExpired")) ||
+                 !(RecordTooLong = PyObject_GetAttrString(errors, "RecordTooLong")) ||
+                 !(TableFull = PyObject_GetAttrString(errors, "TableFull")) ||
+                 !(Closed = PyObject_GetAttrString(errors, "Closed")) ||
+                 PyModule_AddIntConstant(m, "HISTOGRAM_BYTES", sizeof(rb_histogram));
+    for (size_t i = 0; !failed && i < sizeof types / sizeof *types; i++)
+        failed = PyModule_AddType(m, types[i]);
+    if (failed)
         Py_CLEAR(m);
     Py_XDECREF(errors);
     return m;

@@ -1,8 +1,8 @@
 /* Lock-free logic of ringbuf's shared-memory structures, free of Python so that a C harness can test it alone.
  *
  * Every structure has one writer. Byte diagrams stand in layout.py; the asserts below hold both to one truth.
- * Release/acquire pairs bear one name on both sides, in brackets: [published], [gate], [intent], [version],
- * [index], [changes], [parked], [joins], [join], [kill], [info], [magic].
+ * Release/acquire pairs bear one name on both sides, in brackets: [published], [gate], [intent], [slot], [join],
+ * [joins], [parked], [version], [index], [changes], [log], [kill], [story], [told], [magic].
  */
 #ifndef RINGBUF_CORE_H
 #define RINGBUF_CORE_H
@@ -56,7 +56,8 @@ static inline int64_t rb_now_ns(void) {
 static inline void rb_copy(void *to, const void *from, size_t n) {
 #ifdef __SANITIZE_THREAD__
     for (size_t i = 0; i < n; i++)
-        __atomic_store_n((uint8_t *)to + i, __atomic_load_n((const uint8_t *)from + i, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+        __atomic_store_n((uint8_t *)to + i, __atomic_load_n((const uint8_t *)from + i, __ATOMIC_RELAXED),
+                         __ATOMIC_RELAXED);
 #else
     memcpy(to, from, n);
 #endif
@@ -147,7 +148,7 @@ static inline void rb_look_at_gates(rb_publisher *p) {
     RB_FENCE(seq_cst); /* [join] */
     for (uint64_t i = 0; i < p->subscriptions; i++) {
         rb_slot *s = &p->ring->slots[i];
-        if (RB_LOAD(&s->state, acquire) != RB_SLOT_ACTIVE || !RB_LOAD(&s->gating, relaxed))
+        if (RB_LOAD(&s->state, acquire) != RB_SLOT_ACTIVE || !RB_LOAD(&s->gating, relaxed)) /* [slot] */
             continue;
         uint64_t cursor = RB_LOAD(&s->cursor, acquire); /* [gate] the reader is done with the cells below */
         if (cursor < lowest)
@@ -227,13 +228,14 @@ static inline void rb_join(rb_subscriber *s, void *base, uint32_t index, int gat
                          .stride = r->header.params[2], .lost = RB_LOAD(&slot->lost, relaxed), .bit = 1u << index};
     if (!resume)
         RB_STORE(&slot->cursor, RB_LOAD(&r->published, acquire), relaxed); /* not too high, whatever follows */
-    RB_STORE(&slot->state, RB_SLOT_ACTIVE, release);
+    RB_STORE(&slot->state, RB_SLOT_ACTIVE, release); /* [slot] */
     RB_FENCE(seq_cst); /* [join] */
     uint64_t published = RB_LOAD(&r->published, acquire), intent = RB_LOAD(&r->intent, acquire);
     uint64_t oldest = intent > s->depth ? intent - s->depth : 0;
-    s->next = s->seen = resume ? RB_LOAD(&slot->cursor, relaxed) : from_start && oldest < published ? oldest : published;
+    uint64_t first = from_start && oldest < published ? oldest : published;
+    s->next = s->seen = resume ? RB_LOAD(&slot->cursor, relaxed) : first;
     s->settled = !gating ? UINT64_MAX : held ? s->next : published;
-    RB_STORE(&slot->cursor, s->next, release);
+    RB_STORE(&slot->cursor, s->next, release); /* [gate] */
     atomic_fetch_add_explicit(&r->joins, 1, memory_order_release); /* [joins] */
     if (s->next < s->settled && intent > s->next + s->depth)
         rb_skip_lost(s, intent);
@@ -322,7 +324,7 @@ static inline uint64_t rb_hash(const uint8_t *key) {
     return h;
 }
 
-/* The entry of key, or NULL; *free is the index place where it would go. */
+/* The entry of key, or NULL; *place is where in the index it would go. */
 static inline rb_entry *rb_find(rb_table *t, const uint8_t *key, uint64_t *place) {
     uint64_t mask = RB_TABLE_PARAM(t, 1) - 1, i = rb_hash(key) & mask;
     for (uint64_t probes = 0; probes <= mask; probes++, i = (i + 1) & mask) {
@@ -363,6 +365,7 @@ static inline int rb_new_entry(rb_table *t, const uint8_t *key, uint64_t place, 
 
 static inline void rb_announce(rb_table *t, rb_entry *e) {
     uint64_t change = RB_LOAD(&t->changes, relaxed), mask = RB_TABLE_PARAM(t, 2) - 1;
+    RB_FENCE(release); /* [log] the number that says what is overwritten now, before the overwriting */
     RB_STORE(&rb_table_log(t)[change & mask], (uint32_t)(e - rb_table_entries(t)), relaxed);
     RB_STORE(&e->changed, change + 1, relaxed);
     RB_STORE(&t->changes, change + 1, release); /* [changes] */
@@ -425,7 +428,7 @@ static inline uint64_t rb_read_begin(rb_table *t, rb_entry *e, const uint8_t **d
 }
 
 static inline int rb_read_done(rb_entry *e, uint64_t version) {
-    RB_FENCE(acquire);                                       /* [intent] */
+    RB_FENCE(acquire); /* [intent] */
     return RB_LOAD(&e->intent, relaxed) < version + 2; /* the writer is at most in the other buffer */
 }
 
@@ -447,7 +450,8 @@ typedef struct {
     _Atomic uint64_t state, pid, start;
     uint8_t label[64];
 } rb_counters;
-_Static_assert(offsetof(rb_counters, heartbeat_ns) == 256 && offsetof(rb_counters, label) == 288, "layout.py: counters");
+_Static_assert(offsetof(rb_counters, heartbeat_ns) == 256, "layout.py: counters");
+_Static_assert(offsetof(rb_counters, label) == 288, "layout.py: counters");
 
 static inline unsigned rb_bucket_of(uint64_t value) {
     if (value < (1u << RB_SUB_BITS))
@@ -490,42 +494,58 @@ typedef struct {
     uint8_t name[40];
 } rb_service;
 
+typedef struct { /* why the latch stands as it does */
+    uint64_t trips, resets, reason;
+    int64_t monotonic_ns, unix_ns;
+    uint8_t by[64], message[256];
+} rb_story;
+
 typedef struct {
     rb_header header; /* params: run id in two words */
     RB_LINE _Atomic uint64_t latch;
-    RB_LINE _Atomic uint64_t written; /* odd while the words below are under the pen */
-    _Atomic uint64_t trips, resets;
-    uint64_t reason;
-    int64_t monotonic_ns, unix_ns;
-    uint8_t by[64], message[256];
+    RB_LINE _Atomic uint64_t written; /* bit 0: the story is under the pen, bit 1: it tells of a trip; a count */
+    rb_story story;
     RB_LINE rb_service services[RB_SERVICES];
 } rb_control;
 _Static_assert(offsetof(rb_control, latch) == 256 && offsetof(rb_control, written) == 384, "layout.py: control");
-_Static_assert(offsetof(rb_control, services) == 768 && sizeof(rb_service) == 64, "layout.py: control");
+_Static_assert(offsetof(rb_control, story.message) == 496 && sizeof(rb_service) == 64, "layout.py: control");
+_Static_assert(offsetof(rb_control, services) == 768, "layout.py: control");
 
 static inline int rb_killed(rb_control *c) {
     return RB_LOAD(&c->latch, acquire) != RB_RUNNING /* [kill] */
            || RB_LOAD(&c->header.magic, relaxed) != RB_CONTROL_MAGIC;
 }
 
-/* 1 when this call closed the latch. Never waits: the latch goes first, the story after it. */
-static inline int rb_trip(rb_control *c, uint64_t reason, const uint8_t by[64], const uint8_t message[256],
-                          int64_t monotonic_ns, int64_t unix_ns) {
+/* 1 when this call closed the latch. Never waits: the latch goes first, its story (rb_tell) after it. */
+static inline int rb_trip(rb_control *c) {
     uint64_t running = RB_RUNNING;
-    if (!atomic_compare_exchange_strong_explicit(&c->latch, &running, RB_KILLED, memory_order_acq_rel,
-                                                 memory_order_acquire)) /* [kill] */
-        return 0;
-    RB_CRASH(RB_TRIP_LATCHED);
-    atomic_fetch_or_explicit(&c->written, 1, memory_order_acq_rel);
-    RB_FENCE(release); /* [info] */
-    c->reason = reason;
-    c->monotonic_ns = monotonic_ns;
-    c->unix_ns = unix_ns;
-    memcpy(c->by, by, 64);
-    memcpy(c->message, message, 256);
-    rb_add(&c->trips, 1);
-    RB_STORE(&c->written, (RB_LOAD(&c->written, relaxed) | 1) + 1, release); /* [info] */
-    return 1;
+    return atomic_compare_exchange_strong_explicit(&c->latch, &running, RB_KILLED, memory_order_acq_rel,
+                                                   memory_order_relaxed); /* [kill] */
+}
+
+/* Write the story of a trip or of a reset: for the one who won the latch, or who holds the segment's lock. */
+static inline void rb_tell(rb_control *c, int tripped, rb_story *story) {
+    uint64_t written = RB_LOAD(&c->written, relaxed);
+    story->trips = c->story.trips + (tripped != 0);
+    story->resets = c->story.resets + !tripped;
+    RB_STORE(&c->written, written | 1, relaxed);
+    RB_FENCE(release); /* [story] the odd number before any byte */
+    rb_copy(&c->story, story, sizeof *story);
+    RB_STORE(&c->written, ((written | 3) + 1) | (tripped ? 2 : 0), release); /* [told] */
+}
+
+/* Copy the story: 1 when it tells of a trip, 0 of a reset (or of nothing yet), -1 while it is under the pen. */
+static inline int rb_read_story(rb_control *c, rb_story *to) {
+    uint64_t written = RB_LOAD(&c->written, acquire); /* [told] */
+    rb_copy(to, &c->story, sizeof *to);
+    RB_FENCE(acquire); /* [story] */
+    return written & 1 || RB_LOAD(&c->written, relaxed) != written ? -1 : (int)(written >> 1 & 1);
+}
+
+/* Let it run again. The caller holds the segment's lock. */
+static inline void rb_reset(rb_control *c, rb_story *story) {
+    rb_tell(c, 0, story);
+    RB_STORE(&c->latch, RB_RUNNING, release); /* [kill] */
 }
 
 #endif

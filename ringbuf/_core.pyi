@@ -107,8 +107,16 @@ class Control:
     """The kill latch and the services' heartbeats."""
 
     def __new__(cls, memory: Buffer, /) -> Self: ...
-    def trip_latch(self, reason: int, by: bytes, message: bytes, monotonic_ns: int, unix_ns: int, /) -> bool:
-        """Close the latch; True when this call did."""
+    def trip(self, reason: int, by: str, message: str, monotonic_ns: int, unix_ns: int, /) -> bool:
+        """Kill: close the latch, then write why. False when it was closed already: the first story stays.
+        Never waits.
+
+        reason: 0 to 2**64-1; by: cut at 64 bytes of UTF-8; message: at 256; times: -2**63 to 2**63-1."""
+    def reset_latch(self, reason: int, by: str, message: str, monotonic_ns: int, unix_ns: int, /) -> None:
+        """Write why, then open the latch. The caller holds the segment's lock."""
+    def story(self) -> tuple[bool, int, str, str, int, int, int] | None:
+        """Does it tell of a trip (else of a reset, or of nothing yet)?, reason, by, message, monotonic_ns,
+        unix_ns, trips. None while it is being written."""
     def beat(self, index: int, /, now_ns: int) -> None:
         """Write a service's heartbeat."""
     def release(self) -> None:
@@ -116,6 +124,14 @@ class Control:
     @property
     def killed(self) -> bool:
         """True unless the latch says in so many words that the system runs."""
+
+class Latch:
+    """The kill latch as a truth: true unless it says in so many words that the system runs."""
+
+    def __new__(cls, memory: Buffer, /) -> Self: ...
+    def __bool__(self) -> bool: ...
+    def release(self) -> None:
+        """Let go of the memory; the truth is then killed."""
 
 def load(memory: Buffer, offset: int, /) -> int:
     """The u64 at offset, acquired."""

@@ -1,42 +1,4 @@
-/* ringbuf._core's second half: Table, Counters and Control as Python sees them. Included by _core.c alone. */
-
-/* ---------------------------------------------------------------- Memory: Table, Counters and Control hold one */
-
-typedef struct {
-    PyObject_HEAD
-    Py_buffer buffer;
-} Memory;
-
-static PyObject *memory_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
-    PyObject *memory;
-    if (!PyArg_ParseTuple(args, "O", &memory))
-        return NULL;
-    Memory *self = (Memory *)type->tp_alloc(type, 0);
-    if (self && PyObject_GetBuffer(memory, &self->buffer, PyBUF_WRITABLE))
-        Py_CLEAR(self);
-    return (PyObject *)self;
-}
-
-static void memory_dealloc(Memory *self) {
-    PyBuffer_Release(&self->buffer);
-    Py_TYPE(self)->tp_free((PyObject *)self);
-}
-
-static PyObject *memory_release(Memory *self, PyObject *Py_UNUSED(ignored)) {
-    PyBuffer_Release(&self->buffer);
-    Py_RETURN_NONE;
-}
-
-#define MEMORY_TYPE(name, new, dealloc, methods, getset) \
-    static PyTypeObject name##Type = { \
-        PyVarObject_HEAD_INIT(NULL, 0).tp_name = "ringbuf._core." #name, \
-        .tp_basicsize = sizeof(Memory), \
-        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, \
-        .tp_new = new, \
-        .tp_dealloc = (destructor)dealloc, \
-        .tp_methods = methods, \
-        .tp_getset = getset, \
-    }
+/* ringbuf._core's second half: Table, Counters, Control and Latch as Python sees them. Included by _core.c alone. */
 
 /* ---------------------------------------------------------------- Table */
 
@@ -153,7 +115,8 @@ static PyObject *table_changed_since(Memory *self, PyObject *arg) {
         if (at < RB_TABLE_PARAM(t, 0) && RB_LOAD(&e->changed, relaxed) == i + 1)
             failed = add_key(list, e); /* its later changes stand later in the log */
     }
-    if (!failed && RB_LOAD(&t->changes, acquire) - cursor >= size) { /* the log came round under us */
+    RB_FENCE(acquire); /* [log] */
+    if (!failed && RB_LOAD(&t->changes, relaxed) - cursor >= size) { /* the log came round under us */
         failed = PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL) || add_changed_entries(list, t, cursor + 1);
     }
     if (failed) {
@@ -179,7 +142,7 @@ static PyMethodDef table_methods[] = {
     {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
     {0},
 };
-MEMORY_TYPE(Table, memory_new, memory_dealloc, table_methods, NULL);
+static PyTypeObject TableType = {TYPE(Table, Memory, memory_new, memory_dealloc), .tp_methods = table_methods};
 
 /* ---------------------------------------------------------------- Counters */
 
@@ -273,12 +236,15 @@ static PyMethodDef counters_methods[] = {
     {"release", (PyCFunction)memory_release, METH_NOARGS, NULL},
     {0},
 };
-MEMORY_TYPE(Counters, memory_new, memory_dealloc, counters_methods, NULL);
+static PyTypeObject CountersType = {
+    TYPE(Counters, Memory, memory_new, memory_dealloc),
+    .tp_methods = counters_methods,
+};
 
 /* ---------------------------------------------------------------- Control */
 
 /* A page that is cut off under us (somebody truncates the file) raises SIGBUS on the next look at the latch. In a
- * Control's memory it is answered with a page of zeros, which reads as killed; elsewhere with what was there before. */
+ * Control's memory it is answered with a page of zeros, which reads as killed; elsewhere as it was before. */
 #define GUARDED 16
 static struct {
     uint8_t *start, *end;
@@ -335,31 +301,82 @@ static void control_dealloc(Memory *self) {
     memory_dealloc(self);
 }
 
-static PyObject *control_killed(Memory *self, void *Py_UNUSED(c)) {
-    if (RB_UNLIKELY(!self->buffer.obj) || RB_UNLIKELY(rb_killed(self->buffer.buf)))
-        Py_RETURN_TRUE;
-    Py_RETURN_FALSE;
+static int latch_killed(Memory *self) {
+    return RB_UNLIKELY(!self->buffer.obj) || RB_UNLIKELY(rb_killed(self->buffer.buf));
 }
 
-static PyObject *control_trip(Memory *self, PyObject *args) {
+static PyObject *control_killed(Memory *self, void *Py_UNUSED(c)) { return PyBool_FromLong(latch_killed(self)); }
+
+/* A story's numbers and texts: (reason, by, message, monotonic_ns, unix_ns), checked; -1 with an error set. */
+static int story_args(PyObject *const *args, Py_ssize_t n, rb_story *story) {
+    if (n != 5 || !PyUnicode_Check(args[1]) || !PyUnicode_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "takes reason: int, by: str, message: str, monotonic_ns: int, unix_ns: int");
+        return -1;
+    }
+    if (u64_arg(args[0], "reason", &story->reason))
+        return -1;
+    story->monotonic_ns = PyLong_AsLongLong(args[3]);
+    story->unix_ns = PyLong_AsLongLong(args[4]);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* The latch is decided by now: a text that has no UTF-8 (lone surrogates) is escaped, one that is too long cut. */
+static void story_text(PyObject *text, uint8_t *to, Py_ssize_t room) {
+    PyObject *raw = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+    Py_ssize_t length = raw ? PyBytes_GET_SIZE(raw) : 0;
+    length = length < room ? length : room;
+    if (raw)
+        memcpy(to, PyBytes_AS_STRING(raw), (size_t)length);
+    memset(to + length, 0, (size_t)(room - length));
+    Py_XDECREF(raw);
+    PyErr_Clear();
+}
+
+static PyObject *control_trip(Memory *self, PyObject *const *args, Py_ssize_t n) {
     CHECK_OPEN(self);
-    unsigned long long reason;
-    Py_buffer by, message;
-    long long monotonic_ns, unix_ns;
-    if (!PyArg_ParseTuple(args, "Ky*y*LL", &reason, &by, &message, &monotonic_ns, &unix_ns))
+    rb_story story;
+    if (story_args(args, n, &story))
         return NULL;
-    uint8_t who[64] = {0}, what[256] = {0};
-    memcpy(who, by.buf, by.len < 64 ? (size_t)by.len : 64);
-    memcpy(what, message.buf, message.len < 256 ? (size_t)message.len : 256);
-    PyBuffer_Release(&by);
-    PyBuffer_Release(&message);
-    return PyBool_FromLong(rb_trip(self->buffer.buf, reason, who, what, monotonic_ns, unix_ns));
+    if (!rb_trip(self->buffer.buf))
+        Py_RETURN_FALSE;
+    RB_CRASH(RB_TRIP_LATCHED);
+    story_text(args[1], story.by, sizeof story.by);
+    story_text(args[2], story.message, sizeof story.message);
+    rb_tell(self->buffer.buf, 1, &story);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *control_reset_latch(Memory *self, PyObject *const *args, Py_ssize_t n) {
+    CHECK_OPEN(self);
+    rb_story story;
+    if (story_args(args, n, &story))
+        return NULL;
+    story_text(args[1], story.by, sizeof story.by);
+    story_text(args[2], story.message, sizeof story.message);
+    rb_reset(self->buffer.buf, &story);
+    Py_RETURN_NONE;
+}
+
+static PyObject *control_story(Memory *self, PyObject *Py_UNUSED(ignored)) {
+    CHECK_OPEN(self);
+    rb_story story;
+    int tripped = rb_read_story(self->buffer.buf, &story);
+    if (tripped < 0)
+        Py_RETURN_NONE;
+    const char *by = (char *)story.by, *message = (char *)story.message;
+    Py_ssize_t by_length = (Py_ssize_t)strnlen(by, sizeof story.by);
+    Py_ssize_t message_length = (Py_ssize_t)strnlen(message, sizeof story.message);
+    return Py_BuildValue("(NKNNLLK)", PyBool_FromLong(tripped), (unsigned long long)story.reason,
+                         PyUnicode_DecodeUTF8(by, by_length, "replace"),
+                         PyUnicode_DecodeUTF8(message, message_length, "replace"), (long long)story.monotonic_ns,
+                         (long long)story.unix_ns, (unsigned long long)story.trips);
 }
 
 static PyObject *control_beat(Memory *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
     CHECK_OPEN(self);
     uint64_t index, now;
-    if (arguments("beat", n, names, 2, 2, "now_ns") < 0 || u64_arg(args[0], "index", &index) || u64_arg(args[1], "now_ns", &now))
+    if (arguments("beat", n, names, 2, 2, "now_ns") < 0 || u64_arg(args[0], "index", &index) ||
+        u64_arg(args[1], "now_ns", &now))
         return NULL;
     if (index >= RB_SERVICES)
         return FAIL(PyExc_IndexError, "service slot %R; there are %d", args[0], RB_SERVICES);
@@ -368,11 +385,26 @@ static PyObject *control_beat(Memory *self, PyObject *const *args, Py_ssize_t n,
 }
 
 static PyMethodDef control_methods[] = {
-    {"trip_latch", (PyCFunction)control_trip, METH_VARARGS, NULL},
+    {"trip", (PyCFunction)(void (*)(void))control_trip, METH_FASTCALL, NULL},
+    {"reset_latch", (PyCFunction)(void (*)(void))control_reset_latch, METH_FASTCALL, NULL},
+    {"story", (PyCFunction)control_story, METH_NOARGS, NULL},
     {"beat", FAST(control_beat), NULL},
     {"release", (PyCFunction)control_release, METH_NOARGS, NULL},
     {0},
 };
 static PyGetSetDef control_getset[] = {{"killed", (getter)control_killed, NULL, NULL, NULL}, {0}};
-MEMORY_TYPE(Control, control_new, control_dealloc, control_methods, control_getset);
+static PyTypeObject ControlType = {
+    TYPE(Control, Memory, control_new, control_dealloc),
+    .tp_methods = control_methods,
+    .tp_getset = control_getset,
+};
+
+/* The latch as an object's truth: no attribute is computed, which halves the price of a look in a loop. */
+static PyMethodDef latch_methods[] = {{"release", (PyCFunction)memory_release, METH_NOARGS, NULL}, {0}};
+static PyNumberMethods latch_number = {.nb_bool = (inquiry)latch_killed};
+static PyTypeObject LatchType = {
+    TYPE(Latch, Memory, memory_new, memory_dealloc),
+    .tp_methods = latch_methods,
+    .tp_as_number = &latch_number,
+};
 

@@ -2,12 +2,15 @@
 
 import time
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from ringbuf import _core, layout
 from ringbuf.errors import InvalidArgument, RingError
 from ringbuf.layout import Kind
 from ringbuf.segment import Owner, Segment, this_process
+
+STORY_WAIT_NS: Final = 1_000_000
+"""How long a reader waits for the words of a latch that has just changed."""
 
 
 class KillInfo(NamedTuple):
@@ -35,17 +38,22 @@ class ServiceInfo:
 
 
 class Control(_core.Control):
-    """The one page that every process looks at. ``killed`` costs some 30 ns and fails closed."""
+    """The one page that every process looks at. ``killed`` and ``latch`` fail closed."""
+
+    __slots__ = ("_segment", "latch", "name")
 
     def __new__(cls, segment: Segment) -> Self:
         """Made by create() and attach()."""
         self = super().__new__(cls, segment.memory)
         self._segment = segment
         self.name = segment.name
+        self.latch = _core.Latch(segment.memory)
         return self
 
     _segment: Segment
     name: str
+    latch: _core.Latch
+    """True in a condition when killed: ``if control.latch:`` is the cheapest look, for duty cycles."""
 
     @classmethod
     def create(cls, name: str, *, run_id: bytes) -> Self:
@@ -95,13 +103,6 @@ class Control(_core.Control):
         """16 bytes."""
         return b"".join(self._segment.param(i).to_bytes(8, "little") for i in (0, 1))
 
-    def trip(self, reason: int, by: str, message: str, monotonic_ns: int, unix_ns: int) -> bool:
-        """Kill. False when it was killed already: the first story stays. Never waits.
-
-        reason: 0 to 2**64-1; by: cut at 64 bytes of UTF-8; message: at 256.
-        """
-        return self.trip_latch(reason, by.encode()[:64], message.encode()[:256], monotonic_ns, unix_ns)
-
     def reset(
         self, by: str, message: str, monotonic_ns: int | None = None, unix_ns: int | None = None
     ) -> bool:
@@ -115,39 +116,31 @@ class Control(_core.Control):
         with segment.locked():
             if not self.killed:
                 return False
-            written, trips, resets = (segment.load(layout.CONTROL_WRITTEN_AT + 8 * i) for i in range(3))
-            times = (
+            self.kill_info()  # a tripper that is still in the act gets its moment to tell
+            self.reset_latch(
+                0,
+                by,
+                message,
                 time.monotonic_ns() if monotonic_ns is None else monotonic_ns,
                 time.time_ns() if unix_ns is None else unix_ns,
             )
-            story = (0, *times, by.encode()[:64], message.encode()[:256])
-            segment.store(layout.CONTROL_WRITTEN_AT, written | 1)
-            layout.CONTROL_STORY.pack_into(
-                segment.memory, layout.CONTROL_WRITTEN_AT, written | 1, trips, resets + 1, *story
-            )
-            segment.store(layout.CONTROL_WRITTEN_AT, (written | 1) + 1)
-            segment.store(layout.CONTROL_LATCH_AT, layout.RUNNING)
         return True
 
     def kill_info(self) -> KillInfo:
-        """The latch and its story; the story of a tripper that was killed in the act may be empty or cut."""
-        at = layout.CONTROL_WRITTEN_AT
-        for _ in range(1000):
-            before = self._segment.load(at)
-            _, trips, _, reason, monotonic_ns, unix_ns, by, message = layout.CONTROL_STORY.unpack_from(
-                self._segment.memory, at
-            )
-            if before % 2 == 0 and self._segment.load(at) == before:
-                break
-        return KillInfo(
-            "killed" if self.killed else "running",
-            reason,
-            by.rstrip(b"\0").decode("utf-8", "replace"),
-            message.rstrip(b"\0").decode("utf-8", "replace"),
-            monotonic_ns,
-            unix_ns,
-            trips,
-        )
+        """The latch and its story, always of one another.
+
+        Who trips closes the latch first and tells why after: a reader in between waits for the story, 1 ms at
+        most. Where none comes (its tripper was killed in the act, or the page is damaged), the message says so.
+        """
+        deadline_ns = time.monotonic_ns() + STORY_WAIT_NS
+        while True:
+            killed, story = self.killed, self.story()
+            state = "killed" if killed else "running"
+            if story is not None and story[0] is killed:
+                return KillInfo(state, *story[1:])
+            if time.monotonic_ns() >= deadline_ns:
+                return KillInfo(state, 0, "", f"{state}; why is not written", 0, 0, story[-1] if story else 0)
+            _core.sched_yield()
 
     def register(self, service: str) -> int:
         """The calling process's slot under this name (1 to 40 bytes), for beat(). RingError when all are
@@ -180,6 +173,7 @@ class Control(_core.Control):
 
     def close(self) -> None:
         """Let go of the segment; killed then reads True. Idempotent."""
+        self.latch.release()
         self.release()
         self._segment.close()
 

@@ -29,7 +29,8 @@ Counters (kind 3); params: counters, histograms, offsets of names, values, histo
 
 Control (kind 4); params: run id in two words::
 
-    256 latch | 384 written, trips, resets, reason, monotonic_ns i64, unix_ns i64
+    256 latch | 384 written (bit 0: being written, bit 1: tells of a trip), trips, resets, reason,
+    416 monotonic_ns i64, unix_ns i64
     432 by[64] | 496 message[256]
     768 services, 32 of 64 bytes: 0 heartbeat_ns, 8 pid, 16 start, 24 name[40]
 """
@@ -86,8 +87,6 @@ COUNTERS_NAMES_AT: Final = 384
 NAME_BYTES: Final = 56
 
 CONTROL_LATCH_AT: Final = 256
-CONTROL_WRITTEN_AT: Final = 384
-CONTROL_STORY: Final = struct.Struct("<QQQQqq64s256s")
 CONTROL_SERVICES_AT: Final = 768
 CONTROL_SERVICES: Final = 32
 SERVICE_BYTES: Final = 64

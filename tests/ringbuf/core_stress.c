@@ -148,7 +148,6 @@ static void *get_all(void *unused) {
 }
 
 static void *count_and_trip(void *argument) {
-    uint8_t by[64] = "thread", message[256] = "why";
     if (argument) {
         uint64_t before = 0, *last = &before;
         for (uint64_t i = 0; i < rounds / 4; i++) { /* outside, while it is written */
@@ -163,9 +162,66 @@ static void *count_and_trip(void *argument) {
             rb_record(h, i * i);
         }
     }
-    winners += rb_trip(control, 1, by, message, 2, 3);
+    winners += rb_trip(control);
     CHECK(rb_killed(control), "tripped and not killed\n");
     return NULL;
+}
+
+/* A story whose every word follows from its number; the odd ones tell of trips. */
+static void story_of(rb_story *story, uint64_t number) {
+    memset(story, 0, sizeof *story);
+    story->trips = (number + 1) / 2;
+    story->resets = number / 2;
+    story->reason = number;
+    story->monotonic_ns = story->unix_ns = (int64_t)(number * 7);
+    memset(story->by, (int)(number % 251), sizeof story->by);
+    memset(story->message, (int)(number % 241), sizeof story->message);
+}
+
+static void *trip_all(void *unused) {
+    rb_story story;
+    for (uint64_t i = 0; i < rounds / 8; i++) {
+        while (!rb_trip(control))
+            sched_yield();
+        story_of(&story, 2 * i + 1);
+        rb_tell(control, 1, &story);
+    }
+    return unused;
+}
+
+static void *reset_all(void *unused) {
+    rb_story story;
+    for (uint64_t i = 0; i < rounds / 8; i++) {
+        while (rb_read_story(control, &story) != 1)
+            sched_yield();
+        CHECK(rb_killed(control), "a trip is told, and the latch is open\n");
+        story_of(&story, 2 * i + 2);
+        rb_reset(control, &story);
+    }
+    atomic_store(&writing, 0);
+    return unused;
+}
+
+static void *read_stories(void *unused) {
+    rb_story story, expected;
+    while (atomic_load(&writing)) {
+        int tripped = rb_read_story(control, &story);
+        if (tripped < 0)
+            continue;
+        story_of(&expected, story.reason);
+        CHECK(!memcmp(&story, &expected, sizeof story) && tripped == (int)(story.reason & 1), "torn story %lu\n",
+              (unsigned long)story.reason);
+    }
+    return unused;
+}
+
+static void run_together(void *(*const *work)(void *), int n) {
+    pthread_t threads[8];
+    writing = 1;
+    for (uintptr_t i = 0; i < (uintptr_t)n; i++)
+        pthread_create(&threads[i], NULL, work[i], (void *)(i & 1));
+    while (n)
+        pthread_join(threads[--n], NULL);
 }
 
 static void *segment(size_t bytes) {
@@ -209,15 +265,8 @@ int main(int argc, char **argv) {
     stream(2, 0, MTU); /* long copies under a writer that nobody holds back */
     mtu = 96;
 
-    pthread_t threads[16];
-    int n = 0;
-    pthread_create(&threads[n++], NULL, put_all, NULL);
-    pthread_create(&threads[n++], NULL, get_all, NULL);
-    pthread_create(&threads[n++], NULL, get_all, NULL);
-    pthread_create(&threads[n++], NULL, count_and_trip, NULL);
-    pthread_create(&threads[n++], NULL, count_and_trip, (void *)1);
-    while (n)
-        pthread_join(threads[--n], NULL);
+    run_together((void *(*const[])(void *)){trip_all, reset_all, read_stories}, 3);
+    run_together((void *(*const[])(void *)){put_all, get_all, get_all, count_and_trip, count_and_trip, get_all}, 6);
     CHECK(winners == 1, "%d threads closed the latch\n", (int)winners);
     for (unsigned b = 0; b + 1 < RB_BUCKETS; b++)
         CHECK(rb_bucket_of(rb_bucket_middle(b)) == b, "bucket %u\n", b);

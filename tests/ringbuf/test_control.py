@@ -55,6 +55,55 @@ def test_of_many_trippers_one_wins(control: Control) -> None:
         )
 
 
+def test_what_a_reader_sees_is_of_one_trip_or_one_reset(control: Control) -> None:
+    """The latch closes before its story is written: whoever looks in between waits for the right one."""
+
+    def alternate() -> None:
+        mine = Control.attach(control.name)
+        for number in range(1, 2001):
+            assert mine.trip(number, f"tripper {number}", "m" * (number % 200), number, -number)
+            assert mine.reset(f"operator {number}", "r" * (number % 200), number, -number)
+
+    pid = start(alternate)
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        info = control.kill_info()
+        if info.reason:
+            number = info.reason
+            assert info.message == "m" * (number % 200)
+            assert info == ("killed", number, f"tripper {number}", info.message, number, -number, number)
+        elif info.trips:
+            who = info.by.partition(" ")
+            assert (info.state, *who[:2]) == ("running", "operator", " "), info
+            assert int(who[2]) == info.trips == info.monotonic_ns
+    assert control.kill_info().by == "operator 2000"
+
+
+def test_a_latch_without_a_story_says_so(control: Control) -> None:
+    with (SHM / control.name).open("r+b") as file:
+        file.seek(layout.CONTROL_LATCH_AT)
+        file.write(layout.KILLED.to_bytes(8, "little"))  # as a tripper that died right after it leaves it
+    assert control.kill_info() == ("killed", 0, "", "killed; why is not written", 0, 0, 0)
+    assert control.trip(1, "late", "no", 1, 2) is False
+    assert control.reset("op", "looked into it", 3, 4) is True
+    assert control.kill_info() == ("running", 0, "op", "looked into it", 3, 4, 0)
+
+
+def test_latch_is_the_truth_of_killed(control: Control) -> None:
+    latch = control.latch
+    assert not latch
+    control.trip(1, "manager", "why", 1, 2)
+    assert latch
+    control.reset("op", "go on")
+    assert not latch
+    control.close()
+    assert latch
+
+
+def test_a_text_that_cannot_be_encoded_stops_no_kill(control: Control) -> None:
+    assert control.trip(1, "manager", "file \udcff", 1, 2) is True
+    assert control.kill_info().message == "file \\udcff"
+
+
 def test_long_words_are_cut_not_refused(control: Control) -> None:
     assert control.trip(1, "ä" * 100, "m" * 1000, 1, 2)
     info = control.kill_info()
@@ -132,6 +181,11 @@ def test_bad_input_names_the_value(control: Control, prefix: str) -> None:
         Control.create(f"{prefix}-c2", run_id=b"abc")
     with pytest.raises(InvalidArgument, match="service name"):
         control.register("x" * 41)
+    with pytest.raises(TypeError, match="by: str"):
+        control.trip(1, b"manager", "why", 1, 2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="reason must lie in 0"):
+        control.trip(-1, "manager", "why", 1, 2)
+    assert not control.killed
     with pytest.raises(IndexError, match="service slot 32; there are 32"):
         control.beat(32, 1)
     for number in range(32):

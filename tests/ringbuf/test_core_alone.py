@@ -1,6 +1,8 @@
-"""The C core without Python: under ThreadSanitizer and AddressSanitizer, and compiled without a warning."""
+"""The C core without Python: under ThreadSanitizer and AddressSanitizer, and compiled without a warning, for
+aarch64 too."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -55,6 +57,20 @@ def test_the_core_alone_under_sanitizers(tmp_path: Path, sanitizer: str) -> None
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_the_core_alone_under_sanitizers_for_long(tmp_path: Path, sanitizer: str) -> None:
     run(build(tmp_path, sanitizer), 20_000_000 if sanitizer == "plain" else 100_000)
+
+
+def test_the_core_runs_on_aarch64(tmp_path: Path) -> None:
+    """Compiled for it and run under emulation, which shows wrong code though hardly a wrong memory order."""
+    cross, emulator = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64-static")
+    if cross is None:
+        pytest.skip("aarch64-linux-gnu-gcc is not installed")
+    binary = tmp_path / "core_stress"
+    subprocess.run(
+        [cross, *STRICT, "-O2", "-static", str(HARNESS), "-o", str(binary), "-lpthread"], check=True
+    )
+    if emulator is None:
+        pytest.skip("compiled for aarch64; qemu-aarch64-static, to run it, is not installed")
+    subprocess.run([emulator, str(binary), "5000"], timeout=120, check=True)
 
 
 @pytest.mark.parametrize("more", [[], ["-O3"], ["-DRINGBUF_CRASH_POINTS"]])
