@@ -222,9 +222,10 @@ class _Route:
         entered = legs[0].entered
         if entered:
             found += [entered, entered + 1]
-        edge = self._input_for(legs[1].entered)
-        if edge is not None:
-            found += [edge - 1, edge]
+        entered = legs[1].entered
+        beyond = self._input_for(entered + 1) if entered else None
+        if beyond is not None:
+            found += [beyond - 1, beyond]
         return sorted(found, reverse=True)
 
 
