@@ -10,6 +10,7 @@ from hft.venues import Account, ChainClock, Pool, Venue, decode, quote
 from hft.venues.concentrated import raydium_sqrt_price
 from hft.venues.encoders import encode
 from hft.venues.encoders import figures as figures_of
+from hft.venues.meteora_dlmm_accounts import ARRAY_BINS, bin_price
 from hft.venues.spl import key
 from hft.venues.tokens import SOL_MINT, USDC_MINT
 from tests.venues import made_up
@@ -45,6 +46,15 @@ def dense_clmm(tick: int = 5) -> dict[str, Any]:
             for at in range(start, start + 600, 10)
         ]
     figures["tick"], figures["sqrt_price"] = tick, raydium_sqrt_price(tick) + 999
+    return figures
+
+
+def priced_dlmm() -> dict[str, Any]:
+    """A DLMM pair whose bins all have their price stored, as bins that were ever used have."""
+    figures = made_up.meteora_dlmm()
+    for index, _, rows in figures["bin_arrays"]:
+        for row in rows:
+            row[3] = bin_price(figures["bin_step"], index * ARRAY_BINS + row[0])
     return figures
 
 

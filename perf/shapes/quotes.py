@@ -35,7 +35,7 @@ def _clmm() -> Priced:
 
 
 def _dlmm() -> Priced:
-    return pools.made(made_up.meteora_dlmm())
+    return pools.made(pools.priced_dlmm())
 
 
 def _damm() -> Priced:

@@ -97,7 +97,7 @@ _FIGURES: dict[str, Callable[[], dict[str, Any]]] = {
     "raydium_cpmm": lambda: made_up.raydium_cpmm(20, 10**12, 10**12),
     "whirlpool": made_up.whirlpool,
     "raydium_clmm": lambda: pools.dense_clmm(150),
-    "meteora_dlmm": made_up.meteora_dlmm,
+    "meteora_dlmm": pools.priced_dlmm,
     "meteora_damm_v2": made_up.meteora_damm_v2,
 }
 
