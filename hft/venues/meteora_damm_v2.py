@@ -7,7 +7,6 @@ the mainnet binary of 2026-04. Liquidity carries 64 extra fraction bits.
 
 from collections.abc import Collection, Mapping, Sequence
 from math import isqrt
-from operator import attrgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -15,6 +14,19 @@ from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
 from hft.venues import spl
+from hft.venues.meteora_damm_v2_accounts import (
+    AMOUNTS_AT,
+    POOL_HEAD,
+    POOL_SIZE,
+    PROGRAM,
+    PROTOCOL_FEES_AT,
+    TWO_AMOUNTS,
+    encode,
+    figures,
+    recognises,
+    required_accounts,
+    u128,
+)
 from hft.venues.meteora_damm_v2_fees import BILLION, BaseFee, DynamicFee, Mode
 from hft.venues.types import (
     DEFAULT_SETTINGS,
@@ -35,20 +47,14 @@ from hft.venues.types import (
     check_amount,
 )
 
-PROGRAM = spl.key("cpamdpZCGKUy5JxQXB4dcpGPiikHawvSWAd6mEn1sGG")
 AUTHORITY = spl.key("HLnpSz9h2S4hiLQ43rnSD9XkcUThA7B8hQMKmDaiTLcC")
 INSTRUCTIONS_SYSVAR = spl.key("Sysvar1nstructions1111111111111111111111111")
-POOL_SIZE = 1112
 FEES_BOTH, FEES_IN_B, COMPOUNDING = 0, 1, 2
 FEE_CAPS = {0: 500_000_000, 1: 990_000_000}
 
-_POOL_HEAD = bytes.fromhex("f19a6d0411b16dbc")
 _SWAP = bytes.fromhex("f8c69e91e17587c8")
 _SWAP2 = bytes.fromhex("414b3f4ceb5b5b88")
 _SWAP_ARGS = Struct("<QQ")
-_TWO_AMOUNTS = Struct("<QQ")
-_PROTOCOL_FEES_AT = 392
-_AMOUNTS_AT = 680
 _EVENT_AUTHORITY = spl.find_address(PROGRAM, b"__event_authority")
 _SHIFT = 128
 
@@ -65,21 +71,6 @@ class CurveEnd(NamedTuple):
     amount_a: int
     amount_b: int
     rate: int
-
-
-def recognises(account: Account) -> bool:
-    """True for a Pool account (owner already compared)."""
-    return len(account.data) == POOL_SIZE and account.data.startswith(_POOL_HEAD)
-
-
-def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
-    """Both mints; the pool itself holds the amounts."""
-    spl.check_account("pool", pubkey, account, PROGRAM, POOL_SIZE, _POOL_HEAD)
-    return account.data[168:200], account.data[200:232]
-
-
-def _u128(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 16], "little")
 
 
 class MeteoraDammV2Pool(Pool):
@@ -130,13 +121,13 @@ class MeteoraDammV2Pool(Pool):
 
     def _read_pool(self, accounts: Mapping[bytes, Account]) -> None:
         account = spl.find_account(accounts, self.key, "pool")
-        spl.check_account("pool", self.key, account, PROGRAM, POOL_SIZE, _POOL_HEAD)
+        spl.check_account("pool", self.key, account, PROGRAM, POOL_SIZE, POOL_HEAD)
         data = account.data
         self.protocol_percent, self.referral_percent = data[48], data[50]
         self.compounding_bps = int.from_bytes(data[54:56], "little")
-        self.liquidity = _u128(data, 360)
-        self.protocol_fee_a, self.protocol_fee_b = _TWO_AMOUNTS.unpack_from(data, _PROTOCOL_FEES_AT)
-        self.sqrt_min, self.sqrt_max, self.sqrt_price = _u128(data, 424), _u128(data, 440), _u128(data, 456)
+        self.liquidity = u128(data, 360)
+        self.protocol_fee_a, self.protocol_fee_b = TWO_AMOUNTS.unpack_from(data, PROTOCOL_FEES_AT)
+        self.sqrt_min, self.sqrt_max, self.sqrt_price = u128(data, 424), u128(data, 440), u128(data, 456)
         self.activation_point = int.from_bytes(data[472:480], "little")
         self.activation_type, self.status, self.fee_mode = data[480], data[481], data[484]
         version, layout = data[486], data[696]
@@ -166,7 +157,7 @@ class MeteoraDammV2Pool(Pool):
         self.dynamic = DynamicFee.read(self.key, data)
         self.stores_amounts = layout == 1
         if self.stores_amounts:
-            self.amount_a, self.amount_b = _TWO_AMOUNTS.unpack_from(data, _AMOUNTS_AT)
+            self.amount_a, self.amount_b = TWO_AMOUNTS.unpack_from(data, AMOUNTS_AT)
         else:
             low, high, now = self.sqrt_min, self.sqrt_max, self.sqrt_price
             self.amount_a = -(-self.liquidity * (high - now) // (now * high))
@@ -179,7 +170,7 @@ class MeteoraDammV2Pool(Pool):
 
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "MeteoraDammV2Pool":
         """See ``decode_changed``."""
-        new = _copy(self)
+        new = self.copy()
         if self.mint_a in changed or self.mint_b in changed:
             new.program_a = spl.mint_program(accounts, self.mint_a)
             new.program_b = spl.mint_program(accounts, self.mint_b)
@@ -321,7 +312,7 @@ class MeteoraDammV2Pool(Pool):
         a_to_b: bool = state[0]
         now: int = state[1]
         end: CurveEnd = state[2]
-        new = _copy(self)
+        new = self.copy()
         new.amount_a, new.amount_b, new.sqrt_price = end.amount_a, end.amount_b, end.price
         if self.fee_mode == FEES_BOTH and not a_to_b:
             new.protocol_fee_a += end.protocol
@@ -400,23 +391,12 @@ class MeteoraDammV2Pool(Pool):
         """The pool account: price, amounts, protocol fees, dynamic fee."""
         data = bytearray(spl.find_account(accounts, self.key, "pool").data)
         data[456:472] = self.sqrt_price.to_bytes(16, "little")
-        _TWO_AMOUNTS.pack_into(data, _PROTOCOL_FEES_AT, self.protocol_fee_a, self.protocol_fee_b)
+        TWO_AMOUNTS.pack_into(data, PROTOCOL_FEES_AT, self.protocol_fee_a, self.protocol_fee_b)
         if self.stores_amounts:
-            _TWO_AMOUNTS.pack_into(data, _AMOUNTS_AT, self.amount_a, self.amount_b)
+            TWO_AMOUNTS.pack_into(data, AMOUNTS_AT, self.amount_a, self.amount_b)
         if self.dynamic is not None:
             self.dynamic.write(data)
         return {self.key: bytes(data)}
-
-
-_COPIED = (*Pool.__slots__, *MeteoraDammV2Pool.__slots__)
-_VALUES = attrgetter(*_COPIED)
-
-
-def _copy(pool: MeteoraDammV2Pool) -> MeteoraDammV2Pool:
-    new = object.__new__(MeteoraDammV2Pool)
-    for name, value in zip(_COPIED, _VALUES(pool), strict=True):
-        setattr(new, name, value)
-    return new
 
 
 def decode(
@@ -456,57 +436,6 @@ def parse_swap(keys: Sequence[bytes], data: bytes) -> SwapCall | None:
         keys[0],
         host,
     )
-
-
-def figures(pubkey: bytes, accounts: Mapping[bytes, Account]) -> dict[str, Any]:
-    """The pool and its tokens as plain JSON-able figures that ``encode`` turns back; fee blocks as hex."""
-    pool = decode(pubkey, accounts)
-    data = accounts[pubkey].data
-    return {
-        "venue": "meteora_damm_v2",
-        "pool": str(Pubkey(pubkey)),
-        "creator": str(Pubkey(data[648:680])),
-        "base_fee": data[8:48].hex(),
-        "protocol_percent": pool.protocol_percent,
-        "referral_percent": pool.referral_percent,
-        "compounding_bps": pool.compounding_bps,
-        "dynamic_fee": data[56:168].hex(),
-        "liquidity": pool.liquidity,
-        "protocol_fees": [pool.protocol_fee_a, pool.protocol_fee_b],
-        "sqrt_min": pool.sqrt_min,
-        "sqrt_max": pool.sqrt_max,
-        "sqrt_price": pool.sqrt_price,
-        "activation_point": pool.activation_point,
-        "modes": list(data[480:487]),
-        "amounts": list(_TWO_AMOUNTS.unpack_from(data, _AMOUNTS_AT)),
-        "layout_version": data[696],
-        "a": spl.token_figures(accounts, pool.mint_a, pool.vault_a),
-        "b": spl.token_figures(accounts, pool.mint_b, pool.vault_b),
-    }
-
-
-def encode(plain: Mapping[str, Any]) -> dict[bytes, Account]:
-    """The accounts that ``plain`` (see ``figures``) describes, as ``decode`` expects them."""
-    side_a, side_b = plain["a"], plain["b"]
-    data = bytearray(POOL_SIZE)
-    data[0:8] = _POOL_HEAD
-    data[8:48] = bytes.fromhex(plain["base_fee"])
-    data[48], data[50] = plain["protocol_percent"], plain["referral_percent"]
-    data[54:56] = plain["compounding_bps"].to_bytes(2, "little")
-    data[56:168] = bytes.fromhex(plain["dynamic_fee"])
-    data[168:232] = spl.key(side_a["mint"]) + spl.key(side_b["mint"])
-    data[232:296] = spl.key(side_a["vault"]) + spl.key(side_b["vault"])
-    data[360:376] = plain["liquidity"].to_bytes(16, "little")
-    _TWO_AMOUNTS.pack_into(data, _PROTOCOL_FEES_AT, *plain["protocol_fees"])
-    for at, name in ((424, "sqrt_min"), (440, "sqrt_max"), (456, "sqrt_price")):
-        data[at : at + 16] = plain[name].to_bytes(16, "little")
-    data[472:480] = plain["activation_point"].to_bytes(8, "little")
-    data[480:487] = bytes(plain["modes"])
-    data[648:680] = spl.key(plain["creator"])
-    _TWO_AMOUNTS.pack_into(data, _AMOUNTS_AT, *plain["amounts"])
-    data[696] = plain["layout_version"]
-    own = {spl.key(plain["pool"]): Account(PROGRAM, bytes(data), spl.rent_exempt(POOL_SIZE))}
-    return own | spl.token_accounts(side_a) | spl.token_accounts(side_b)
 
 
 ERROR_NAMES = {

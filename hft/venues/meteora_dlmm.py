@@ -6,7 +6,6 @@ the mainnet binary of 2026-07. A is token X, B token Y; A to B moves to lower bi
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter
 from struct import Struct
 from typing import Any
 
@@ -200,7 +199,7 @@ class MeteoraDlmmPool(Pool):
 
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "MeteoraDlmmPool":
         """See ``decode_changed``. Bins changed by quotes (``pool_after``) are read from the bytes again."""
-        new = _copy(self)
+        new = self.copy()
         if self.mint_a in changed or self.mint_b in changed:
             new.program_a = spl.mint_program(accounts, self.mint_a)
             new.program_b = spl.mint_program(accounts, self.mint_b)
@@ -288,7 +287,7 @@ class MeteoraDlmmPool(Pool):
         """The pair as the quoted swap leaves it."""
         a_to_b: bool = state[0]
         end: BinEnd = state[1]
-        new = _copy(self)
+        new = self.copy()
         new.active_id, new.volatility = end.active_id, end.volatility
         new.bins = self.bins | {bin_id: bin_after(taken, a_to_b) for bin_id, taken in end.taken.items()}
         x, y = self.protocol_fees
@@ -385,17 +384,6 @@ class MeteoraDlmmPool(Pool):
             write_bin(patched[index], bin_id - index * ARRAY_BINS, found)
         stored |= {array_address(self.key, index): bytes(array) for index, array in patched.items()}
         return stored
-
-
-_COPIED = (*Pool.__slots__, *MeteoraDlmmPool.__slots__)
-_VALUES = attrgetter(*_COPIED)
-
-
-def _copy(pool: MeteoraDlmmPool) -> MeteoraDlmmPool:
-    new = object.__new__(MeteoraDlmmPool)
-    for name, value in zip(_COPIED, _VALUES(pool), strict=True):
-        setattr(new, name, value)
-    return new
 
 
 def decode(

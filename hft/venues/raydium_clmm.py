@@ -6,12 +6,10 @@ the mainnet binary
 of 2026-04 and recorded mainnet swaps; the newer features follow Raydium's SDK.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter
-from struct import Struct
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from solders.instruction import AccountMeta, Instruction
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hft.venues import spl
@@ -69,6 +67,7 @@ from hft.venues.raydium_clmm_features import (
     total_rate,
     volatility_at,
 )
+from hft.venues.raydium_clmm_instruction import DOWN_LIMIT, ERROR_NAMES, UP_LIMIT, build_swap, parse_swap
 from hft.venues.types import (
     DEFAULT_SETTINGS,
     U64_MAX,
@@ -82,17 +81,12 @@ from hft.venues.types import (
     QuoteErrorCode,
     ScreenForm,
     Settings,
-    SwapCall,
     Venue,
     VenueSpec,
     check_amount,
 )
 
 SWAP_OFF = 16
-_SWAP_V2 = bytes.fromhex("2b04ed0b1ac91e62")
-_SWAP_ARGS = Struct("<QQ16s?")
-_DOWN_LIMIT = MIN_SQRT_PRICE + 1
-_UP_LIMIT = MAX_SQRT_PRICE - 1
 
 
 class RaydiumClmmPool(Pool):
@@ -231,7 +225,7 @@ class RaydiumClmmPool(Pool):
 
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "RaydiumClmmPool":
         """See ``decode_changed``."""
-        new = _copy(self)
+        new = self.copy()
         if self.mint_a in changed or self.mint_b in changed:
             new.program_a = spl.mint_program(accounts, self.mint_a)
             new.program_b = spl.mint_program(accounts, self.mint_b)
@@ -291,7 +285,7 @@ class RaydiumClmmPool(Pool):
         if self.status & SWAP_OFF or now <= self.open_time:
             self._check_open(now)
         bound = self._bound(a_to_b)
-        limit = _DOWN_LIMIT if a_to_b else _UP_LIMIT
+        limit = DOWN_LIMIT if a_to_b else UP_LIMIT
         try:
             if self.dynamic is not None or self.orders or self.fee_on:
                 found = self._feature_swap(a_to_b, bound, limit, now).run(amount, exact_in)
@@ -379,7 +373,7 @@ class RaydiumClmmPool(Pool):
         a_to_b: bool = state[0]
         found: FeatureEnd = state[1]
         end = found.end
-        new = _copy(self)
+        new = self.copy()
         new.sqrt_price, new.liquidity, new.dynamic = end.price, end.liquidity, found.dynamic
         new.tick = tick_of(end.price, raydium_sqrt_price) if end.tick is None else end.tick
         side = 0 if a_to_b == self._fee_on_input(a_to_b) else 1
@@ -431,25 +425,8 @@ class RaydiumClmmPool(Pool):
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
     ) -> Instruction:
-        """``swap_v2`` with the bitmap extension, if there is one, and the tick arrays in the swap's order."""
-        a_to_b = self.is_a(input_mint)
-        sides = [(self.mint_a, self.vault_a, self.program_a), (self.mint_b, self.vault_b, self.program_b)]
-        (mint_in, vault_in, program_in), (mint_out, vault_out, program_out) = sides if a_to_b else sides[::-1]
-        owner = bytes(user)
-        user_in = spl.associated_token_address(owner, mint_in, program_in)
-        user_out = spl.associated_token_address(owner, mint_out, program_out)
-        writable = (self.key, user_in, user_out, vault_in, vault_out, self.observation)
-        keys = [AccountMeta(user, True, False), spl.meta(self.config)]
-        keys += [spl.meta(key, writable=True) for key in writable]
-        programs = (spl.TOKEN_PROGRAM, spl.TOKEN_2022_PROGRAM, spl.MEMO_PROGRAM, mint_in, mint_out)
-        keys += [spl.meta(key) for key in programs]
-        if self.extension:
-            keys.append(spl.meta(extension_address(self.key), writable=True))
-        starts = self.down if a_to_b else self.up
-        keys += [spl.meta(tick_array_address(self.key, start), writable=True) for start in starts]
-        limit = (_DOWN_LIMIT if a_to_b else _UP_LIMIT).to_bytes(16, "little")
-        args = _SWAP_ARGS.pack(amount_in, minimum_out, limit, True)
-        return Instruction(Pubkey(PROGRAM), _SWAP_V2 + args, keys)
+        """See ``build_swap``."""
+        return build_swap(self, user, input_mint, amount_in, minimum_out)
 
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """Pool account (curve, fees owed, dynamic fee), and tick arrays whose limit orders were served."""
@@ -480,17 +457,6 @@ def _plus(pair: tuple[int, int], side: int, amount: int) -> tuple[int, int]:
     return (pair[0] + amount, pair[1]) if side == 0 else (pair[0], pair[1] + amount)
 
 
-_COPIED = (*Pool.__slots__, *RaydiumClmmPool.__slots__)
-_VALUES = attrgetter(*_COPIED)
-
-
-def _copy(pool: RaydiumClmmPool) -> RaydiumClmmPool:
-    new = object.__new__(RaydiumClmmPool)
-    for name, value in zip(_COPIED, _VALUES(pool), strict=True):
-        setattr(new, name, value)
-    return new
-
-
 def decode(
     pubkey: bytes, accounts: Mapping[bytes, Account], settings: Settings = DEFAULT_SETTINGS
 ) -> RaydiumClmmPool:
@@ -511,37 +477,6 @@ def decode(
     pool._read_arrays(accounts, None, ())
     return pool
 
-
-def parse_swap(keys: Sequence[bytes], data: bytes) -> SwapCall | None:
-    """A ``swap_v2`` instruction, exact in; the pool's mints are in rising order of their keys."""
-    if len(data) < 8 + _SWAP_ARGS.size or not data.startswith(_SWAP_V2) or len(keys) < 13:
-        return None
-    amount_in, minimum_out, _, exact_in = _SWAP_ARGS.unpack_from(data, 8)
-    if not exact_in:
-        return None
-    a_to_b = keys[11] < keys[12]
-    vault_a, vault_b = (keys[5], keys[6]) if a_to_b else (keys[6], keys[5])
-    return SwapCall(
-        Venue.RAYDIUM_CLMM,
-        keys[2],
-        a_to_b,
-        amount_in,
-        minimum_out,
-        keys[0],
-        keys[3],
-        keys[4],
-        vault_a,
-        vault_b,
-        keys[2],
-    )
-
-
-ERROR_NAMES = {
-    6019: "LiquidityInsufficient",
-    6022: "TooLittleOutputReceived",
-    6026: "TooSmallInputOrOutputAmount",
-    6027: "NotEnoughTickArrayAccount",
-}
 
 SPEC = VenueSpec(
     venue=Venue.RAYDIUM_CLMM,

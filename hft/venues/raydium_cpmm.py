@@ -5,7 +5,6 @@ Roundings follow the mainnet binary of 2024-11, the creator fee the program's ow
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -153,7 +152,7 @@ class RaydiumCpmmPool(Pool):
 
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "RaydiumCpmmPool":
         """See ``decode_changed``."""
-        new = _copy(self)
+        new = self.copy()
         if self.key in changed or self.config in changed:
             new._read_pool(accounts)
         if self.vault_a in changed:
@@ -237,7 +236,7 @@ class RaydiumCpmmPool(Pool):
     def after(self, state: tuple[Any, ...]) -> "RaydiumCpmmPool":
         """The pool with its vaults and the fees owed moved by the swap."""
         a_to_b, amount_in, amount_out, trade, creator, _ = state
-        new = _copy(self)
+        new = self.copy()
         protocol = trade * self.protocol_rate // RATE_BASE
         fund = trade * self.fund_rate // RATE_BASE
         if a_to_b:
@@ -312,17 +311,6 @@ class RaydiumCpmmPool(Pool):
         _POOL_FEES.pack_into(data, _POOL_FEES_AT, *fees)
         _CREATOR_FEES.pack_into(data, _CREATOR_FEES_AT, self.creator_fee_a, self.creator_fee_b)
         return {self.key: bytes(data)}
-
-
-_COPIED = (*Pool.__slots__, *RaydiumCpmmPool.__slots__)
-_VALUES = attrgetter(*_COPIED)
-
-
-def _copy(pool: RaydiumCpmmPool) -> RaydiumCpmmPool:
-    new = object.__new__(RaydiumCpmmPool)
-    for name, value in zip(_COPIED, _VALUES(pool), strict=True):
-        setattr(new, name, value)
-    return new
 
 
 def decode(

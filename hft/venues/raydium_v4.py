@@ -111,7 +111,7 @@ class RaydiumV4Pool(Pool):
 
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "RaydiumV4Pool":
         """See ``decode_changed``."""
-        new = _copy(self)
+        new = self.copy()
         if self.key in changed:
             new._read_pool(self.key, spl.find_account(accounts, self.key, "pool"))
         if self.vault_a in changed:
@@ -175,7 +175,7 @@ class RaydiumV4Pool(Pool):
     def after(self, state: tuple[Any, ...]) -> "RaydiumV4Pool":
         """The pool with its vaults moved by the swap."""
         input_mint, amount_in, amount_out, _ = state
-        new = _copy(self)
+        new = self.copy()
         if input_mint == self.mint_a:
             new.amount_a += amount_in
             new.amount_b -= amount_out
@@ -228,16 +228,6 @@ class RaydiumV4Pool(Pool):
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """Nothing: a swap moves the vaults only."""
         return {}
-
-
-_COPIED = (*Pool.__slots__, *RaydiumV4Pool.__slots__)
-
-
-def _copy(pool: RaydiumV4Pool) -> RaydiumV4Pool:
-    new = object.__new__(RaydiumV4Pool)
-    for name in _COPIED:
-        setattr(new, name, getattr(pool, name))
-    return new
 
 
 def decode(

@@ -6,7 +6,8 @@ All amounts are integers in base units, all keys 32 ``bytes``. Nothing here does
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple, Self
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
@@ -223,6 +224,19 @@ class Pool(ABC):
     program_a: bytes
     program_b: bytes
     settings: Settings
+    _slot_names: ClassVar[tuple[str, ...]] = ()
+    _slot_values: ClassVar[Callable[[Any], tuple[Any, ...]]]
+
+    def __init_subclass__(cls) -> None:
+        cls._slot_names = tuple(name for kind in cls.__mro__ for name in getattr(kind, "__slots__", ()))
+        cls._slot_values = attrgetter(*cls._slot_names)
+
+    def copy(self) -> Self:
+        """A pool with the same figures, to be changed before anyone sees it."""
+        new = object.__new__(type(self))
+        for name, value in zip(self._slot_names, type(self)._slot_values(self), strict=True):
+            setattr(new, name, value)
+        return new
 
     @abstractmethod
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:

@@ -5,10 +5,9 @@ mainnet binary of 2025-09; every vector of it and a recorded day of swaps come o
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from struct import Struct
 from typing import Any
 
-from solders.instruction import AccountMeta, Instruction
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hft.venues import spl
@@ -37,7 +36,6 @@ from hft.venues.types import (
     QuoteErrorCode,
     ScreenForm,
     Settings,
-    SwapCall,
     Venue,
     VenueSpec,
     check_amount,
@@ -64,12 +62,7 @@ from hft.venues.whirlpool_accounts import (
     window,
 )
 from hft.venues.whirlpool_adaptive import FEE_CAP, Oracle, swap_adaptive
-
-SWAP_ARRAYS = 3  # a swap instruction names three tick arrays
-
-_SWAP = bytes.fromhex("f8c69e91e17587c8")
-_SWAP_V2 = bytes.fromhex("2b04ed0b1ac91e62")
-_SWAP_ARGS = Struct("<QQ16s??")
+from hft.venues.whirlpool_instruction import ERROR_NAMES, build_swap, parse_swap
 
 
 class WhirlpoolPool(Pool):
@@ -206,7 +199,7 @@ class WhirlpoolPool(Pool):
 
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "WhirlpoolPool":
         """See ``decode_changed``: parses the pool account and the tick arrays among ``changed`` only."""
-        new = _copy(self)
+        new = self.copy()
         if self.mint_a in changed or self.mint_b in changed:
             new.program_a = spl.mint_program(accounts, self.mint_a)
             new.program_b = spl.mint_program(accounts, self.mint_b)
@@ -325,7 +318,7 @@ class WhirlpoolPool(Pool):
     def after(self, state: tuple[Any, ...]) -> "WhirlpoolPool":
         """The pool as the quoted swap leaves it."""
         a_to_b, now, end, oracle = state
-        new = _copy(self)
+        new = self.copy()
         new.sqrt_price, new.liquidity, new.oracle = end.price, end.liquidity, oracle
         new.tick = tick_of(end.price, orca_sqrt_price) if end.tick is None else end.tick
         if a_to_b:
@@ -369,28 +362,8 @@ class WhirlpoolPool(Pool):
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
     ) -> Instruction:
-        """``swap``, or ``swap_v2`` where a mint is of Token-2022; user accounts are the associated ones."""
-        a_to_b = self.is_a(input_mint)
-        limit = MIN_SQRT_PRICE if a_to_b else MAX_SQRT_PRICE
-        args = _SWAP_ARGS.pack(amount_in, minimum_out, limit.to_bytes(16, "little"), True, a_to_b)
-        owner = bytes(user)
-        user_a = spl.associated_token_address(owner, self.mint_a, self.program_a)
-        user_b = spl.associated_token_address(owner, self.mint_b, self.program_b)
-        arrays = [tick_array_address(self.key, s) for s in swap_arrays(self.tick, self.tick_spacing, a_to_b)]
-        arrays += [arrays[-1]] * (SWAP_ARRAYS - len(arrays))
-        oracle = spl.meta(oracle_address(self.key), writable=self.oracle is not None)
-        signer = AccountMeta(user, True, False)
-        if self.program_a == self.program_b == spl.TOKEN_PROGRAM:
-            keys = [spl.meta(spl.TOKEN_PROGRAM), signer]
-            keys += [
-                spl.meta(k, writable=True)
-                for k in (self.key, user_a, self.vault_a, user_b, self.vault_b, *arrays)
-            ]
-            return Instruction(Pubkey(PROGRAM), _SWAP + args, [*keys, oracle])
-        keys = [spl.meta(self.program_a), spl.meta(self.program_b), spl.meta(spl.MEMO_PROGRAM), signer]
-        keys += [spl.meta(self.key, writable=True), spl.meta(self.mint_a), spl.meta(self.mint_b)]
-        keys += [spl.meta(k, writable=True) for k in (user_a, self.vault_a, user_b, self.vault_b, *arrays)]
-        return Instruction(Pubkey(PROGRAM), _SWAP_V2 + args + b"\0", [*keys, oracle])
+        """See ``build_swap``."""
+        return build_swap(self, user, input_mint, amount_in, minimum_out)
 
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """Pool account (price, tick, liquidity, protocol fees, last update) and oracle, patched."""
@@ -408,16 +381,6 @@ class WhirlpoolPool(Pool):
             ORACLE_VARIABLES.pack_into(oracle, 82, *self.oracle[8:])
             stored[pubkey] = bytes(oracle)
         return stored
-
-
-_COPIED = tuple(name for name in (*Pool.__slots__, *WhirlpoolPool.__slots__))
-
-
-def _copy(pool: WhirlpoolPool) -> WhirlpoolPool:
-    new = object.__new__(WhirlpoolPool)
-    for name in _COPIED:
-        setattr(new, name, getattr(pool, name))
-    return new
 
 
 def decode(
@@ -441,35 +404,6 @@ def decode(
     pool._join()
     return pool
 
-
-def parse_swap(keys: Sequence[bytes], data: bytes) -> SwapCall | None:
-    """A ``swap`` or ``swap_v2`` instruction, exact in; None for anything else."""
-    head = data[:8]
-    if len(data) < 8 + _SWAP_ARGS.size:
-        return None
-    amount, threshold, _, exact_in, a_to_b = _SWAP_ARGS.unpack_from(data, 8)
-    if not exact_in:
-        return None
-    if head == _SWAP and len(keys) >= 11:
-        user, pool = keys[1], keys[2]
-        user_a, vault_a, user_b, vault_b = keys[3:7]
-    elif head == _SWAP_V2 and len(keys) >= 15:
-        user, pool = keys[3], keys[4]
-        user_a, vault_a, user_b, vault_b = keys[7:11]
-    else:
-        return None
-    user_in, user_out = (user_a, user_b) if a_to_b else (user_b, user_a)
-    return SwapCall(
-        Venue.WHIRLPOOL, pool, a_to_b, amount, threshold, user, user_in, user_out, vault_a, vault_b, pool
-    )
-
-
-ERROR_NAMES = {
-    6022: "InvalidTimestamp",
-    6034: "ZeroTradableAmount",
-    6036: "AmountOutBelowMinimum",
-    6038: "TickArraySequenceInvalidIndex",
-}
 
 SPEC = VenueSpec(
     venue=Venue.WHIRLPOOL,

@@ -30,7 +30,8 @@ def test_two_hops_with_a_lookup_table_fit(first: str, second: str) -> None:
         swap_instruction(pool_2, USER, pool_2.mint_b, 10**9, 1),
         transfer(TransferParams(from_pubkey=USER, to_pubkey=TIP, lamports=1000)),
     ]
-    # What stays the same from trade to trade; a signer and programs can't be in a table, a tip account mustn't.
+    # What stays the same from trade to trade: a signer and programs can't be in a table, a tip account
+    # mustn't.
     programs = {instruction.program_id for instruction in instructions}
     named = {meta.pubkey for instruction in instructions[2:4] for meta in instruction.accounts}
     table = AddressLookupTableAccount(Pubkey(bytes([202]) * 32), sorted(named - programs - {USER, TIP}))
