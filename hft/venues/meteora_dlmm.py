@@ -107,7 +107,7 @@ class MeteoraDlmmPool(Pool):
     bins: dict[int, Bin]
     bits: int
     decay_period: int
-    down: list[int]
+    down: tuple[int, ...]
     extension: bool
     fee_on_y: bool
     filter_period: int
@@ -117,7 +117,7 @@ class MeteoraDlmmPool(Pool):
     reduction: int
     rules: Rules
     status: int
-    up: list[int]
+    up: tuple[int, ...]
     volatility: Volatility
 
     def _read_pair(self, accounts: Mapping[bytes, Account]) -> None:

@@ -135,8 +135,14 @@ def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
 
 
 def bitmap(pair_data: bytes, extension: bytes | None) -> int:
+    """See ``_bits``; of a pair's and its extension's account data."""
+    return _bits(pair_data[BITMAP_AT : BITMAP_AT + 128], extension)
+
+
+@lru_cache(maxsize=4096)
+def _bits(own: bytes, extension: bytes | None) -> int:
     """One integer whose bit i says whether the bin array of index i − 6656 exists."""
-    middle = int.from_bytes(pair_data[BITMAP_AT : BITMAP_AT + 128], "little") << _SIDE_BITS
+    middle = int.from_bytes(own, "little") << _SIDE_BITS
     if extension is None:
         return middle
     positive = int.from_bytes(extension[40:808], "little")
@@ -146,7 +152,8 @@ def bitmap(pair_data: bytes, extension: bytes | None) -> int:
     return positive << (_SIDE_BITS + 1024) | middle | mirrored
 
 
-def swap_arrays(bits: int, active_id: int) -> tuple[list[int], list[int]]:
+@lru_cache(maxsize=4096)
+def swap_arrays(bits: int, active_id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Indexes of the existing bin arrays a swap may use: (falling price, rising price), nearest first."""
     here = array_index(active_id) + _BITMAP_SPAN
     down: list[int] = []
@@ -163,7 +170,7 @@ def swap_arrays(bits: int, active_id: int) -> tuple[list[int], list[int]]:
         up.append(at - _BITMAP_SPAN)
         high >>= step + 1
         at += 1
-    return down, up
+    return tuple(down), tuple(up)
 
 
 def more_arrays(bits: int, bin_id: int, falling: bool) -> bool:

@@ -4,7 +4,7 @@ Source: ``lb_clmm`` 0.12.0 (MeteoraAg/dlmm-sdk ``commons``), held to executions 
 binary of 2026-07.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hft.venues.meteora_dlmm_accounts import ARRAY_BINS, BIN, BIN_SIZE, FIRST_BIN_AT, Bin, bin_price
@@ -93,7 +93,7 @@ def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls wo
     exact_in: bool,
     active_id: int,
     volatility: Volatility,
-    indexes: list[int],
+    indexes: Sequence[int],
     arrays: Mapping[int, bytes | None],
     changed: Mapping[int, Bin],
     now: int,

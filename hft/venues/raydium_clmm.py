@@ -142,8 +142,8 @@ class RaydiumClmmPool(Pool):
     ticks: list[int]
     nets: list[int | None]
     orders: dict[int, Orders]
-    down: list[int]
-    up: list[int]
+    down: tuple[int, ...]
+    up: tuple[int, ...]
 
     def _read_pool(self, accounts: Mapping[bytes, Account]) -> None:
         """Take over the pool's, the bitmap extension's and the config's swap fields."""

@@ -124,6 +124,12 @@ def required_accounts(pubkey: bytes, account: Account) -> tuple[bytes, ...]:
 
 
 def bitmap(pool_data: bytes, extension: bytes | None) -> int:
+    """See ``_bits``; of a pool's and its extension's account data."""
+    return _bits(pool_data[904:1032], extension)
+
+
+@lru_cache(maxsize=4096)
+def _bits(middle: bytes, extension: bytes | None) -> int:
     """One integer whose bit i says whether the tick array of index i − 7680 is initialised."""
     if extension is None:
         negative = positive = _EMPTY_EXTENSION
@@ -131,10 +137,11 @@ def bitmap(pool_data: bytes, extension: bytes | None) -> int:
         positive, raw = extension[40:936], extension[936:1832]
         # The negative side counts blocks of 512 away from the price, bits within a block towards it.
         negative = b"".join(raw[64 * k : 64 * k + 64] for k in range(13, -1, -1))
-    return int.from_bytes(negative + pool_data[904:1032] + positive, "little")
+    return int.from_bytes(negative + middle + positive, "little")
 
 
-def swap_arrays(bits: int, tick: int, tick_spacing: int) -> tuple[list[int], list[int]]:
+@lru_cache(maxsize=4096)
+def swap_arrays(bits: int, tick: int, tick_spacing: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Starts of the initialised tick arrays a swap may use: (falling price, rising price), nearest first."""
     span = ARRAY_TICKS * tick_spacing
     here = tick // span + _BITMAP_SPAN
@@ -153,7 +160,7 @@ def swap_arrays(bits: int, tick: int, tick_spacing: int) -> tuple[list[int], lis
         up.append((at - _BITMAP_SPAN) * span)
         high >>= step + 1
         at += 1
-    return down, up
+    return tuple(down), tuple(up)
 
 
 def more_arrays(bits: int, start: int, tick_spacing: int, falling: bool) -> bool:

@@ -120,7 +120,7 @@ def parse_tick_array(
     data = account.data
     if not data and account.lamports == 0:
         return _EMPTY_ARRAY
-    nets: Sequence[int | None]
+    first = int.from_bytes(data[8:12], "little", signed=True)
     if data.startswith(DYNAMIC_HEAD):
         if not 60 + ARRAY_TICKS <= len(data) <= DYNAMIC_ARRAY_MAX_SIZE:
             raise PoolError(
@@ -129,22 +129,22 @@ def parse_tick_array(
                 f"wants 148 to {DYNAMIC_ARRAY_MAX_SIZE}",
             )
         spl.check_account("tick array", pubkey, account, PROGRAM, len(data), DYNAMIC_HEAD)
-        owner_pool = data[12:44]
+        spl.check_pool_key("tick array", pubkey, data[12:44], pool)
         offsets, indexes = _dynamic_offsets(pubkey, data)
         nets = [int.from_bytes(data[at + 1 : at + 17], "little", signed=True) for at in offsets]
+        array = TickArray([start + i * tick_spacing for i in indexes], nets, data)
     else:
         spl.check_account("tick array", pubkey, account, PROGRAM, FIXED_ARRAY_SIZE, FIXED_HEAD)
-        owner_pool = data[9956:9988]
-        indexes = tuple(compress(range(ARRAY_TICKS), data[12:9956:113]))
-        nets = [None] * len(indexes)
-    spl.check_pool_key("tick array", pubkey, owner_pool, pool)
-    found = int.from_bytes(data[8:12], "little", signed=True)
-    if found != start:
+        spl.check_pool_key("tick array", pubkey, data[9956:9988], pool)
+        every = range(start, start + ARRAY_TICKS * tick_spacing, tick_spacing)
+        ticks = list(compress(every, data[12:9956:113]))
+        array = TickArray(ticks, [None] * len(ticks), data)
+    if first != start:
         raise PoolError(
             PoolErrorCode.BAD_VALUE,
-            f"tick array {Pubkey(pubkey)} starts at {found}, its address says {start}",
+            f"tick array {Pubkey(pubkey)} starts at {first}, its address says {start}",
         )
-    return TickArray([start + i * tick_spacing for i in indexes], nets, data)
+    return array
 
 
 def fixed_net(data: bytes, index: int) -> int:
