@@ -1,0 +1,1 @@
+"""Made from hft/chain/geyser.proto; do not edit."""
