@@ -55,6 +55,7 @@ HEADINGS = {
     "p99_9_ns": "p99.9",
     "max_ns": "max",
     "rate_per_s": "rate",
+    "longest_collection_ns": "longest collection",
     "cpu_ns_per_message": "CPU/message",
     "ns_per_crossing": "a crossing",
     "ns_per_operation": "an operation",

@@ -130,7 +130,7 @@ class Control(_core.Control):
         """The latch and its story, always of one another.
 
         Who trips closes the latch first and tells why after: a reader in between waits for the story, 1 ms at
-        most. Where none comes (its tripper was killed in the act, or the page is damaged), the message says so.
+        most. Where none comes (its tripper was killed in the act, the page is damaged) the message says so.
         """
         deadline_ns = time.monotonic_ns() + STORY_WAIT_NS
         while True:

@@ -92,7 +92,7 @@ class Runner:
     def step(self) -> bool:
         """One duty cycle; False when the service has drained and may close."""
         ctx = self._ctx
-        if ctx.control.killed is not self._halted:
+        if (not ctx.control.latch) is self._halted:
             self._show_halt(not self._halted)
         if ctx.stop_requested:
             return self._drain_step()
@@ -211,9 +211,9 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log) -> ExitCode:
 def _freeze_heap() -> None:
     """Move all that start-up made out of the collector's sight and collect only in idle moments from here on.
 
-    A full collection takes 9 to 16 ms over the 35,000 objects that a service's imports leave, in mid-cycle if
-    the collector so chooses; after the freeze, microseconds. What a duty cycle makes is freed by reference
-    counts.
+    ``python -m perf run gc_pause``, a heap of 1,000,000 lists that grows: the longest collection takes 122 ms
+    of CPU as Python starts, in mid-cycle; 40 ms when frozen only; 0.8 ms by this policy, at an idle moment.
+    What a duty cycle makes and drops is freed by reference counts.
     """
     gc.collect()
     gc.freeze()

@@ -198,7 +198,7 @@ class Executor:
                 work, refused(ExecutionReason.SEND_FAILED, f"intent not on disk: {error.strerror}")
             )
             return
-        if self._control.killed:
+        if self._control.latch:
             self._work.finish(work, refused(ExecutionReason.KILLED))
             return
         try:

@@ -160,7 +160,7 @@ class Planner:
 
     def _refuse_early(self, found: TwoHopOpportunity, age_ns: int) -> Rejection | None:
         """What needs no quote: the kill, age, blacklist, and what was planned or seen already."""
-        if self._control.killed:
+        if self._control.latch:
             return Rejection(ValidationFactor.RISK, RejectReason.KILLED, 1, 0)
         rejection = validation.check_age(age_ns, self._policy.limits)
         if rejection is not None:

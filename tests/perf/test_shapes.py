@@ -32,11 +32,21 @@ OURS = {
     "kill_propagation": {"kill check": "ns_per_operation", "spinning": "p50_ns", "parked": "p50_ns"},
     "table_read": {"Table.get 256 B while written": "p50_ns", "Table.get 10 kB quiet": "p50_ns"},
     "counters": {"Counters.add": "ns_per_operation", "Counters.record": "ns_per_operation"},
+    "gc_pause": {"runner's policy": "longest_collection_ns", "enabled": "longest_collection_ns"},
     "codec_encode": {"hft.wire": "ns_per_operation"},
     "codec_decode": {"hft.wire": "ns_per_operation"},
     "codec_read_3_fields": {"hft.wire": "ns_per_operation"},
     "codec_size": {"hft.wire": "bytes"},
     "codec_handoff": {"ringbuf + hft.wire": "p50_ns"},
+    "quote_whirlpool": {"whirlpool within one": "p50_ns", "whirlpool 8 crossings": "p50_ns"},
+    "quote_raydium_v4": {"raydium_v4 within one": "p50_ns"},
+    "quote_raydium_cpmm": {"raydium_cpmm within one": "p50_ns"},
+    "quote_raydium_clmm": {"raydium_clmm within one": "p50_ns", "raydium_clmm 8 crossings": "p50_ns"},
+    "quote_meteora_dlmm": {"meteora_dlmm within one": "p50_ns", "meteora_dlmm 8 crossings": "p50_ns"},
+    "quote_meteora_damm_v2": {"meteora_damm_v2 within one": "p50_ns"},
+    "decode_whirlpool": {"from bytes": "p50_ns", "one array changed": "p50_ns"},
+    "screen": {"numpy, all routes": "p50_ns", "numpy, one pool changed": "p50_ns"},
+    "size_two_hop": {"raydium_v4→raydium_cpmm": "p50_ns", "raydium_v4→whirlpool": "p50_ns"},
 }
 
 
