@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from hft.venues import quote
 from perf import pools
+from perf.cases import Hiccups
 from perf.engine import Case, Plan, Shape
 from perf.peers import sdk
 from perf.pools import Priced
@@ -143,7 +144,7 @@ _CASES: dict[str, Callable[[Plan], Sequence[Case]]] = {
 
 def _shape(name: str, cases: Callable[[Plan], Sequence[Case]]) -> Shape:
     first = f"{name}: what one exact quote takes; {(cases.__doc__ or '').strip()}\n\n"
-    return Shape(f"quote_{name}", first + (__doc__ or ""), cases)
+    return Shape(f"quote_{name}", first + (__doc__ or ""), lambda plan: [Hiccups(plan), *cases(plan)])
 
 
 SHAPES = tuple(_shape(name, cases) for name, cases in _CASES.items())

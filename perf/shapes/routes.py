@@ -13,6 +13,7 @@ from typing import Any
 from hft.strategy.two_hop import Screen, candidates, size
 from hft.venues import Account, Pool, decode, decode_changed
 from perf import pools
+from perf.cases import Hiccups
 from perf.engine import Case, Plan, Shape
 from perf.pools import CLOCK, MINT_A
 from perf.sampled import Sampled, Timed
@@ -150,7 +151,7 @@ def size_cases(plan: Plan) -> Sequence[Case]:
 
 
 def _shape(name: str, cases: Callable[[Plan], Sequence[Case]]) -> Shape:
-    return Shape(name, __doc__ or "", cases)
+    return Shape(name, __doc__ or "", lambda plan: [Hiccups(plan), *cases(plan)])
 
 
 DECODE = _shape("decode_whirlpool", decode_cases)
