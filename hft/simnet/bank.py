@@ -39,8 +39,8 @@ _NATIVE_AT: Final = 109
 _RENT_EPOCH: Final = 2**64 - 1
 SLOTS_PER_EPOCH: Final = 432_000
 BLOCKS_KEPT: Final = 1024
-FIRST_BLOCKS: Final = 32  # so many lie behind the first slot, so that there is a finalised one from the start
-_SLOT_HASHES: Final = 64
+FIRST_BLOCKS: Final = 64  # so many lie behind the first slot: a finalised one is there from the start
+_SLOT_HASHES: Final = 150
 
 
 class Block(NamedTuple):

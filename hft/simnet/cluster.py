@@ -109,8 +109,7 @@ class Cluster:
             seed=settings.seed,
             swaps_per_second=settings.swaps_per_second,
         )
-        if not settings.market:
-            # The snapshot's pools were recorded at different moments.
+        if market.mixed:
             self.flow.open_market()
             self.bank.take_changes()
         self.rival = Rival(

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from solders.transaction_metadata import TransactionMetadata
 from solders.transaction_status import InstructionErrorFieldless
 
-from hft.simnet.base58 import base58
+from hft.chain.base58 import b58encode
 from hft.simnet.compute import SWAP_UNITS
 from hft.simnet.envelope import Envelope, Refusal
 from hft.simnet.rewrite import FAIL, Plan, Step
@@ -186,7 +186,7 @@ def _inner(details: Details, envelope: Envelope) -> list[dict[str, Any]]:
                     {
                         "programIdIndex": places[program],
                         "accounts": [places[meta] for meta in metas],
-                        "data": base58(bytes(data)),
+                        "data": b58encode(bytes(data)),
                         "stackHeight": height,
                     }
                 )

@@ -8,7 +8,7 @@ from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from hft.simnet.base58 import base58
+from hft.chain.base58 import b58encode
 from hft.simnet.details import TokenBalance
 from hft.simnet.ledger import Record
 from hft.simnet.rpc import INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_VERSION, Config, RpcError, integer
@@ -52,7 +52,7 @@ def data_json(account: Account, config: Config, decimals: int = 0) -> Any:
                 INVALID_REQUEST,
                 "Encoded binary (base 58) data should be less than 128 bytes, please use Base64 encoding.",
             )
-        return base58(data) if encoding == "binary" else [base58(data), "base58"]
+        return b58encode(data) if encoding == "binary" else [b58encode(data), "base58"]
     if encoding == "jsonParsed":
         return _parsed(account, decimals) or [base64.b64encode(data).decode(), "base64"]
     raise RpcError(
@@ -91,7 +91,7 @@ def transaction_json(record: Record, config: Config) -> dict[str, Any]:
     if encoding == "base64":
         body: Any = [base64.b64encode(envelope.raw).decode(), "base64"]
     elif encoding in ("base58", "binary"):
-        body = base58(envelope.raw) if encoding == "binary" else [base58(envelope.raw), "base58"]
+        body = b58encode(envelope.raw) if encoding == "binary" else [b58encode(envelope.raw), "base58"]
     elif encoding in ("json", "jsonParsed"):
         body = _body(record)
     else:
@@ -152,7 +152,7 @@ def _body(record: Record) -> dict[str, Any]:
             {
                 "programIdIndex": one.program_id_index,
                 "accounts": list(one.accounts),
-                "data": base58(bytes(one.data)),
+                "data": b58encode(bytes(one.data)),
                 "stackHeight": 1,
             }
             for one in message.instructions

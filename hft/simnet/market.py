@@ -83,7 +83,8 @@ class Market(NamedTuple):
     """What a local cluster starts from.
 
     Accounts (``ABSENT`` for those a pool asks for that don't exist), pools decoded from them, the newest
-    clock of the sources, and a line for each thing mended or left out.
+    clock of the sources, and a line for each thing mended or left out. ``mixed``: its pools were recorded at
+    different moments, so that they agree on no price yet.
     """
 
     accounts: dict[bytes, Account]
@@ -92,19 +93,26 @@ class Market(NamedTuple):
     unix_timestamp: int
     sources: tuple[Source, ...]
     notes: tuple[str, ...]
+    mixed: bool = False
 
 
 def load_market(files: Sequence[str | Path] = ()) -> Market:
-    """The market of ``files``, or of the shipped snapshot if there are none. ``MarketError``: see
-    ``MarketErrorCode``."""
+    """The market of ``files`` (account files, or one snapshot), or of the shipped snapshot if there are none.
+
+    ``MarketError``: see ``MarketErrorCode``.
+    """
     if not files:
         return market_of_snapshot(_shipped_snapshot())
+    documents = [(path, _parse(path, _read(path))) for path in map(Path, files)]
+    if len(documents) == 1:
+        path, document = documents[0]
+        if isinstance(document, dict) and "pools" in document and "accounts" not in document:
+            return market_of_snapshot(document, str(path))
     loaded: dict[bytes, Account] = {}
     order: dict[bytes, int] = {}
     sources = []
-    for name in files:
-        path = Path(name)
-        source, accounts = load_file(path)
+    for path, document in documents:
+        source, accounts = _loaded(path, document)
         sources.append(source)
         for pubkey, account in accounts.items():
             loaded[pubkey] = account
@@ -114,7 +122,11 @@ def load_market(files: Sequence[str | Path] = ()) -> Market:
 
 def load_file(path: Path) -> tuple[Source, dict[bytes, Account]]:
     """One account file. ``MarketError``: see ``MarketErrorCode``."""
-    meta, rows = _form(path, _parse(path, _read(path)))
+    return _loaded(path, _parse(path, _read(path)))
+
+
+def _loaded(path: Path, document: object) -> tuple[Source, dict[bytes, Account]]:
+    meta, rows = _form(path, document)
     if len(rows) > MAX_ACCOUNTS:
         _fail(MarketErrorCode.TOO_LARGE, f"{path}: {len(rows)} accounts, at most {MAX_ACCOUNTS} are taken")
     accounts = dict(_account(path, number, row) for number, row in enumerate(rows))
@@ -184,7 +196,7 @@ def market_of_snapshot(document: Mapping[str, object], name: str = SNAPSHOT) -> 
         accounts.update(rebuilt)
         order.update(dict.fromkeys(rebuilt, source.slot or 0))
         sources.append(source)
-    return _market(accounts, order, tuple(sources), [])
+    return _market(accounts, order, tuple(sources), [])._replace(mixed=True)
 
 
 def shipped_profile() -> dict[str, object]:

@@ -52,8 +52,9 @@ class View:
         self.lag = fault.slots if fault is not None else 0
 
     def slot(self, commitment: Commitment = Commitment.PROCESSED) -> int:
-        """The newest slot this node knows at a commitment."""
-        return self.bank.slot - self.lag - DEPTHS[commitment]
+        """The newest slot with a block that this node knows at a commitment."""
+        slot = self.bank.slot - self.lag - DEPTHS[commitment]
+        return slot if slot >= self.bank.slot else self.bank.block_at(slot).slot
 
     def block(self, commitment: Commitment) -> Block:
         """The newest block this node knows at a commitment."""
@@ -92,11 +93,11 @@ def commitment(config: Config, field: str = "commitment") -> Commitment:
 
 
 def config_at(params: Params, at: int) -> Config:
-    """The config object at a place, empty if there is none."""
+    """The config object at a place, empty if there is none; what is null counts as not given."""
     found = params[at] if len(params) > at and params[at] is not None else {}
     if not isinstance(found, dict):
         raise RpcError(INVALID_PARAMS, f"Invalid params: expected an object at {at}, not {found!r:.60}.")
-    return found
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def required(params: Params, at: int) -> Any:

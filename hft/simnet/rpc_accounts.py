@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from solders.pubkey import Pubkey
 
-from hft.simnet.base58 import unbase58
+from hft.chain.base58 import b58decode
 from hft.simnet.encoding import account_json, amount_json, exists
 from hft.simnet.rpc import (
     INVALID_PARAMS,
@@ -125,7 +125,7 @@ def filters(config: Config) -> list[tuple[int, bytes | None]]:
             found.append((integer(one["dataSize"], "dataSize"), None))
         elif isinstance(compared, dict) and isinstance(compared.get("bytes"), str):
             try:
-                wanted = unbase58(compared["bytes"])
+                wanted = b58decode(compared["bytes"])
             except ValueError as error:
                 raise RpcError(INVALID_PARAMS, f"Invalid param: memcmp: {error}") from error
             if len(wanted) > MAX_MEMCMP:

@@ -6,7 +6,7 @@ every other instruction runs as it is. Bundles run whole or not at all; a simula
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from solders.hash import Hash
 from solders.message import MessageV0
@@ -26,6 +26,8 @@ from hft.simnet.rewrite import FAIL, Plan, rewrite
 from hft.simnet.verdicts import Verdict, is_short_of_funds, svm_verdict
 from hft.venues import ABSENT, Account, Pool, store, token_amount
 from hft.venues.spl import TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM
+
+BUDGET_UNITS: Final = 150  # what a compute-budget instruction takes
 
 
 class Executed(NamedTuple):
@@ -147,7 +149,8 @@ class Settlement:
         failed = isinstance(result, FailedTransactionMetadata)
         verdict = _verdict(plan, result)
         meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
-        units = meta.compute_units_consumed() + plan.budget.used
+        added = sum(step.place < 0 for step in plan.steps) * BUDGET_UNITS
+        units = max(meta.compute_units_consumed() - added, 0) + plan.budget.used
         held = {named.pubkey: bank.account(named.pubkey) for named in envelope.accounts}
         if failed and self._svm(envelope.payer).lamports == funded.lamports:
             bank.svm.set_account(payer, svm_account(before))

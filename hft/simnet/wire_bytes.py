@@ -4,8 +4,8 @@ import base64
 import binascii
 from typing import Any, Final
 
+from hft.chain.base58 import b58decode
 from hft.chain.transaction import MAX_TRANSACTION_BYTES
-from hft.simnet.base58 import unbase58
 from hft.simnet.rpc import INVALID_PARAMS, RpcError
 
 MAX_TEXT: Final = {"base64": 1644, "base58": 1683}
@@ -25,6 +25,6 @@ def decoded(value: Any, encoding: Any) -> bytes:
             f"bytes (max: encoded/raw {most}/{MAX_TRANSACTION_BYTES})",
         )
     try:
-        return base64.b64decode(value, validate=True) if encoding == "base64" else unbase58(value)
+        return base64.b64decode(value, validate=True) if encoding == "base64" else b58decode(value)
     except (binascii.Error, ValueError) as error:
         raise RpcError(INVALID_PARAMS, f"invalid {encoding} encoding: {error}") from error

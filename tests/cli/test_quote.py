@@ -126,7 +126,7 @@ def test_exact_out_asks_for_what_is_to_be_received(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--pool", "nowhere", "--in", "SOL", "--amount", "1"], ExitCode.CONFIG, "none of the 6 pools"),
+        (["--pool", "nowhere", "--in", "SOL", "--amount", "1"], ExitCode.CONFIG, "none of the 14 pools"),
         (["--pool", "", "--in", "SOL", "--amount", "1"], ExitCode.CONFIG, "give more of the key"),
         (["--pool", WHIRLPOOL, "--in", "USDT", "--amount", "1"], ExitCode.CONFIG, "must be SOL or USDC"),
         (["--pool", WHIRLPOOL, "--in", "SOL", "--amount", "1.5"], ExitCode.CONFIG, "1,000,000,000 are 1 SOL"),

@@ -1,12 +1,16 @@
 """A whole pipeline in one process: real rings, table, settlement and ledger; services stepped by hand."""
 
+import atexit
 import importlib
 import json
 import os
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +46,22 @@ DEAD_PID = 1 << 30
 """Beyond what a kernel gives out."""
 
 
+def _two_venues() -> str:
+    """The shipped market's pools of the two venues for which the tests count routes, as a file of its own."""
+    document = json.loads(resources.files("hft.simnet").joinpath("snapshot.json").read_text("utf-8"))
+    document["pools"] = [
+        entry for entry in document["pools"] if entry["figures"]["venue"] in ("whirlpool", "raydium_v4")
+    ]
+    folder = tempfile.mkdtemp(prefix="hft-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "two_venues.json"
+    path.write_text(json.dumps(document), "utf-8")
+    return str(path)
+
+
 SMALL = replace(
     Config(),
+    simnet=replace(Config().simnet, market=(_two_venues(),)),
     hft=replace(Config().hft, accounts_capacity=512, accounts_bytes=8 << 20),
     links={name: replace(link, depth=min(link.depth, 1024)) for name, link in Config().links.items()},
 )

@@ -51,7 +51,7 @@ def refused(path: Path) -> MarketError:
     return caught.value
 
 
-def test_the_shipped_snapshot_trades_each_pair_on_both_venues() -> None:
+def test_the_shipped_snapshot_trades_usdc_on_six_venues_and_staked_sol_on_four() -> None:
     market = load_market()
     assert market.slot == 431140000
     assert market.unix_timestamp == 1783355350
@@ -60,7 +60,10 @@ def test_the_shipped_snapshot_trades_each_pair_on_both_venues() -> None:
         assert WRAPPED_SOL in (pool.mint_a, pool.mint_b)
         pairs.setdefault(frozenset((pool.mint_a, pool.mint_b)), set()).add(pool.venue)
     assert len(pairs) == len(SHIPPED)
-    assert all(venues == {Venue.WHIRLPOOL, Venue.RAYDIUM_V4} for venues in pairs.values())
+    usdc = key("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v")
+    staked = {Venue.WHIRLPOOL, Venue.RAYDIUM_V4, Venue.RAYDIUM_CPMM, Venue.RAYDIUM_CLMM}
+    for pair, venues in pairs.items():
+        assert venues == (set(Venue) - {Venue.UNKNOWN} if usdc in pair else staked)
     assert not market.notes
 
 

@@ -190,7 +190,7 @@ def test_a_client_sees_the_market_as_the_cluster_has_it(
 ) -> None:
     simnet, watcher, counters, _ = stepped
     watcher.until(lambda: len(watcher.slots) > 5 and watcher.batches > 50)
-    assert len(watcher.pools()) == 6
+    assert len(watcher.pools()) == 14
     simnet.on_housekeeping(0)
     shown = counters.read()
     assert shown["flow_noise"] > 20
