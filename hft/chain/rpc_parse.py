@@ -4,7 +4,7 @@ import binascii
 from base64 import b64decode
 from typing import Any, Final, NamedTuple
 
-from solders.hash import Hash
+from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -109,7 +109,7 @@ def latest_blockhash(value: Any) -> LatestBlockhash:
     told = fields(inner, "getLatestBlockhash.value")
     try:
         blockhash = bytes(Hash.from_string(str(told.get("blockhash"))))
-    except (TypeError, ValueError) as error:
+    except (ParseHashError, TypeError, ValueError) as error:
         raise ShapeError(f"blockhash: {_short(told.get('blockhash'))}") from error
     return LatestBlockhash(slot, blockhash, count(told.get("lastValidBlockHeight"), "lastValidBlockHeight"))
 
