@@ -15,6 +15,7 @@ class SteppedLoop:
         self.loop = uvloop.new_event_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
+        self._waiting = False
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Starts a task; it runs at the next ``step``."""
@@ -31,12 +32,17 @@ class SteppedLoop:
     def wait(self, timeout_ns: int) -> None:
         """Runs until ``wake`` is called, at most ``timeout_ns``."""
         handle = self.loop.call_later(timeout_ns / 1e9, self.loop.stop)
-        self.loop.run_forever()
-        handle.cancel()
+        self._waiting = True
+        try:
+            self.loop.run_forever()
+        finally:
+            self._waiting = False
+            handle.cancel()
 
     def wake(self) -> None:
         """Ends ``wait``; to be called from within the loop, as by a mailbox in which something came."""
-        self.loop.stop()
+        if self._waiting:
+            self.loop.stop()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs ``work`` to its end; for start-up and close only."""

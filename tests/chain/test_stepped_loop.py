@@ -1,0 +1,62 @@
+"""The loop as a service's duty cycle turns it: never waiting in a step, woken by what comes."""
+
+import time
+
+import pytest
+
+from hft.chain.endpoint import Reach, open_session
+from hft.chain.loop import SteppedLoop
+from hft.chain.subscribe import AccountChanged, AccountFeed, AccountSource, FeedEvent
+from hft.chain.subscribe_merge import Watch
+from tests.chain.rpc_support import SECOND
+from tests.chain.simnet_support import WALLET, Simnet, signed, soon
+
+KEY = bytes(WALLET.pubkey())
+
+
+def test_a_duty_cycle_turns_the_loop_and_polls_without_ever_waiting(simnet: Simnet) -> None:
+    stepped = SteppedLoop()
+    events: list[FeedEvent] = []
+    feed = AccountFeed([Watch(KEY)], stepped.wake)
+
+    async def open_all() -> tuple[AccountSource, object]:
+        http = open_session(Reach.LOOPBACK)
+        rpc = simnet.rpc(http, "stepped")
+        return AccountSource(http, simnet.node("stepped"), rpc, feed), (http, rpc)
+
+    source, (http, rpc) = stepped.run(open_all())
+    stepped.spawn(source.run())
+    deadline = soon(10 * SECOND)
+    longest = 0
+    while not feed.live and time.monotonic_ns() < deadline:
+        begin = time.monotonic_ns()
+        stepped.step()
+        longest = max(longest, time.monotonic_ns() - begin)
+        feed.poll(events.append)
+    assert feed.live
+    assert longest < SECOND // 2
+    latest, _ = stepped.run(rpc.latest_blockhash(deadline_ns=soon()))
+    stepped.run(rpc.send_transaction(signed(latest.blockhash).data, deadline_ns=soon(), guard=lambda: False))
+    seen = len([event for event in events if isinstance(event, AccountChanged)])
+    while len([event for event in events if isinstance(event, AccountChanged)]) == seen:
+        assert time.monotonic_ns() < deadline
+        stepped.wait(5 * SECOND)  # ends at once when something came
+        feed.poll(events.append)
+    stepped.run(http.close())
+    stepped.close()
+    assert not stepped.failures
+
+
+def test_a_wait_ends_at_its_time_and_failures_are_told() -> None:
+    stepped = SteppedLoop()
+
+    async def fail() -> None:
+        raise ValueError("told")
+
+    stepped.spawn(fail())
+    begin = time.monotonic_ns()
+    stepped.wait(20_000_000)
+    assert time.monotonic_ns() - begin >= 19_000_000
+    with pytest.raises(ValueError, match="told"):
+        raise stepped.failures[0]
+    stepped.close()
