@@ -93,5 +93,8 @@ def make_idle(name: str, subscription: Subscription | None = None) -> Idle:
 
 
 def default_idle(cores: int, hot_processes: int) -> str:
-    """busy_spin with a core for each hot process and one to spare, else yield."""
+    """busy_spin with a core for each hot process and one to spare, else yield.
+
+    For hot processes that have these cores to themselves; who shares them with other work should park.
+    """
     return "busy_spin" if cores > hot_processes else "yield"

@@ -64,6 +64,8 @@ def test_the_core_runs_on_aarch64(tmp_path: Path) -> None:
     cross, emulator = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64-static")
     if cross is None:
         pytest.skip("aarch64-linux-gnu-gcc is not installed")
+    flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-c", f"-I{python_include()}"]
+    subprocess.run([cross, *flags, str(PACKAGE / "_core.c"), "-o", str(tmp_path / "core.o")], check=True)
     binary = tmp_path / "core_stress"
     subprocess.run(
         [cross, *STRICT, "-O2", "-static", str(HARNESS), "-o", str(binary), "-lpthread"], check=True
