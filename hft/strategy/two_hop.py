@@ -16,8 +16,11 @@ from hft.venues import ChainClock, Pool, Quote, QuoteError
 _ROUNDS = 24  # quotes of both legs at most while bracketing
 _STALLS = 3  # secants that hardly narrow the bracket before it is halved
 _CLOSE_LAMPORTS = 0.25  # a move that promises less than this ends the bracketing
-_NEIGHBOURS = 4  # amounts tried to either side of the optimum for the luck of the roundings
-_SMALL_PROFIT = 100_000  # below this a unit or two gained by that luck is worth the time
+# Amounts tried to either side of the optimum for the luck of the roundings, where the profit is below: the
+# smaller a profit, the more a unit or two are worth the time.
+_NEIGHBOURS = ((1_000, 8), (100_000, 4))
+_FINE = 0.7  # units of the middle token for one of base: from here on single units of base are looked at
+_ROUNDING_LUCK = 64  # base units that luck can at most bring
 
 
 class Candidate(NamedTuple):
@@ -349,24 +352,34 @@ def _refine(route: _Route, low: int, high: int) -> None:
     if route.best is None:
         return
     profit, quote_1, quote_2 = route.best
-    reach = _NEIGHBOURS if profit < _SMALL_PROFIT else 1
-    rate = quote_1.marginal
-    if rate >= 0.7:
-        for offset in range(-reach, reach + 1):
-            amount = quote_1.amount_in + offset
-            if offset and low <= amount <= high:
-                route.evaluate(amount)
-        return
-    # A unit of the middle token costs several of base: look for the cheapest input of each middle amount.
-    mid = quote_1.amount_out
-    wanted = {mid + offset for offset in range(1 - reach, reach)}
-    ppm = route.pool_2.fee_ppm(route.clock)
-    if ppm and quote_2.fee:
-        # The fee's rounding up is wasted least where the fee comes out whole.
-        wanted |= {quote_2.fee * 1_000_000 // ppm, (quote_2.fee - 1) * 1_000_000 // ppm}
-    for target in wanted:
-        if target > 0:
-            _cheapest(route, target, low, high)
+    reach = next((count for below, count in _NEIGHBOURS if profit < below), 1)
+    amount, mid = quote_1.amount_in, quote_1.amount_out
+    mids: set[int] = set()
+    inputs: set[int] = set()
+    if quote_1.marginal >= _FINE:
+        inputs.update(range(amount - reach, amount + reach + 1))
+    else:
+        # A unit of the middle token costs several of base: look for the cheapest input of each middle amount.
+        near = min(reach, 4)
+        mids.update(range(mid - near + 1, mid + near))
+    if reach > 1:
+        # A fee's rounding up is wasted least where the fee comes out whole.
+        inputs.update(_whole_fees(quote_1, route.pool_1.fee_ppm(route.clock)))
+        mids.update(_whole_fees(quote_2, route.pool_2.fee_ppm(route.clock)))
+    inputs.discard(amount)
+    for candidate in sorted(inputs):
+        if low <= candidate <= high:
+            route.evaluate(candidate)
+    for candidate in sorted(mids):
+        if candidate > 0:
+            _cheapest(route, candidate, low, high)
+
+
+def _whole_fees(quote: Quote, ppm: int) -> tuple[int, ...]:
+    """The largest inputs that pay this quote's fee, and one unit less of it."""
+    if not ppm or not quote.fee:
+        return ()
+    return quote.fee * 1_000_000 // ppm, (quote.fee - 1) * 1_000_000 // ppm
 
 
 def _cheapest(route: _Route, mid: int, low: int, high: int) -> None:
@@ -395,10 +408,12 @@ def size(
     *,
     minimum_in: int,
     maximum_in: int,
+    minimum_profit: int = 1,
 ) -> TwoHop | None:
     """The input in ``minimum_in``..``maximum_in`` that earns most through pool 1 and back through pool 2.
 
-    None if no input there earns anything. Raises QuoteError UNKNOWN_MINT if the pools don't trade
+    None if no input there earns ``minimum_profit`` (at least 1). Raises QuoteError UNKNOWN_MINT if
+    the pools don't trade
     ``base_mint`` against the same other mint, ValueError for limits that are not 1 ≤ minimum ≤ maximum.
     """
     if not 1 <= minimum_in <= maximum_in:
@@ -413,9 +428,11 @@ def size(
     _search(route, minimum_in, maximum_in, at_zero, guess)
     if route.best is None:
         return None
+    if route.best[0] < minimum_profit - _ROUNDING_LUCK:
+        return None
     _refine(route, minimum_in, maximum_in)
     profit, quote_1, quote_2 = route.best
-    if profit <= 0:
+    if profit < max(1, minimum_profit):
         return None
     return TwoHop(
         pool_1,

@@ -10,15 +10,20 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "venues"))
+from made_up import CLOCK as MADE_UP_CLOCK
+from made_up import SETTINGS as MADE_UP
+from made_up import VARIANTS, pool_of, raydium_v4
 from venue_vectors import COMPLETE, SETTINGS, Complete, clock_of, key, load_set
 
-from hft.strategy.two_hop import candidates, size
-from hft.venues import Account, ChainClock, Pool, Venue, decode, quote
+from hft.strategy.two_hop import Screen, candidates, size
+from hft.venues import Account, ChainClock, Pool, QuoteError, Venue, decode, quote
+from hft.venues.concentrated import orca_sqrt_price, raydium_sqrt_price
 from hft.venues.encoders import encode
 from hft.venues.registry import BY_VENUE
 from hft.venues.tokens import SOL_MINT, USDC_MINT
 
 CLOCK = ChainClock(1, 1)
+SCALE = 3 * 10**7
 
 
 def routes(data: Path) -> Iterator[tuple[dict[str, Any], Pool, Pool]]:
@@ -117,6 +122,103 @@ def test_sizing_is_within_a_lamport_of_brute_force(pool_1: tuple[int, int], pool
     assert best is not None
     assert best.gross_profit == profit(first, second, best.amount_in)
     assert best.gross_profit >= brute - 1
+
+
+def small(variant: str, shift: int) -> Pool:
+    """A made-up pool made small enough for a scan of every amount, its price moved by about ``shift`` bp."""
+    figures = VARIANTS[variant]()
+    if variant.startswith("meteora_dlmm"):
+        for _, _, rows in figures["bin_arrays"]:
+            for row in rows:
+                row[1], row[2] = row[1] // 10**7, row[2] // 10**7
+    elif variant.startswith("meteora_damm_v2"):
+        figures["liquidity"] //= SCALE
+        figures["sqrt_price"] += figures["sqrt_price"] * shift // 20_000
+        figures["amounts"] = [170_000, 170_000]
+    else:
+        figures["liquidity"] //= SCALE
+        for row in figures["tick_arrays"]:
+            for tick in row[-1]:
+                tick[1], tick[2] = tick[1] // SCALE, tick[2] // SCALE
+        root = raydium_sqrt_price if "clmm" in variant else orca_sqrt_price
+        figures["tick"], figures["sqrt_price"] = shift, root(shift) + 77
+    return decode(key(figures["pool"]), encode(figures), MADE_UP)
+
+
+@pytest.mark.parametrize("second", ["raydium_clmm", "meteora_damm_v2-fee-in-b", "whirlpool"])
+@pytest.mark.parametrize("first", ["whirlpool", "meteora_dlmm", "whirlpool-adaptive", "raydium_clmm-orders"])
+@pytest.mark.parametrize("base_is_a", [True, False])
+def test_sizing_is_within_a_unit_of_brute_force_over_ticks_and_bins(
+    first: str, second: str, base_is_a: bool
+) -> None:
+    pool_1, pool_2 = small(first, 0), small(second, -180 if base_is_a else 180)
+    base = pool_1.mint_a if base_is_a else pool_1.mint_b
+    mid = pool_1.other_mint(base)
+
+    def earned(amount: int) -> int | None:
+        try:
+            out = quote(pool_1, base, amount, MADE_UP_CLOCK).amount_out
+            return quote(pool_2, mid, out, MADE_UP_CLOCK).amount_out - amount
+        except QuoteError:
+            return None
+
+    brute = max(profit for amount in range(20, 20_000) if (profit := earned(amount)) is not None)
+    best = size(pool_1, pool_2, base, MADE_UP_CLOCK, minimum_in=20, maximum_in=20_000)
+    assert brute >= 0
+    if brute == 0:
+        assert best is None
+        return
+    assert best is not None
+    assert best.gross_profit == earned(best.amount_in)
+    assert best.gross_profit >= brute - 1
+
+
+def test_the_screen_agrees_with_the_candidates_and_follows_changes() -> None:
+    pools = [v4_pool(i, 10**12, 10**11 + i * 10**9) for i in range(1, 7)]
+    screen = Screen(SOL_MINT)
+    for pool in pools:
+        screen.update(pool)
+    expected = candidates(pools, SOL_MINT)
+    assert [tuple(c[:2]) for c in screen.candidates()] == [tuple(c[:2]) for c in expected]
+    assert expected
+    only = {pools[0].key}
+    assert [tuple(c[:2]) for c in screen.candidates(only)] == [
+        tuple(c[:2]) for c in candidates(pools, SOL_MINT, only)
+    ]
+    screen.remove(pools[5].key)
+    assert [tuple(c[:2]) for c in screen.candidates()] == [
+        tuple(c[:2]) for c in candidates(pools[:5], SOL_MINT)
+    ]
+    moved = quote(pools[0], SOL_MINT, 10**10, CLOCK).pool_after
+    screen.update(moved)
+    assert [tuple(c[:2]) for c in screen.candidates()] == [
+        tuple(c[:2]) for c in candidates([moved, *pools[1:5]], SOL_MINT)
+    ]
+    screen.remove(bytes(32))
+
+
+def test_the_screen_grows_with_pairs_and_pools() -> None:
+    screen = Screen(SOL_MINT)
+    for number in range(1, 21):
+        screen.update(v4_pool(number, 10**12, 10**11 + (number % 2) * 10**10))
+    assert len(screen.candidates()) == 100
+    assert all(c.pool_1.key != c.pool_2.key and c.gain > 1 for c in screen.candidates())
+    screen.update(pool_of("whirlpool"))
+    assert len(screen.candidates()) == 100
+
+
+def test_a_rebate_in_the_base_token_is_profit() -> None:
+    figures = VARIANTS["meteora_dlmm"]()
+    own = decode(key(figures["pool"]), encode(figures), MADE_UP._replace(own_host_fee=True))
+    other = decode(key(raydium_v4()["pool"]), encode(raydium_v4(a=10**12, b=9 * 10**11)), MADE_UP)
+    base = own.mint_a
+    with_host = size(own, other, base, MADE_UP_CLOCK, minimum_in=1000, maximum_in=10**11)
+    without = size(pool_of("meteora_dlmm"), other, base, MADE_UP_CLOCK, minimum_in=1000, maximum_in=10**11)
+    assert with_host is not None
+    assert without is not None
+    assert with_host.quote_1.rebate > 0
+    assert with_host.gross_profit == with_host.amount_out - with_host.amount_in + with_host.quote_1.rebate
+    assert with_host.gross_profit > without.gross_profit
 
 
 def test_limits_bind() -> None:
