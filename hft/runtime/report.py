@@ -185,7 +185,7 @@ _RULES: tuple[_Rule, ...] = (
         exact=(
             "applied_accounts",
             "dropped_old",
-            "dropped_unknown_account",
+            "filtered_unknown_account",
             "dropped_table_full",
             "pending_accounts",
         ),

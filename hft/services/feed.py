@@ -4,7 +4,7 @@ Newest only, by (slot, write_version); a batch's accounts are written together a
 announced once, at the end of the batch. A pool whose accounts give no pool is disabled and says why; the
 others go on.
 
-Counters: in_accounts = applied_accounts + dropped_old + dropped_unknown_account + dropped_table_full (+
+Counters: in_accounts = applied_accounts + dropped_old + filtered_unknown_account + dropped_table_full (+
 pending).
 """
 
@@ -31,7 +31,7 @@ COUNTERS: tuple[str, ...] = (
     "pending_accounts",
     "dropped_old",
     "dropped_old_slot",
-    "dropped_unknown_account",
+    "filtered_unknown_account",
     "dropped_table_full",
     *announce.COUNTERS,
     "pools",
@@ -86,7 +86,7 @@ class Feed:
         self._slot = 0
         self._last_update_ns = 0
         self._statuses: dict[bytes, PoolErrorCode | None] = {}
-        names = ("in_accounts", "in_slots", "applied_accounts", "dropped_old", "dropped_unknown_account")
+        names = ("in_accounts", "in_slots", "applied_accounts", "dropped_old", "filtered_unknown_account")
         index = ctx.counters.index
         self._in, self._slots, self._applied_at, self._old, self._unknown = (index(name) for name in names)
         self._full = index("dropped_table_full")

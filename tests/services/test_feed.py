@@ -129,10 +129,10 @@ def test_row_08_a_broken_pool_is_disabled_and_the_others_go_on(
 
 
 def test_unknown_accounts_are_counted_and_stay_out_of_the_table(fed: Fed) -> None:
-    before = fed.run.count("feed", "dropped_unknown_account")
+    before = fed.run.count("feed", "filtered_unknown_account")
     stranger = Account(b"\x07" * 32, b"whatever", 5)
     fed.send(b"\x09" * 32, stranger, slot=300)
-    assert fed.run.count("feed", "dropped_unknown_account") == before + 1
+    assert fed.run.count("feed", "filtered_unknown_account") == before + 1
     assert fed.run.contexts["feed"].table.get(b"\x09" * 32) is None
 
 
