@@ -220,6 +220,6 @@ class Follower:
         if end.state is EndState.UNKNOWN:
             return
         try:
-            await self._journal.end(end.intent.plan_id, end.state)
+            await self._journal.end(end.intent, end.state)
         except JournalError:
             self.counts["journal_faults"] += 1

@@ -104,10 +104,15 @@ class Journal:
         self._append(sent)
         self._apply(sent)
 
-    def end(self, plan_id: bytes, state: EndState) -> None:
-        """Notes an end. UNKNOWN is none: such an intent stays open, to be looked up after the next start."""
-        if plan_id in self.open and state is not EndState.UNKNOWN:
-            ended = Ended(plan_id, state)
+    def end(self, intent: Intent, state: EndState) -> None:
+        """Notes the end of what is open with these bytes: the end of others signed for the same plan (and
+        refused for it) is not theirs. UNKNOWN is none: such an intent stays open, to be looked up after the
+        next start."""
+        known = self.open.get(intent.plan_id)
+        if known is None or known.intent.signature != intent.signature:
+            return
+        if state is not EndState.UNKNOWN:
+            ended = Ended(intent.plan_id, state)
             self._append(ended)
             self._apply(ended)
             if self._size > SIZE_LIMIT:
@@ -193,9 +198,9 @@ class JournalWriter:
         """``Journal.sent``."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.sent, sent)
 
-    async def end(self, plan_id: bytes, state: EndState) -> None:
+    async def end(self, intent: Intent, state: EndState) -> None:
         """``Journal.end``."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.end, plan_id, state)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.end, intent, state)
 
     def close(self) -> None:
         """Waits for the thread, closes the journal."""

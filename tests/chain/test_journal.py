@@ -42,8 +42,8 @@ def test_what_is_written_is_read_again_after_a_restart(tmp_path: Path) -> None:
     journal.begin(intent(1))
     journal.sent(Sent(intent(1).plan_id, Way.JITO, "bundle-1"))
     journal.begin(intent(2))
-    journal.end(intent(2).plan_id, EndState.LANDED_OK)
-    journal.end(intent(1).plan_id, EndState.UNKNOWN)
+    journal.end(intent(2), EndState.LANDED_OK)
+    journal.end(intent(1), EndState.UNKNOWN)
     journal.close()
     journal = Journal(tmp_path)
     assert [known.intent for known in journal.open.values()] == [intent(1)]
@@ -72,7 +72,7 @@ def test_row_15_only_what_is_proven_dead_may_be_signed_again(
 ) -> None:
     journal = Journal(tmp_path)
     journal.begin(intent(1))
-    journal.end(intent(1).plan_id, state)
+    journal.end(intent(1), state)
     for _ in range(2):
         assert journal.may_sign(intent(1).plan_id) is verdict
         if not verdict.allowed:
@@ -130,7 +130,7 @@ def test_the_journal_is_rewritten_when_it_has_grown(tmp_path: Path, monkeypatch:
     journal.begin(intent(200))
     for number in range(1, 100):
         journal.begin(intent(number, 500))
-        journal.end(intent(number).plan_id, EndState.LANDED_OK)
+        journal.end(intent(number), EndState.LANDED_OK)
     assert (tmp_path / FILE_NAME).stat().st_size < 6_000
     assert len(journal.ended) == 10
     journal.close()

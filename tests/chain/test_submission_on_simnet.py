@@ -275,9 +275,11 @@ def test_row_15_a_time_out_after_the_write_is_unknown_and_not_signed_again(
         journal = desk.writer.journal
         assert journal.may_sign(intent.plan_id) is Resign.MAY_STILL_LAND
         again = (await desk.intent())._replace(plan_id=intent.plan_id)
-        refused = await desk.submitter.submit(again, soon())
+        refused = await desk.submit(again)
         assert refused.state is SendState.REFUSED
         assert "may_still_land" in refused.reason
+        assert (await desk.the_end()).intent == again
+        assert journal.may_sign(intent.plan_id) is Resign.MAY_STILL_LAND
         assert (await desk.the_end()).state is EndState.LANDED_OK
         assert journal.may_sign(intent.plan_id) is Resign.ENDED
 
