@@ -232,10 +232,14 @@ class Bank:
         self.set_pool(decode_changed(after, self.accounts, changed.keys()))
 
     def write(
-        self, changed: Mapping[bytes, Account], *, in_svm: bool = True, in_history: bool = True
+        self,
+        changed: Mapping[bytes, Account],
+        *,
+        held: Collection[bytes] = (),
+        in_history: bool = True,
     ) -> None:
-        """Writes accounts as one batch; ``in_svm=False`` if the SVM holds them already,
-        ``in_history=False`` if the slot's past is to know nothing of it."""
+        """Writes accounts as one batch; ``held``: keys of those the SVM has already, ``in_history=False``
+        if the slot's past is to know nothing of it."""
         last = len(changed)
         for number, (pubkey, account) in enumerate(changed.items(), 1):
             before = self.accounts.get(pubkey)
@@ -244,7 +248,7 @@ class Bank:
             if self._save is not None:
                 self._save.before.setdefault(pubkey, (before, self._versions.get(pubkey)))
             self.accounts[pubkey] = account
-            self._write(pubkey, account, in_svm=in_svm)
+            self._write(pubkey, account, in_svm=pubkey not in held)
             self._changes.append(self._update(pubkey, *self._versions[pubkey], last=number == last))
 
     def set_pool(self, pool: Pool) -> None:

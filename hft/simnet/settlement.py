@@ -151,7 +151,8 @@ class Settlement:
         meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
         added = sum(step.place < 0 for step in plan.steps) * BUDGET_UNITS
         units = max(meta.compute_units_consumed() - added, 0) + plan.budget.used
-        held = {named.pubkey: bank.account(named.pubkey) for named in envelope.accounts}
+        known = bank.accounts
+        held = {named.pubkey: known.get(named.pubkey, ABSENT) for named in envelope.accounts}
         if failed and self._svm(envelope.payer).lamports == funded.lamports:
             bank.svm.set_account(payer, svm_account(before))
             status = self._status(envelope, Outcome.REJECTED, verdict, 0, 0, held)
@@ -211,10 +212,12 @@ class Settlement:
                 account = self._svm(named.pubkey)
                 if account != bank.account(named.pubkey):
                     changed[named.pubkey] = account
+        held = set(changed)
         for pool in pools.values():
             for pubkey, data in store(pool, bank.accounts).items():
                 changed[pubkey] = bank.account(pubkey)._replace(data=data)
-        bank.write(changed)
+                held.discard(pubkey)
+        bank.write(changed, held=held)
         bank.decode_again(changed.keys())
 
     def _refused(self, error: EnvelopeError) -> SettlementStatus:
