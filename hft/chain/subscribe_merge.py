@@ -2,7 +2,8 @@
 
 Versions are ordered by (slot, write version). A WebSocket gives no write version; then, within one slot, a
 source is believed in its own order, and what another source says is new only if nobody has said it in that
-slot. A slot that turned out to be on a fork that lost counts for nothing.
+slot. So a source that is late may step back within a slot for a moment; all end at that slot's last version.
+A slot that turned out to be on a fork that lost counts for nothing.
 """
 
 from collections import OrderedDict
