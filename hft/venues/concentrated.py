@@ -5,7 +5,7 @@ both held to executions of the mainnet binaries.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isqrt
 from typing import NamedTuple
@@ -158,148 +158,114 @@ def exhausted(bound: int, filled: int | None = None) -> QuoteError:
     )
 
 
-def negative_liquidity(tick: int) -> QuoteError:
-    """The ticks don't fit the liquidity: the program's arithmetic fails there."""
-    return QuoteError(QuoteErrorCode.OVERFLOW, f"liquidity would be negative beyond tick {tick}")
-
-
 def too_many_steps() -> QuoteError:
     """A swap that no transaction's compute limit would carry."""
     return QuoteError(QuoteErrorCode.TOO_MANY_STEPS, f"the swap takes more than {MAX_STEPS} steps")
 
 
-def swap_exact_in(  # noqa: PLR0915 - one loop, both directions inline: calls would cost a quarter of it
-    a_to_b: bool,
-    amount: int,
-    price: int,
-    tick: int,
-    liquidity: int,
-    fee_rate: int,
-    shares: tuple[int, int, int],
-    ticks: Sequence[int],
-    nets: Sequence[int | None],
-    load: Callable[[int], int],
-    bound: int,
-    limit: int,
-    sqrt_price: Callable[[int], int],
-) -> SwapEnd:
-    """Swap ``amount`` with a fixed fee of ``fee_rate`` millionths on the input.
+class Nets:
+    """Net liquidity of a pool's initialised ticks, each read from the bytes when a swap first crosses it.
 
-    ``ticks`` are the initialised ticks in rising order with their ``nets`` (``load(index)`` where that is
-    None: not read from the bytes yet); none beyond ``bound`` is used, and reaching it with something left
-    raises ARRAYS_EXHAUSTED. ``shares`` = (rate 1, rate 2, base): of each step's fee ⌊fee·rate/base⌋ is put
-    aside. Stops early only at ``limit``.
+    ``values`` go with ``ticks``, None where not read yet; ``data`` are the tick arrays' bytes by
+    their first tick,
+    ``read(data, position)`` finds a tick's figure in them.
     """
-    keep = MILLION - fee_rate
-    share_1, share_2, share_base = shares
-    remaining = amount
-    out = fees = owed_1 = owed_2 = crossings = 0
-    end: int | None = tick
-    index = bisect_right(ticks, tick) - (1 if a_to_b else 0)
-    count = len(ticks)
-    while True:
-        scaled = liquidity << 64
-        calc = remaining * keep // MILLION
-        if a_to_b:
-            initialised = index >= 0 and ticks[index] >= bound
-            edge = ticks[index] if initialised else bound
-            at_edge = sqrt_price(edge)
-            target = at_edge if at_edge > limit else limit
-            used = -(-scaled * (price - target) // (price * target))
-            if used <= calc:
-                after = target
-            else:
-                after = -(-scaled * price // (scaled + calc * price))
-                if after != target:
-                    used = -(-scaled * (price - after) // (price * after))
-            out += liquidity * (price - after) >> 64
-        else:
-            initialised = index < count and ticks[index] <= bound
-            edge = ticks[index] if initialised else bound
-            at_edge = sqrt_price(edge)
-            target = at_edge if at_edge < limit else limit
-            used = -(-liquidity * (target - price) >> 64)
-            if used <= calc:
-                after = target
-            else:
-                after = price + (calc << 64) // liquidity
-                if after != target:
-                    used = -(-liquidity * (after - price) >> 64)
-            out += scaled * (after - price) // (price * after)
-        fee = -(-used * fee_rate // keep) if after == target else remaining - used
-        remaining -= used + fee
-        fees += fee
-        owed_1 += fee * share_1 // share_base
-        owed_2 += fee * share_2 // share_base
-        if after == at_edge:
-            end = edge - 1 if a_to_b else edge
-            if initialised:
-                net = nets[index]
-                if net is None:
-                    net = load(index)
-                liquidity += -net if a_to_b else net
-                if liquidity < 0:
-                    raise negative_liquidity(edge)
-                crossings += 1
-                index += -1 if a_to_b else 1
-        elif after != price:
-            end = None
-        price = after
-        if remaining <= 0 or price == limit:
-            break
-        if not initialised:
-            raise exhausted(bound, amount - remaining)
-    if remaining < 0 or out > U64_MAX:
-        raise QuoteError(
-            QuoteErrorCode.OVERFLOW, f"amount {amount} leaves remainder {remaining}, output {out}"
-        )
-    return SwapEnd(amount - remaining, out, fees, owed_1, owed_2, crossings, price, end, liquidity)
+
+    __slots__ = ("_data", "_read", "_spacing", "_span", "ticks", "values")
+
+    def __init__(
+        self,
+        ticks: Sequence[int],
+        values: list[int | None],
+        data: Mapping[int, bytes],
+        spacing: int,
+        array_ticks: int,
+        read: Callable[[bytes, int], int],
+    ) -> None:
+        self.ticks, self.values = ticks, values
+        self._data, self._spacing, self._span, self._read = data, spacing, spacing * array_ticks, read
+
+    def at(self, index: int) -> int:
+        """Net liquidity of the tick at ``index``."""
+        net = self.values[index]
+        if net is None:
+            tick = self.ticks[index]
+            start = tick // self._span * self._span
+            net = self.values[index] = self._read(self._data[start], (tick - start) // self._spacing)
+        return net
 
 
-def swap_exact_out(
+class Path(NamedTuple):
+    """What a swap in one direction walks over: initialised ticks in rising order with their net liquidity.
+
+    No tick beyond ``bound`` is used, no price beyond ``limit`` is reached.
+    """
+
+    ticks: Sequence[int]
+    nets: Nets
+    bound: int
+    limit: int
+    sqrt_price: Callable[[int], int]
+
+    def cross(self, index: int, liquidity: int, falling: bool) -> int:
+        """Liquidity beyond the tick at ``index``. Raises QuoteError if it would be negative."""
+        net = self.nets.at(index)
+        liquidity += -net if falling else net
+        if liquidity < 0:
+            # The ticks don't fit the pool's liquidity: the program's arithmetic fails there.
+            raise QuoteError(
+                QuoteErrorCode.OVERFLOW, f"liquidity would be {liquidity} beyond tick {self.ticks[index]}"
+            )
+        return liquidity
+
+
+def swap_fixed_fee(
     a_to_b: bool,
     amount: int,
-    price: int,
-    tick: int,
-    liquidity: int,
+    exact_in: bool,
+    start: tuple[int, int, int],
     fee_rate: int,
     shares: tuple[int, int, int],
-    ticks: Sequence[int],
-    nets: Sequence[int | None],
-    load: Callable[[int], int],
-    bound: int,
-    limit: int,
-    sqrt_price: Callable[[int], int],
+    path: Path,
 ) -> SwapEnd:
-    """Like ``swap_exact_in`` for a wanted output: ``amount_used`` is the whole input."""
+    """Swap ``amount`` (of input, or wanted of output) from ``start`` = (root price, tick, liquidity).
+
+    ``fee_rate`` millionths are taken of the input. ``shares`` = (rate 1, rate 2, base): of each step's fee
+    ⌊fee·rate/base⌋ is put aside. Stops early only at the path's limit; reaching its bound with
+    something left raises
+    ARRAYS_EXHAUSTED.
+    """
+    price, tick, liquidity = start
+    ticks, _, bound, limit, sqrt_price = path
     share_1, share_2, share_base = shares
     remaining = amount
-    paid_in = fees = owed_1 = owed_2 = crossings = 0
+    other = fees = owed_1 = owed_2 = crossings = 0
     end: int | None = tick
     index = bisect_right(ticks, tick) - (1 if a_to_b else 0)
+    last = len(ticks) - 1
     while True:
         initialised = (
-            index >= 0 and ticks[index] >= bound if a_to_b else index < len(ticks) and ticks[index] <= bound
+            index >= 0 and ticks[index] >= bound if a_to_b else index <= last and ticks[index] <= bound
         )
         edge = ticks[index] if initialised else bound
         at_edge = sqrt_price(edge)
         target = max(at_edge, limit) if a_to_b else min(at_edge, limit)
-        after, used, out = step_exact_out(a_to_b, remaining, price, target, liquidity)
-        fee = -(-used * fee_rate // (MILLION - fee_rate))
-        remaining -= out
-        paid_in += used + fee
+        if exact_in:
+            after, used, out, fee = step_exact_in(a_to_b, remaining, price, target, liquidity, fee_rate)
+            remaining -= used + fee
+            other += out
+        else:
+            after, used, out = step_exact_out(a_to_b, remaining, price, target, liquidity)
+            fee = -(-used * fee_rate // (MILLION - fee_rate))
+            remaining -= out
+            other += used + fee
         fees += fee
         owed_1 += fee * share_1 // share_base
         owed_2 += fee * share_2 // share_base
         if after == at_edge:
             end = edge - 1 if a_to_b else edge
             if initialised:
-                net = nets[index]
-                if net is None:
-                    net = load(index)
-                liquidity += -net if a_to_b else net
-                if liquidity < 0:
-                    raise negative_liquidity(edge)
+                liquidity = path.cross(index, liquidity, a_to_b)
                 crossings += 1
                 index += -1 if a_to_b else 1
         elif after != price:
@@ -308,37 +274,55 @@ def swap_exact_out(
         if remaining <= 0 or price == limit:
             break
         if not initialised:
-            raise exhausted(bound)
-    if paid_in > U64_MAX:
-        raise QuoteError(QuoteErrorCode.OVERFLOW, f"output {amount} needs input {paid_in}")
-    return SwapEnd(paid_in, amount - remaining, fees, owed_1, owed_2, crossings, price, end, liquidity)
+            raise exhausted(bound, amount - remaining if exact_in else None)
+    used, out = check_end(amount, remaining, other, exact_in)
+    return SwapEnd(used, out, fees, owed_1, owed_2, crossings, price, end, liquidity)
+
+
+def check_end(amount: int, remaining: int, other: int, exact_in: bool) -> tuple[int, int]:
+    """(input used, output) of a swap that left ``remaining`` of ``amount`` and made ``other`` of
+    the other side.
+
+    Raises QuoteError where the program's 64-bit arithmetic would fail.
+    """
+    if remaining < 0 or other > U64_MAX:
+        raise QuoteError(
+            QuoteErrorCode.OVERFLOW, f"amount {amount} leaves {remaining}, the other side is {other}"
+        )
+    return (amount - remaining, other) if exact_in else (other, amount - remaining)
 
 
 def step_exact_in(
     a_to_b: bool, amount: int, price: int, target: int, liquidity: int, fee_rate: int
 ) -> tuple[int, int, int, int]:
-    """One step towards ``target``: (price after, input used, output, fee), the fee on the input."""
-    calc = amount * (MILLION - fee_rate) // MILLION
-    after, used, out = step_net_in(a_to_b, calc, price, target, liquidity)
-    if after == target:
-        return after, used, out, -(-used * fee_rate // (MILLION - fee_rate))
-    return after, used, out, amount - used
+    """One step towards ``target``: (price after, input rounded up, output rounded down, fee on the input)."""
+    keep = MILLION - fee_rate
+    calc = amount * keep // MILLION
+    scaled = liquidity << 64
+    if a_to_b:
+        used = -(-scaled * (price - target) // (price * target))
+        if used <= calc:
+            after = target
+        else:
+            after = -(-scaled * price // (scaled + calc * price))
+            if after != target:
+                used = -(-scaled * (price - after) // (price * after))
+        out = liquidity * (price - after) >> 64
+    else:
+        used = -(-liquidity * (target - price) >> 64)
+        if used <= calc:
+            after = target
+        else:
+            after = price + (calc << 64) // liquidity
+            if after != target:
+                used = -(-liquidity * (after - price) >> 64)
+        out = scaled * (after - price) // (price * after)
+    return after, used, out, (-(-used * fee_rate // keep) if after == target else amount - used)
 
 
 def step_net_in(a_to_b: bool, calc: int, price: int, target: int, liquidity: int) -> tuple[int, int, int]:
     """One step with ``calc`` of input after fees: (price after, input rounded up, output rounded down)."""
-    scaled = liquidity << 64
-    if a_to_b:
-        used = -(-scaled * (price - target) // (price * target))
-        after = target if used <= calc else -(-scaled * price // (scaled + calc * price))
-        if after != target:
-            used = -(-scaled * (price - after) // (price * after))
-        return after, used, liquidity * (price - after) >> 64
-    used = -(-liquidity * (target - price) >> 64)
-    after = target if used <= calc else price + (calc << 64) // liquidity
-    if after != target:
-        used = -(-liquidity * (after - price) >> 64)
-    return after, used, scaled * (after - price) // (price * after)
+    return step_exact_in(a_to_b, calc, price, target, liquidity, 0)[:3]
 
 
 def step_exact_out(

@@ -16,14 +16,16 @@ from hft.venues import spl
 from hft.venues.concentrated import (
     MILLION,
     MIN_SQRT_PRICE,
+    Nets,
+    Path,
     raydium_sqrt_price,
-    swap_exact_in,
-    swap_exact_out,
+    swap_fixed_fee,
     tick_fits,
     tick_of,
 )
 from hft.venues.concentrated import RAYDIUM_MAX_SQRT_PRICE as MAX_SQRT_PRICE
 from hft.venues.raydium_clmm_accounts import (
+    ARRAY_TICKS,
     CONFIG_HEAD,
     CONFIG_RATES,
     CONFIG_RATES_AT,
@@ -115,7 +117,6 @@ class RaydiumClmmPool(Pool):
         "status",
         "tick",
         "tick_spacing",
-        "ticks",
         "up",
     )
 
@@ -139,8 +140,7 @@ class RaydiumClmmPool(Pool):
     open_time: int
     dynamic: DynamicFee | None
     arrays: dict[int, TickArray | None]
-    ticks: list[int]
-    nets: list[int | None]
+    nets: Nets
     orders: dict[int, Orders]
     down: tuple[int, ...]
     up: tuple[int, ...]
@@ -195,12 +195,16 @@ class RaydiumClmmPool(Pool):
             if array is not None:
                 ticks += array.ticks
                 orders.update(array.orders)
-        self.ticks, self.orders = ticks, orders
-        self.nets = [None] * len(ticks)
+        self.orders = orders
+        self._set_ticks(ticks)
         if not ticks and self.liquidity == 0:
             raise PoolError(
                 PoolErrorCode.ZERO_LIQUIDITY, f"pool {Pubkey(self.key)} has no liquidity near its price"
             )
+
+    def _set_ticks(self, ticks: list[int]) -> None:
+        data = {start: array.data for start, array in self.arrays.items() if array is not None}
+        self.nets = Nets(ticks, [None] * len(ticks), data, self.tick_spacing, ARRAY_TICKS, read_net)
 
     def _read_arrays(
         self, accounts: Mapping[bytes, Account], old: "RaydiumClmmPool | None", changed: Collection[bytes]
@@ -236,17 +240,10 @@ class RaydiumClmmPool(Pool):
         new._read_arrays(accounts, self, changed)
         return new
 
-    def _load_net(self, index: int) -> int:
-        """Net liquidity of an initialised tick, read when it is first crossed."""
-        tick = self.ticks[index]
-        start = array_start(tick, self.tick_spacing)
-        array = self.arrays[start]
-        assert array is not None
-        net = self.nets[index] = read_net(array.data, (tick - start) // self.tick_spacing)
-        return net
-
-    def _bound(self, a_to_b: bool) -> int:
-        """The farthest initialised tick a swap may reach. Raises QuoteError if there is none."""
+    def _path(self, a_to_b: bool) -> Path:
+        """The way a swap may go: to the farthest initialised tick at hand. Raises QuoteError if
+        there is none.
+        """
         bound = None
         for start in self.down if a_to_b else self.up:
             array = self.arrays[start]
@@ -256,7 +253,8 @@ class RaydiumClmmPool(Pool):
                 bound = array.ticks[0] if a_to_b else array.ticks[-1]
         if bound is None or (bound > self.tick if a_to_b else bound <= self.tick):
             raise self._exhausted(a_to_b, None)
-        return bound
+        limit = DOWN_LIMIT if a_to_b else UP_LIMIT
+        return Path(self.nets.ticks, self.nets, bound, limit, raydium_sqrt_price)
 
     def _exhausted(self, a_to_b: bool, filled: int | None) -> QuoteError:
         """Why a swap that used up the known ticks, having used ``filled``, can't go on."""
@@ -284,28 +282,16 @@ class RaydiumClmmPool(Pool):
             check_amount(amount)
         if self.status & SWAP_OFF or now <= self.open_time:
             self._check_open(now)
-        bound = self._bound(a_to_b)
-        limit = DOWN_LIMIT if a_to_b else UP_LIMIT
+        path = self._path(a_to_b)
+        start = (self.sqrt_price, self.tick, self.liquidity)
         try:
             if self.dynamic is not None or self.orders or self.fee_on:
-                found = self._feature_swap(a_to_b, bound, limit, now).run(amount, exact_in)
+                rates = (self.fee_rate, self.protocol_rate, self.fund_rate)
+                market = Market(start, rates, self.tick_spacing, self.orders, path)
+                on_input = self._fee_on_input(a_to_b)
+                found = FeatureSwap(market, a_to_b, on_input, self.dynamic, now).run(amount, exact_in)
             else:
-                swap = swap_exact_in if exact_in else swap_exact_out
-                end = swap(
-                    a_to_b,
-                    amount,
-                    self.sqrt_price,
-                    self.tick,
-                    self.liquidity,
-                    self.fee_rate,
-                    self.shares,
-                    self.ticks,
-                    self.nets,
-                    self._load_net,
-                    bound,
-                    limit,
-                    raydium_sqrt_price,
-                )
+                end = swap_fixed_fee(a_to_b, amount, exact_in, start, self.fee_rate, self.shares, path)
                 found = FeatureEnd(end, None, {})
         except QuoteError as error:
             if error.code is QuoteErrorCode.ARRAYS_EXHAUSTED:
@@ -319,23 +305,6 @@ class RaydiumClmmPool(Pool):
         if found.end.amount_out == 0:
             raise QuoteError(QuoteErrorCode.AMOUNT_TOO_SMALL, f"input {amount} gives no output")
         return found
-
-    def _feature_swap(self, a_to_b: bool, bound: int, limit: int, now: int) -> FeatureSwap:
-        nets = [self._load_net(i) if net is None else net for i, net in enumerate(self.nets)]
-        market = Market(
-            self.sqrt_price,
-            self.tick,
-            self.liquidity,
-            self.fee_rate,
-            (self.protocol_rate, self.fund_rate),
-            self.tick_spacing,
-            self.ticks,
-            nets,
-            self.orders,
-            bound,
-            limit,
-        )
-        return FeatureSwap(market, a_to_b, self._fee_on_input(a_to_b), self.dynamic, now)
 
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap over at most three initialised tick arrays. Raises QuoteError."""
@@ -356,12 +325,11 @@ class RaydiumClmmPool(Pool):
     def _drop_served(self, served: Mapping[int, Orders]) -> None:
         """A tick without liquidity is no tick any more once its orders are filled."""
         kept = [
-            index
-            for index, tick in enumerate(self.ticks)
+            tick
+            for tick in self.nets.ticks
             if tick not in served or served[tick].unfilled or self._gross(tick)
         ]
-        self.ticks = [self.ticks[index] for index in kept]
-        self.nets = [self.nets[index] for index in kept]
+        self._set_ticks(kept)
 
     def _gross(self, tick: int) -> int:
         start = array_start(tick, self.tick_spacing)

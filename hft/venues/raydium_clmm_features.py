@@ -6,16 +6,17 @@ take the shorter way of ``concentrated.swap_exact_in``.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from hft.venues.concentrated import (
     MAX_STEPS,
     MILLION,
     TICK_LIMIT,
+    Path,
     SwapEnd,
+    check_end,
     exhausted,
-    negative_liquidity,
     raydium_sqrt_price,
     step_exact_out,
     step_net_in,
@@ -23,26 +24,24 @@ from hft.venues.concentrated import (
     too_many_steps,
 )
 from hft.venues.raydium_clmm_accounts import DynamicFee, Orders
-from hft.venues.types import U64_MAX, QuoteError, QuoteErrorCode
+from hft.venues.types import QuoteError, QuoteErrorCode
 
 _GROUP = 10_000
 _FEE_CAP = 100_000
 
 
 class Market(NamedTuple):
-    """What a swap walks over. ``shares`` are the protocol's and the fund's part of a fee in millionths."""
+    """What a swap starts from and walks over.
 
-    price: int
-    tick: int
-    liquidity: int
-    fee_rate: int
-    shares: tuple[int, int]
+    ``start`` = (root price, tick, liquidity); ``rates`` in millionths: the fee, and the protocol's and the
+    fund's part of it.
+    """
+
+    start: tuple[int, int, int]
+    rates: tuple[int, int, int]
     tick_spacing: int
-    ticks: Sequence[int]
-    nets: Sequence[int]
     orders: Mapping[int, Orders]
-    bound: int
-    limit: int
+    path: Path
 
 
 class FeatureEnd(NamedTuple):
@@ -80,36 +79,34 @@ class FeatureSwap:
         self, market: Market, a_to_b: bool, fee_on_input: bool, dynamic: DynamicFee | None, now: int
     ) -> None:
         self.market, self.down, self.fee_on_input = market, a_to_b, fee_on_input
-        self.price, self.liquidity = market.price, market.liquidity
-        self.tick: int | None = market.tick
-        self.group = market.tick // market.tick_spacing
+        self.price, tick, self.liquidity = market.start
+        self.tick: int | None = tick
+        self.group = tick // market.tick_spacing
+        self.base_rate, self.protocol_rate, self.fund_rate = market.rates
         self.dynamic = None if dynamic is None else refreshed(dynamic, self.group, now)
         self.volatility = 0 if dynamic is None else dynamic.volatility
         self.remaining = self.other = self.fees = self.protocol = self.fund = self.crossings = self.steps = 0
-        self.rate = market.fee_rate
+        self.rate = self.base_rate
         self.orders: dict[int, Orders] = {}
 
     def run(self, amount: int, exact_in: bool) -> FeatureEnd:
         """Walk until the amount is used up. Raises QuoteError."""
-        market = self.market
+        path = self.market.path
         self.remaining = amount
-        index = bisect_right(market.ticks, market.tick) - (1 if self.down else 0)
-        while self.remaining > 0 and self.price != market.limit:
+        index = bisect_right(path.ticks, self.market.start[1]) - (1 if self.down else 0)
+        while self.remaining > 0 and self.price != path.limit:
             if not self._usable(index):
-                raise exhausted(market.bound, amount - self.remaining if exact_in else None)
-            edge = market.ticks[index]
+                raise exhausted(path.bound, amount - self.remaining if exact_in else None)
+            edge = path.ticks[index]
             at_edge = raydium_sqrt_price(edge)
-            target = max(at_edge, market.limit) if self.down else min(at_edge, market.limit)
+            target = max(at_edge, path.limit) if self.down else min(at_edge, path.limit)
             began = self.price
             self._walk_to(target, exact_in)
             if self.price == at_edge:
                 index += self._arrive(edge, index, exact_in)
             elif self.price != began:
                 self.tick = tick_of(self.price, raydium_sqrt_price)
-        if self.remaining < 0 or self.other > U64_MAX:
-            raise QuoteError(QuoteErrorCode.OVERFLOW, f"amount {amount} leaves {self.remaining}")
-        done = amount - self.remaining
-        used, out = (done, self.other) if exact_in else (self.other, done)
+        used, out = check_end(amount, self.remaining, self.other, exact_in)
         dynamic = None if self.dynamic is None else self.dynamic._replace(volatility=self.volatility)
         counted = (self.fees, self.protocol, self.fund, self.crossings)
         return FeatureEnd(
@@ -117,7 +114,7 @@ class FeatureSwap:
         )
 
     def _usable(self, index: int) -> bool:
-        ticks, bound = self.market.ticks, self.market.bound
+        ticks, bound = self.market.path.ticks, self.market.path.bound
         return (
             index >= 0 and ticks[index] >= bound
             if self.down
@@ -130,9 +127,9 @@ class FeatureSwap:
         """
         fee = self.dynamic
         if fee is None:
-            return self.market.fee_rate, target, False
+            return self.base_rate, target, False
         self.volatility = volatility_at(fee, self.group)
-        rate = total_rate(self.market.fee_rate, fee, self.volatility, self.market.tick_spacing)
+        rate = total_rate(self.base_rate, fee, self.volatility, self.market.tick_spacing)
         if self.liquidity == 0 or self.volatility == fee.max_volatility:
             return rate, target, False
         edge = (self.group if self.down else self.group + 1) * self.market.tick_spacing
@@ -164,11 +161,10 @@ class FeatureSwap:
 
     def _book(self, fee: int) -> None:
         """Divide a step's fee; without liquidity providers the protocol takes their part."""
-        protocol, fund = self.market.shares
-        to_fund = fee * fund // MILLION
+        to_fund = fee * self.fund_rate // MILLION
         self.fees += fee
         self.fund += to_fund
-        self.protocol += fee * protocol // MILLION if self.liquidity else fee - to_fund
+        self.protocol += fee * self.protocol_rate // MILLION if self.liquidity else fee - to_fund
 
     def _step(self, target: int, rate: int, exact_in: bool) -> None:
         keep = MILLION - rate
@@ -217,10 +213,7 @@ class FeatureSwap:
                 self.tick = edge if self.down else edge - 1
                 return 0
         self.tick = edge - 1 if self.down else edge
-        net = self.market.nets[index]
-        self.liquidity += -net if self.down else net
-        if self.liquidity < 0:
-            raise negative_liquidity(edge)
+        self.liquidity = self.market.path.cross(index, self.liquidity, self.down)
         self.crossings += 1
         return -1 if self.down else 1
 

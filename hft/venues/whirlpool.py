@@ -4,7 +4,7 @@ Program whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc (orca-so/whirlpools). Roundi
 mainnet binary of 2025-09; every vector of it and a recorded day of swaps come out to the unit.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from solders.instruction import Instruction
@@ -15,10 +15,11 @@ from hft.venues.concentrated import (
     MILLION,
     MIN_SQRT_PRICE,
     TICK_LIMIT,
+    Nets,
+    Path,
     SwapEnd,
     orca_sqrt_price,
-    swap_exact_in,
-    swap_exact_out,
+    swap_fixed_fee,
     tick_fits,
     tick_of,
 )
@@ -85,7 +86,6 @@ class WhirlpoolPool(Pool):
         "sqrt_price",
         "tick",
         "tick_spacing",
-        "ticks",
     )
 
     venue = Venue.WHIRLPOOL
@@ -102,10 +102,9 @@ class WhirlpoolPool(Pool):
     reward_last_updated: int
     oracle: Oracle | None
     arrays: dict[int, TickArray | None]
-    ticks: Sequence[int]
-    nets: list[int | None]
-    _down: tuple[int, int | None] | None
-    _up: tuple[int, int | None] | None
+    nets: Nets
+    _down: tuple[Path, int | None] | None
+    _up: tuple[Path, int | None] | None
 
     def _read_head(self, pubkey: bytes, account: Account) -> None:
         """Take over the pool account's swap fields."""
@@ -160,42 +159,41 @@ class WhirlpoolPool(Pool):
         )
 
     def _join(self) -> None:
-        """Merge the arrays' ticks and work out how far a swap may go in either direction."""
+        """Merge the arrays' ticks."""
         ticks: list[int] = []
-        nets: list[int | None] = []
-        for array in self.arrays.values():
+        values: list[int | None] = []
+        data: dict[int, bytes] = {}
+        for start, array in self.arrays.items():
             if array is not None:
                 ticks += array.ticks
-                nets += array.nets
-        self.ticks, self.nets = ticks, nets
+                values += array.nets
+                data[start] = array.data
+        self.nets = Nets(ticks, values, data, self.tick_spacing, ARRAY_TICKS, fixed_net)
         if not ticks and self.liquidity == 0:
             raise PoolError(
                 PoolErrorCode.ZERO_LIQUIDITY, f"pool {Pubkey(self.key)} has no liquidity near its price"
             )
-        self._set_bounds()
+        self._forget_paths()
 
-    def _set_bounds(self) -> None:
+    def _forget_paths(self) -> None:
         self._down = self._up = None  # worked out when a swap in that direction is first asked for
 
-    def _load_net(self, index: int) -> int:
-        """Net liquidity of an initialised tick of a fixed array, read when it is first crossed."""
-        tick = self.ticks[index]
-        start = array_start(tick, self.tick_spacing)
-        array = self.arrays[start]
-        assert array is not None
-        net = self.nets[index] = fixed_net(array.data, (tick - start) // self.tick_spacing)
-        return net
-
-    def _bound(self, a_to_b: bool) -> tuple[int, int | None]:
-        """(farthest tick a swap may reach, start of the first array that would be needed but is unknown)."""
+    def _reach(self, a_to_b: bool) -> tuple[Path, int | None]:
+        """(the way a swap may go, start of the first array that it would need but that is unknown)."""
         span = ARRAY_TICKS * self.tick_spacing
-        starts = swap_arrays(self.tick, self.tick_spacing, a_to_b)
-        bound = self.tick
-        for start in starts:
+        bound, missing = self.tick, None
+        for start in swap_arrays(self.tick, self.tick_spacing, a_to_b):
             if self.arrays.get(start) is None:
-                return bound, start
+                missing = start
+                break
             bound = max(start, -TICK_LIMIT) if a_to_b else min(start + span - 1, TICK_LIMIT)
-        return bound, None
+        limit = MIN_SQRT_PRICE if a_to_b else MAX_SQRT_PRICE
+        reach = Path(self.nets.ticks, self.nets, bound, limit, orca_sqrt_price), missing
+        if a_to_b:
+            self._down = reach
+        else:
+            self._up = reach
+        return reach
 
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "WhirlpoolPool":
         """See ``decode_changed``: parses the pool account and the tick arrays among ``changed`` only."""
@@ -220,7 +218,7 @@ class WhirlpoolPool(Pool):
             new.arrays = arrays
             new._join()
         else:
-            new._set_bounds()
+            new._forget_paths()
         return new
 
     def _check_clock(self, now: int) -> None:
@@ -235,59 +233,22 @@ class WhirlpoolPool(Pool):
             check_amount(amount)
         if now < self.reward_last_updated:
             self._check_clock(now)
-        reach = self._down if a_to_b else self._up
-        if reach is None:
-            reach = self._bound(a_to_b)
-            if a_to_b:
-                self._down = reach
-            else:
-                self._up = reach
-        bound, missing = reach
-        limit = MIN_SQRT_PRICE if a_to_b else MAX_SQRT_PRICE
+        path, missing = (self._down if a_to_b else self._up) or self._reach(a_to_b)
+        start = (self.sqrt_price, self.tick, self.liquidity)
         oracle = self.oracle
         try:
             if oracle is None:
-                swap = swap_exact_in if exact_in else swap_exact_out
-                end = swap(
-                    a_to_b,
-                    amount,
-                    self.sqrt_price,
-                    self.tick,
-                    self.liquidity,
-                    self.fee_rate,
-                    self.shares,
-                    self.ticks,
-                    self.nets,
-                    self._load_net,
-                    bound,
-                    limit,
-                    orca_sqrt_price,
-                )
-            else:
-                end, oracle = swap_adaptive(
-                    a_to_b,
-                    amount,
-                    exact_in,
-                    (self.sqrt_price, self.tick, self.liquidity),
-                    self.fee_rate,
-                    self.protocol_fee_rate,
-                    oracle,
-                    self.ticks,
-                    self.nets,
-                    self._load_net,
-                    bound,
-                    limit,
-                    now,
-                )
+                return swap_fixed_fee(a_to_b, amount, exact_in, start, self.fee_rate, self.shares, path), None
+            rates = (self.fee_rate, self.protocol_fee_rate)
+            return swap_adaptive(a_to_b, amount, exact_in, start, *rates, oracle, path, now)
         except QuoteError as error:
             if missing is not None and error.code is QuoteErrorCode.ARRAYS_EXHAUSTED:
                 raise QuoteError(
                     QuoteErrorCode.ARRAY_MISSING,
-                    f"the swap goes on from tick {bound} into tick array {missing}, which is not at hand",
+                    f"the swap goes on from tick {path.bound} into tick array {missing}: not at hand",
                     error.filled,
                 ) from None
             raise
-        return end, oracle
 
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap over at most three tick arrays. Raises QuoteError."""
@@ -326,7 +287,7 @@ class WhirlpoolPool(Pool):
         else:
             new.owed_b = (new.owed_b + end.owed_1) & U64_MAX
         new.reward_last_updated = now
-        new._set_bounds()
+        new._forget_paths()
         return new
 
     def marginal(self, state: tuple[Any, ...]) -> float:

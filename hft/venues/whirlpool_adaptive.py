@@ -4,23 +4,23 @@ Follows ``fee_rate_manager`` of orca-so/whirlpools, held to executions of the ma
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hft.venues.concentrated import (
     MAX_STEPS,
     MILLION,
     TICK_LIMIT,
+    Path,
     SwapEnd,
+    check_end,
     exhausted,
-    negative_liquidity,
     orca_sqrt_price,
     step_exact_in,
     step_exact_out,
     tick_of,
     too_many_steps,
 )
-from hft.venues.types import U64_MAX, QuoteError, QuoteErrorCode
+from hft.venues.types import QuoteError, QuoteErrorCode
 
 FEE_CAP = 100_000  # 10% in millionths
 _GROUP = 10_000
@@ -77,7 +77,7 @@ class Oracle(NamedTuple):
 class _Walk:
     """The tick-group side of one swap: which group, which fee, where the next inner step ends."""
 
-    __slots__ = ("_core", "_down", "_edges", "_fee", "group", "oracle", "skipped", "volatility")
+    __slots__ = ("_core", "_down", "_edges", "_fee", "group", "oracle", "skipped", "steps", "volatility")
 
     def __init__(self, oracle: Oracle, tick: int, a_to_b: bool, fee: int, now: int) -> None:
         self._down, self._fee = a_to_b, fee
@@ -94,13 +94,17 @@ class _Walk:
         )
         self.volatility = oracle.volatility
         self.skipped = False
+        self.steps = 0
 
-    def rate(self) -> int:
-        """Fee rate of the step that begins now; renews the volatility."""
+    def next_step(self, tick_target: int, liquidity: int) -> tuple[int, int]:
+        """(fee rate, target price) of the step that begins now; renews the volatility. Raises QuoteError."""
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise too_many_steps()
         self.volatility = self.oracle.volatility_at(self.group)
-        return self.oracle.fee_rate(self._fee, self.volatility)
+        return self.oracle.fee_rate(self._fee, self.volatility), self._target(tick_target, liquidity)
 
-    def target(self, tick_target: int, liquidity: int) -> int:
+    def _target(self, tick_target: int, liquidity: int) -> int:
         """Price at which the inner step ends at the latest."""
         lower, upper = self._edges
         self.skipped = True
@@ -141,7 +145,7 @@ class _Walk:
         )
 
 
-def swap_adaptive(  # noqa: PLR0915 - one loop over ticks and tick groups, both directions of quoting
+def swap_adaptive(
     a_to_b: bool,
     amount: int,
     exact_in: bool,
@@ -149,36 +153,28 @@ def swap_adaptive(  # noqa: PLR0915 - one loop over ticks and tick groups, both 
     fee_rate: int,
     protocol_rate: int,
     oracle: Oracle,
-    ticks: Sequence[int],
-    nets: Sequence[int | None],
-    load: Callable[[int], int],
-    bound: int,
-    limit: int,
+    path: Path,
     now: int,
 ) -> tuple[SwapEnd, Oracle]:
-    """Swap with an adaptive fee from ``start`` = (price, tick, liquidity); see ``swap_exact_in``
-    for the rest.
-    """
+    """Swap with an adaptive fee: ``swap_fixed_fee`` with each step cut at tick groups' edges."""
     price, tick, liquidity = start
+    ticks, _, bound, limit, _ = path
     walk = _Walk(oracle, tick, a_to_b, fee_rate, now)
     remaining = amount
-    other = fees = owed = crossings = steps = 0
+    other = fees = owed = crossings = 0
     end: int | None = tick
     index = bisect_right(ticks, tick) - (1 if a_to_b else 0)
+    last = len(ticks) - 1
     while remaining > 0 and price != limit:
         initialised = (
-            index >= 0 and ticks[index] >= bound if a_to_b else index < len(ticks) and ticks[index] <= bound
+            index >= 0 and ticks[index] >= bound if a_to_b else index <= last and ticks[index] <= bound
         )
         edge = ticks[index] if initialised else bound
         at_edge = orca_sqrt_price(edge)
         tick_target = max(at_edge, limit) if a_to_b else min(at_edge, limit)
         began = price
         while True:
-            steps += 1
-            if steps > MAX_STEPS:
-                raise too_many_steps()
-            rate = walk.rate()
-            target = walk.target(tick_target, liquidity)
+            rate, target = walk.next_step(tick_target, liquidity)
             if exact_in:
                 after, used, out, fee = step_exact_in(a_to_b, remaining, price, target, liquidity, rate)
                 remaining -= used + fee
@@ -197,25 +193,13 @@ def swap_adaptive(  # noqa: PLR0915 - one loop over ticks and tick groups, both 
         if price == at_edge:
             end = edge - 1 if a_to_b else edge
             if initialised:
-                net = nets[index]
-                if net is None:
-                    net = load(index)
-                liquidity += -net if a_to_b else net
-                if liquidity < 0:
-                    raise negative_liquidity(edge)
+                liquidity = path.cross(index, liquidity, a_to_b)
                 crossings += 1
                 index += -1 if a_to_b else 1
             elif remaining > 0 and price != limit:
                 raise exhausted(bound, amount - remaining if exact_in else None)
         elif price != began:
             end = None
-    if remaining < 0 or other > U64_MAX:
-        raise QuoteError(
-            QuoteErrorCode.OVERFLOW, f"amount {amount} leaves {remaining}, the other side is {other}"
-        )
-    done = amount - remaining
-    used_total, out_total = (done, other) if exact_in else (other, done)
-    return (
-        SwapEnd(used_total, out_total, fees, owed, 0, crossings, price, end, liquidity),
-        walk.end(start[0], price, now),
-    )
+    used, out = check_end(amount, remaining, other, exact_in)
+    swap = SwapEnd(used, out, fees, owed, 0, crossings, price, end, liquidity)
+    return swap, walk.end(start[0], price, now)

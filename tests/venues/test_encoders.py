@@ -31,9 +31,7 @@ SETS = (
 def state(pool: Any) -> dict[str, Any]:
     """All slots of a pool; lazily read figures read, raw bytes left out."""
     if pool.venue in (Venue.WHIRLPOOL, Venue.RAYDIUM_CLMM):
-        for index, net in enumerate(pool.nets):
-            if net is None:
-                pool._load_net(index)
+        pool.nets = [(tick, pool.nets.at(index)) for index, tick in enumerate(pool.nets.ticks)]
         pool.arrays = {start: array and array.ticks for start, array in pool.arrays.items()}
     if pool.venue is Venue.METEORA_DLMM:
         pool.arrays = {index: data and data[:48] for index, data in pool.arrays.items()}
