@@ -43,7 +43,16 @@ from hft.venues.meteora_dlmm_accounts import (
     swap_arrays,
     write_bin,
 )
-from hft.venues.meteora_dlmm_swap import BILLION, Beyond, BinEnd, Rules, Volatility, bin_after, swap_bins
+from hft.venues.meteora_dlmm_swap import (
+    BILLION,
+    Beyond,
+    BinEnd,
+    Rules,
+    Volatility,
+    bin_after,
+    offers_of,
+    swap_bins,
+)
 from hft.venues.types import (
     DEFAULT_SETTINGS,
     U64_MAX,
@@ -227,12 +236,16 @@ class MeteoraDlmmPool(Pool):
         reference = state.accumulator * self.reduction // 10_000 if elapsed < self.decay_period else 0
         return Volatility(state.accumulator, reference, self.active_id, state.last_update)
 
-    def _missing(self, a_to_b: bool, bin_id: int, filled: int | None) -> QuoteError:
-        """Why a swap that has used ``filled`` can't go on to ``bin_id``."""
-        if more_arrays(self.bits, bin_id, a_to_b):
-            text = f"the swap goes on beyond the arrays it may use, at bin {bin_id}"
+    def _missing(self, a_to_b: bool, indexes: Sequence[int], filled: int | None) -> QuoteError:
+        """Why a swap that has used ``filled`` of the arrays ``indexes`` can't go on."""
+        for index in indexes:
+            if self.arrays.get(index) is None:
+                return QuoteError(QuoteErrorCode.ARRAY_MISSING, f"bin array {index} is not at hand", filled)
+        beyond = indexes[-1] + (-1 if a_to_b else 1) if indexes else array_index(self.active_id)
+        if more_arrays(self.bits, beyond * ARRAY_BINS, a_to_b):
+            text = f"the swap goes on beyond the bin arrays it may use, at {beyond}"
             return QuoteError(QuoteErrorCode.ARRAYS_EXHAUSTED, text, filled)
-        text = f"no bins are left in this direction at {bin_id}"
+        text = f"no bin array is left in this direction from {beyond} on"
         return QuoteError(QuoteErrorCode.INSUFFICIENT_LIQUIDITY, text, filled)
 
     def _swap(self, a_to_b: bool, amount: int, exact_in: bool, clock: ChainClock) -> BinEnd:
@@ -243,21 +256,11 @@ class MeteoraDlmmPool(Pool):
         now = clock.unix_timestamp
         indexes = self.down if a_to_b else self.up
         state = self._refreshed(now)
+        offers = offers_of(self.rules.orders_count, a_to_b, self.active_id, indexes, self.arrays, self.bins)
         try:
-            return swap_bins(
-                self.rules,
-                a_to_b,
-                amount,
-                exact_in,
-                self.active_id,
-                state,
-                indexes,
-                self.arrays,
-                self.bins,
-                now,
-            )
+            return swap_bins(self.rules, a_to_b, amount, exact_in, self.active_id, state, offers, now)
         except Beyond as beyond:
-            raise self._missing(a_to_b, beyond.bin_id, beyond.filled if exact_in else None) from None
+            raise self._missing(a_to_b, indexes, beyond.filled if exact_in else None) from None
 
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap over at most four existing bin arrays. Raises QuoteError."""

@@ -4,7 +4,7 @@ Source: ``lb_clmm`` 0.12.0 (MeteoraAg/dlmm-sdk ``commons``), held to executions 
 binary of 2026-07.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from hft.venues.meteora_dlmm_accounts import ARRAY_BINS, BIN, BIN_SIZE, FIRST_BIN_AT, Bin, bin_price
@@ -77,135 +77,136 @@ class BinEnd(NamedTuple):
 
 
 class Beyond(Exception):
-    """The swap needs bins beyond the arrays it has; ``bin_id`` is the first of them, ``filled``
-    what it used.
+    """The swap needs bins beyond the arrays it has, having used ``filled``."""
+
+    def __init__(self, filled: int) -> None:
+        super().__init__(filled)
+        self.filled = filled
+
+
+Figures = tuple[int, int, int, int, int, int, int, int]
+Offer = tuple[int, Figures, int, bool]
+
+
+def offers_of(
+    orders_count: bool,
+    a_to_b: bool,
+    active_id: int,
+    indexes: Sequence[int],
+    arrays: Mapping[int, bytes | None],
+    changed: Mapping[int, Bin],
+) -> Iterator[Offer]:
+    """The bins that offer anything, in a swap's order: (id, figures, liquidity offered, whether
+    orders count).
+
+    An array that is None ends them.
     """
+    side = 0 if a_to_b else 1
+    for index in indexes:
+        data = arrays.get(index)
+        if data is None:
+            return
+        first = index * ARRAY_BINS
+        beyond = first + ARRAY_BINS
+        bins = (
+            range(min(active_id, beyond - 1), first - 1, -1)
+            if a_to_b
+            else range(max(active_id, first), beyond)
+        )
+        orders_kept = data[16] >= 2
+        for bin_id in bins:
+            figures: Figures | None = changed.get(bin_id) if changed else None
+            if figures is None:
+                values = BIN.unpack_from(data, FIRST_BIN_AT + BIN_SIZE * (bin_id - first))
+                amount_x, amount_y, low, high, opened, total, processed, age, ask_side = values
+                if not orders_kept:
+                    opened = total = processed = age = ask_side = 0
+                figures = (amount_x, amount_y, high << 64 | low, opened, total, processed, age, ask_side)
+            offered = figures[1] if a_to_b else figures[0]
+            has_orders = orders_count and figures[7] == side and (figures[3] > 0 or figures[5] > 0)
+            if offered or has_orders:
+                yield bin_id, figures, offered, has_orders
 
-    def __init__(self, bin_id: int, filled: int) -> None:
-        super().__init__(bin_id)
-        self.bin_id, self.filled = bin_id, filled
+
+def _price(figures: Figures, bin_step: int, bin_id: int) -> int:
+    price = figures[2] or bin_price(bin_step, bin_id)
+    if not price:
+        raise QuoteError(QuoteErrorCode.OVERFLOW, f"bin {bin_id} of step {bin_step} has no price")
+    return price
 
 
-def swap_bins(  # noqa: PLR0915 - one loop with its common case inline: calls would cost a third of it
+def swap_bins(
     rules: Rules,
     a_to_b: bool,
     amount: int,
     exact_in: bool,
     active_id: int,
     volatility: Volatility,
-    indexes: Sequence[int],
-    arrays: Mapping[int, bytes | None],
-    changed: Mapping[int, Bin],
+    offers: Iterable[Offer],
     now: int,
 ) -> BinEnd:
-    """Swap ``amount`` from ``active_id`` over the arrays ``indexes`` in order.
+    """Swap ``amount`` from ``active_id`` over the bins of ``offers``; ``volatility`` has its
+    references refreshed.
 
-    ``volatility`` with its references refreshed; ``changed`` are bins that differ from the bytes.
-    Raises Beyond, and
-    QuoteError ARRAY_MISSING for an array that is None.
+    Raises Beyond if they are not enough.
     """
-    bin_step, base_rate, control, highest, share, host_share, orders_count, fee_on_y = rules
+    bin_step, base_rate, control, highest, share, host_share, _, fee_on_y = rules
     accumulator, reference, origin, _ = volatility
     fee_on_input = not (fee_on_y and a_to_b)
     inline = exact_in and fee_on_input
-    step, side = (-1, 0) if a_to_b else (1, 1)
     remaining = amount
-    other = fees = parts = host = price = 0
-    negative_control = -control
+    other = fees = parts = host = 0
     taken: dict[int, Taken | Plain] = {}
-    bin_id, entered = active_id, 0
-    for index in indexes:
-        data = arrays.get(index)
-        if data is None:
-            raise QuoteError(
-                QuoteErrorCode.ARRAY_MISSING,
-                f"bin array {index} is not at hand",
-                amount - remaining if exact_in else None,
-            )
-        first = index * ARRAY_BINS
-        last = first if a_to_b else first + ARRAY_BINS - 1
-        bin_id = min(bin_id, first + ARRAY_BINS - 1) if a_to_b else max(bin_id, first)
-        orders_kept = data[16] >= 2
-        while True:
-            values: tuple[int, ...] | None = changed.get(bin_id) if changed else None
-            if values is None:
-                values = BIN.unpack_from(data, FIRST_BIN_AT + BIN_SIZE * (bin_id - first))
-                amount_x, amount_y, low, high, opened, total, processed, age, ask_side = values
-                if not orders_kept:
-                    opened = total = processed = age = ask_side = 0
-                price = high << 64 | low
+    for bin_id, figures, offered, has_orders in offers:
+        entered = amount - remaining
+        price = figures[2] or _price(figures, bin_step, bin_id)
+        # No min() or abs() here: a call would cost more than the comparison, once a bin.
+        accumulator = reference + (origin - bin_id if origin > bin_id else bin_id - origin) * GROUP
+        accumulator = highest if accumulator > highest else accumulator
+        crossed = accumulator * bin_step
+        rate = base_rate + -(-control * crossed * crossed // CONTROL_UNIT)
+        rate = FEE_CAP if rate > FEE_CAP else rate
+        if inline and not has_orders:
+            cost = -(-(offered << 64) // price) if a_to_b else -(-offered * price >> 64)
+            if remaining * (BILLION - rate) >= (cost + 1) * BILLION:  # more than the bin costs
+                fee = -(-cost * rate // (BILLION - rate))
+                got, used = offered, cost
+                remaining -= cost + fee
             else:
-                amount_x, amount_y, price, opened, total, processed, age, ask_side = values
-            offered = amount_y if a_to_b else amount_x
-            has_orders = orders_count and ask_side == side and (opened > 0 or processed > 0)
-            if offered or has_orders:
-                entered = amount - remaining
-                if not price:
-                    price = bin_price(bin_step, bin_id)
-                    if not price:
-                        raise QuoteError(
-                            QuoteErrorCode.OVERFLOW, f"bin {bin_id} of step {bin_step} has no price"
-                        )
-                moved = origin - bin_id if origin > bin_id else bin_id - origin
-                accumulator = reference + moved * GROUP
-                # Not min(): its call would cost more than the comparison, once a bin.
-                accumulator = highest if accumulator > highest else accumulator
-                crossed = accumulator * bin_step
-                rate = base_rate - (negative_control * crossed * crossed // CONTROL_UNIT)
-                rate = FEE_CAP if rate > FEE_CAP else rate
-                if inline and not has_orders:
-                    cost = -(-(offered << 64) // price) if a_to_b else -(-offered * price >> 64)
-                    if remaining * (BILLION - rate) >= (cost + 1) * BILLION:  # more than the bin costs
-                        fee = -(-cost * rate // (BILLION - rate))
-                        got, used = offered, cost
-                        remaining -= cost + fee
-                    else:
-                        fee = -(-remaining * rate // BILLION)
-                        used = net = remaining - fee
-                        if net == cost:
-                            got = offered
-                        else:
-                            got = net * price >> 64 if a_to_b else (net << 64) // price
-                        remaining = 0
-                    part = fee * share // 10_000 if used else fee
-                    figures = (amount_x, amount_y, price, opened, total, processed, age, ask_side)
-                    taken[bin_id] = (figures, got, used)
-                    other += got
-                else:
-                    fill = _fill if exact_in else _fill_out
-                    found = Bin(amount_x, amount_y, price, opened, total, processed, age, ask_side)
-                    consumed, got, fee, part, took = fill(
-                        rules, found, side, remaining, rate, fee_on_input, has_orders
-                    )
-                    taken[bin_id] = took
-                    remaining -= consumed if exact_in else got
-                    other += got if exact_in else consumed
-                fees += fee
-                parts += part
-                if host_share:
-                    host += part * host_share // 10_000
-            if remaining <= 0:
-                used, got = (amount, other) if exact_in else (other, amount)
-                since = now if bin_id != active_id else volatility.last_update
-                state = Volatility(accumulator, reference, origin, since)
-                return BinEnd(
-                    used, got, fees, parts - host, host, len(taken) - 1, bin_id, state, price, entered, taken
-                )
-            if bin_id == last:
-                break
-            bin_id += step
-        bin_id += step
-    raise Beyond(bin_id, amount - remaining)
+                fee = -(-remaining * rate // BILLION)
+                used = remaining - fee
+                got = offered if used == cost else (used * price >> 64 if a_to_b else (used << 64) // price)
+                remaining = 0
+            part = fee * share // 10_000 if used else fee
+            taken[bin_id] = (figures, got, used)
+            other += got
+        else:
+            fill = _fill if exact_in else _fill_out
+            found = Bin(figures[0], figures[1], price, *figures[3:])
+            used, got, fee, part, took = fill(rules, found, a_to_b, remaining, rate, fee_on_input, has_orders)
+            taken[bin_id] = took
+            remaining -= used if exact_in else got
+            other += got if exact_in else used
+        fees += fee
+        parts += part
+        host += part * host_share // 10_000
+        if remaining <= 0:
+            used, got = (amount, other) if exact_in else (other, amount)
+            since = now if bin_id != active_id else volatility.last_update
+            state = Volatility(accumulator, reference, origin, since)
+            counts = (fees, parts - host, host, len(taken) - 1)
+            return BinEnd(used, got, *counts, bin_id, state, price, entered, taken)
+    raise Beyond(amount - remaining)
 
 
-def _layers(found: Bin, side: int, has_orders: bool) -> tuple[int, int, int]:
+def _layers(found: Bin, a_to_b: bool, has_orders: bool) -> tuple[int, int, int]:
     """What the bin offers: its liquidity, what is left of orders being served, and open orders."""
-    liquidity = found.amount_x if side else found.amount_y
+    liquidity = found.amount_y if a_to_b else found.amount_x
     return (liquidity, found.processed_remaining, found.open_order) if has_orders else (liquidity, 0, 0)
 
 
 def _fill(
-    rules: Rules, found: Bin, side: int, remaining: int, rate: int, fee_on_input: bool, has_orders: bool
+    rules: Rules, found: Bin, a_to_b: bool, remaining: int, rate: int, fee_on_input: bool, has_orders: bool
 ) -> tuple[int, int, int, int, Taken]:
     """Take as much of a bin as ``remaining`` buys: (input consumed, output, fee, protocol's part, taken)."""
     price = found.price
@@ -213,14 +214,14 @@ def _fill(
     left = net = remaining - fee
     served = [0, 0, 0]
     first_used = 0
-    for i, layer in enumerate(_layers(found, side, has_orders)):
+    for i, layer in enumerate(_layers(found, a_to_b, has_orders)):
         if not layer or not left:
             continue
-        cost = -(-layer * price >> 64) if side else -(-(layer << 64) // price)
+        cost = -(-(layer << 64) // price) if a_to_b else -(-layer * price >> 64)
         if left >= cost:
             served[i], spent = layer, cost
         else:
-            served[i] = (left << 64) // price if side else left * price >> 64
+            served[i] = left * price >> 64 if a_to_b else (left << 64) // price
             spent = left
         left -= spent
         if i == 0:
@@ -239,17 +240,17 @@ def _fill(
 
 
 def _fill_out(
-    rules: Rules, found: Bin, side: int, wanted: int, rate: int, fee_on_input: bool, has_orders: bool
+    rules: Rules, found: Bin, a_to_b: bool, wanted: int, rate: int, fee_on_input: bool, has_orders: bool
 ) -> tuple[int, int, int, int, Taken]:
     """Take as much of a bin as ``wanted`` asks for; returns as ``_fill``."""
     price = found.price
     left = wanted if fee_on_input else -(-wanted * BILLION // (BILLION - rate))
     served = [0, 0, 0]
     first_used = used = 0
-    for i, layer in enumerate(_layers(found, side, has_orders)):
+    for i, layer in enumerate(_layers(found, a_to_b, has_orders)):
         served[i] = min(layer, left)
         left -= served[i]
-        spent = -(-served[i] * price >> 64) if side else -(-(served[i] << 64) // price)
+        spent = -(-(served[i] << 64) // price) if a_to_b else -(-served[i] * price >> 64)
         used += spent
         if i == 0:
             first_used = spent
