@@ -26,7 +26,7 @@ class Volatility(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What the pair fixes. ``host_share`` is in 1/10000 of the protocol's part."""
+    """What the pair fixes. ``host_share`` is in 1/10000 of ⌊fee · protocol_share/10000⌋, a bin."""
 
     bin_step: int
     base_rate: int
@@ -189,7 +189,8 @@ def swap_bins(
             other += got if exact_in else used
         fees += fee
         parts += part
-        host += part * host_share // 10_000
+        # The binary shares out what the protocol would get without the orders' half.
+        host += fee * share // 10_000 * host_share // 10_000
         if remaining <= 0:
             used, got = (amount, other) if exact_in else (other, amount)
             since = now if bin_id != active_id else volatility.last_update

@@ -23,12 +23,9 @@ from hft.cli.main import run
 from hft.runtime.exit_codes import HftError
 from hft.simnet.programs import UPGRADEABLE_LOADER, load_programs
 from hft.simnet.settlement import Settlement
-from hft.venues import WRAPPED_SOL, Venue
+from hft.venues import WRAPPED_SOL
 from hft.venues.registry import BY_PROGRAM
 
-HOSTED = (Venue.METEORA_DLMM,)
-# One recorded row in 92 differs: over many bins the binary rounds the host's share of a fee its own way.
-HOST_SLACK = 300
 ELF = b"\x7fELF" + b"program" * 9
 
 
@@ -55,19 +52,14 @@ def test_real_programs_and_priced_settlement_give_the_same_balances(shared_data:
         wallet = bytes(WALLET.pubkey())
         assert real.outcome is priced.outcome, (row["pools"], row["case"], real, priced)
         told, ran = (dict(bank.balances(0, wallet).tokens) for bank in (first, second))
-        shared = any(first.pools[key(pool)].venue in HOSTED for pool in row["pools"])
-        apart = max((abs(told[mint] - ran[mint]) for mint in told), default=0)
-        apart = max(apart, abs(first.account(wallet).lamports - second.account(wallet).lamports))
-        assert set(told) == set(ran)
-        assert apart <= (HOST_SLACK if shared else 0), (row["pools"], row["case"], apart)
+        assert told == ran, (row["pools"], row["case"])
+        assert first.account(wallet).lamports == second.account(wallet).lamports, (row["pools"], row["case"])
         assert (real.error_index, real.error_code) == (priced.error_index, priced.error_code), row["pools"]
         for pool in row["pools"]:
             one, other = first.pools[key(pool)], second.pools[key(pool)]
             assert one.spot_price(WRAPPED_SOL) == other.spot_price(WRAPPED_SOL)
         compared += 1
         landed += real.outcome is Outcome.LANDED_OK
-        if compared == 40:
-            break
     assert compared >= 10
     assert landed >= 5
 
