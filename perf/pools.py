@@ -13,7 +13,7 @@ from hft.venues.encoders import figures as figures_of
 from hft.venues.meteora_dlmm_accounts import ARRAY_BINS, bin_price
 from hft.venues.spl import key
 from hft.venues.tokens import SOL_MINT, USDC_MINT
-from tests.venues import made_up
+from perf import made_up
 
 CLOCK = made_up.CLOCK
 MINT_A, MINT_B = key(made_up.MINT_A), key(made_up.MINT_B)

@@ -10,13 +10,12 @@ The published SDKs run in node: see perf/peers/sdk.py. Their amounts have to equ
 from collections.abc import Callable, Sequence
 
 from hft.venues import quote
-from perf import pools
+from perf import made_up, pools
 from perf.cases import Hiccups
 from perf.engine import Case, Plan, Shape
 from perf.peers import sdk
 from perf.pools import Priced
 from perf.sampled import Sampled, Timed
-from tests.venues import made_up
 
 CROSSINGS = 8
 INSIDE = "within one"

@@ -12,12 +12,11 @@ from typing import Any
 
 from hft.strategy.two_hop import Screen, candidates, size
 from hft.venues import Account, Pool, decode, decode_changed
-from perf import pools
+from perf import made_up, pools
 from perf.cases import Hiccups
 from perf.engine import Case, Plan, Shape
 from perf.pools import CLOCK, MINT_A
 from perf.sampled import Sampled, Timed
-from tests.venues import made_up
 
 PAIRS, POOLS_A_PAIR = 15, 6
 MAXIMUM_IN = 10**12

@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "venues"))
-from made_up import CLOCK as MADE_UP_CLOCK
-from made_up import SETTINGS as MADE_UP
-from made_up import VARIANTS, pool_of, raydium_v4
 from venue_vectors import COMPLETE, SETTINGS, Complete, clock_of, key, load_set
 
 from hft.strategy.two_hop import Screen, candidates, size
@@ -21,6 +18,9 @@ from hft.venues.concentrated import orca_sqrt_price, raydium_sqrt_price
 from hft.venues.encoders import encode
 from hft.venues.registry import BY_VENUE
 from hft.venues.tokens import SOL_MINT, USDC_MINT
+from perf.made_up import CLOCK as MADE_UP_CLOCK
+from perf.made_up import SETTINGS as MADE_UP
+from perf.made_up import VARIANTS, pool_of, raydium_v4
 
 CLOCK = ChainClock(1, 1)
 SCALE = 3 * 10**7

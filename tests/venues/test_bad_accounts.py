@@ -4,7 +4,6 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from made_up import CLOCK, SETTINGS, VARIANTS, accounts_of, pool_of
 from solders.pubkey import Pubkey
 
 from hft.venues import (
@@ -21,6 +20,7 @@ from hft.venues import (
     venue_of,
 )
 from hft.venues.spl import key
+from perf.made_up import CLOCK, SETTINGS, VARIANTS, accounts_of, pool_of
 
 MAIN = sorted(
     {variant.split("-")[0] for variant in VARIANTS} | {"whirlpool-adaptive", "whirlpool-dynamic-arrays"}

@@ -26,8 +26,8 @@ from hft.venues import (
 )
 from hft.venues.encoders import encode
 from hft.venues.spl import TOKEN_PROGRAM, key
+from perf import made_up
 from tests.conftest import ROOT
-from tests.venues import made_up
 
 CLOCK = made_up.CLOCK
 PAGE = ROOT / "hft" / "venues" / "README.md"

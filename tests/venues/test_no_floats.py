@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import CLOCK, MINT_A, SETTINGS, VARIANTS, meteora_dlmm, raydium_cpmm, raydium_v4, whirlpool
 
 import hft.venues
 from hft.venues import QuoteError, decode, quote
 from hft.venues.encoders import encode
 from hft.venues.spl import key
+from perf.made_up import CLOCK, MINT_A, SETTINGS, VARIANTS, meteora_dlmm, raydium_cpmm, raydium_v4, whirlpool
 
 # Functions whose results never become amounts: the screen's and the sizing's look-outs.
 FLOAT_FUNCTIONS = {"spot_price", "screen_form", "marginal", "_keep", "_price"}

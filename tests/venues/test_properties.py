@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import CLOCK, VARIANTS, accounts_of, pool_of
 
 from hft.venues import Pool, Quote, QuoteError, decode_changed, quote, quote_exact_out, store, token_amount
+from perf.made_up import CLOCK, VARIANTS, accounts_of, pool_of
 
 POOLS = {variant: pool_of(variant) for variant in VARIANTS}
 VAULTS = {

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import CLOCK, SETTINGS, VARIANTS, accounts_of, pool_of
 from venue_vectors import load_set
 
 from hft.venues import (
@@ -24,6 +23,7 @@ from hft.venues import (
 )
 from hft.venues.spl import key
 from hft.venues.transfer_fee import TransferFee, TransferFeePool, transfer_fee
+from perf.made_up import CLOCK, SETTINGS, VARIANTS, accounts_of, pool_of
 
 EPOCH = CLOCK.slot // 432_000
 KINDS = ["whirlpool", "raydium_cpmm", "raydium_clmm", "meteora_dlmm", "meteora_damm_v2"]

@@ -1,7 +1,6 @@
 """Two swaps in one v0 transaction with a lookup table: all 36 pairs of venues fit into 1232 bytes."""
 
 import pytest
-from made_up import pool_of
 from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
@@ -12,6 +11,7 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from hft.venues import Settings, swap_instruction
+from perf.made_up import pool_of
 
 VENUES = ("whirlpool", "raydium_v4", "raydium_cpmm", "raydium_clmm", "meteora_dlmm", "meteora_damm_v2")
 USER = Pubkey(bytes([200]) * 32)
