@@ -18,7 +18,7 @@ from hft.strategy.costs import profit_bps_milli
 from hft.strategy.dedupe import Deduper, Path, size_bucket
 from hft.strategy.risk import confidence
 from hft.strategy.validation import CONSERVATIVE_GROSS_BPS_MILLI
-from hft.venues import WRAPPED_SOL, Pool
+from hft.venues import WRAPPED_SOL, Pool, QuoteError
 from hft.wire.enums import PoolStatus, Strategy
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Scanner:
         self._slot_age_limit = planner.slot_age_limit
         self._waiting: dict[bytes, _Update] = {}
         self._pools: dict[bytes, Pool] = {}
+        self._screen = two_hop.Screen(WRAPPED_SOL)
         self._read = wire.reader(
             wire.pool_update, "trace_id", "status", "pool", "received_ns", "published_ns"
         )
@@ -132,7 +133,7 @@ class Scanner:
             return
         if status != PoolStatus.ACTIVE:
             counters.add(self._disabled)
-            self._pools.pop(key, None)
+            self._drop_pool(key)
             if self._waiting.pop(key, None) is not None:
                 counters.add(self._coalesced)
             return
@@ -153,16 +154,24 @@ class Scanner:
         changed = [key for key in waiting if key in self._pools]
         if not changed:
             return
-        for pool_1, pool_2, _ in two_hop.candidates(self._pools, WRAPPED_SOL, changed, self._book.clock):
+        for pool_1, pool_2, _ in self._screen.candidates(changed):
             update = waiting.get(pool_1.key) or waiting[pool_2.key]
             self._consider(pool_1, pool_2, update)
 
     def _take_pool(self, key: bytes) -> None:
         entry = self._book.entry(key)
         if entry is None or entry.pool is None:
-            self._pools.pop(key, None)
-        else:
-            self._pools[key] = entry.pool
+            self._drop_pool(key)
+            return
+        self._pools[key] = entry.pool
+        try:
+            self._screen.update(entry.pool)
+        except QuoteError:
+            self._screen.remove(key)
+
+    def _drop_pool(self, key: bytes) -> None:
+        self._pools.pop(key, None)
+        self._screen.remove(key)
 
     def _consider(self, pool_1: Pool, pool_2: Pool, update: _Update) -> None:
         counters, book = self._counters, self._book
