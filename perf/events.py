@@ -119,7 +119,7 @@ def orjson_encode() -> Callable[..., bytes]:
     """encode(*fields) with orjson."""
     import orjson
 
-    dumps = orjson.dumps
+    dumps: Callable[[object], bytes] = orjson.dumps
 
     def encode(*values: Any) -> bytes:
         return dumps(as_json_dict(*values))

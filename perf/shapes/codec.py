@@ -139,7 +139,7 @@ def encode_msgspec_ready() -> Operation:
 def _msgpack() -> bytes:
     import msgspec
 
-    return msgspec.msgpack.encode(events.struct_type()(*events.VALUES))
+    return bytes(msgspec.msgpack.encode(events.struct_type()(*events.VALUES)))
 
 
 def _reading(read: Callable[[Any], Any], given: Any, wanted: tuple[Any, ...] | None = None) -> Operation:

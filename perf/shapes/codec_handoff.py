@@ -67,7 +67,8 @@ def orjson_form() -> Form:
     """JSON by orjson; keys are hex."""
     import orjson
 
-    dumps, loads, key = orjson.dumps, orjson.loads, events.VALUES.pool_1.hex()
+    dumps: Callable[[object], bytes] = orjson.dumps
+    loads, key = orjson.loads, events.VALUES.pool_1.hex()
 
     def encode(sequence: int, start_ns: int) -> bytes:
         return dumps(events.as_json_dict(TRACE_ID, sequence, *STATIC, start_ns))
