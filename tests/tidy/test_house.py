@@ -217,3 +217,9 @@ def test_hft_ini_has_no_key_that_is_not_read() -> None:
     from hft.runtime import config
 
     assert config.load(ROOT / "hft.ini") == settings.Config()
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports them by their bare names; conftest.py alone may repeat."""
+    names = [file.name for file in (ROOT / "tests").rglob("*.py") if file.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
