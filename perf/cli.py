@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help="a page with plots from a result, and its tables")
     command.add_argument("file", type=Path, metavar="FILE", help="what run --json wrote")
     command.add_argument("--html", type=Path, metavar="FILE", help="the page (default: beside FILE)")
+    command.add_argument("--markdown", action="store_true", help="only print aims and figures, as Markdown")
     command.set_defaults(command=_report)
     return parser
 
@@ -173,9 +174,12 @@ def _peers(given: str) -> frozenset[str]:
 
 def _report(given: argparse.Namespace) -> int:
     from perf.page import page
-    from perf.terminal import show
+    from perf.terminal import markdown, show
 
     report = Report.load(given.file)
+    if given.markdown:
+        print(markdown(report))
+        return OK
     target: Path = given.html if given.html is not None else given.file.with_suffix(".html")
     try:
         target.write_text(page(report))

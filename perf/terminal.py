@@ -81,3 +81,22 @@ def goal_table(report: Report) -> Table:
             "[green]met[/]" if met else "[red]missed[/]",
         )
     return table
+
+
+def markdown(report: Report) -> str:
+    """The host in a line, then aims and figures, for a document."""
+    host = report.host
+    lines = [
+        f"{host['cpu_model']}, {host['cpus']} CPUs, kernel {host['kernel']}, Python {host['python']}; "
+        f"medians of {host['rounds']} interleaved rounds.",
+        "",
+        "| shape | figure | aim | measured | |",
+        "|---|---|---:|---:|---|",
+    ]
+    for goal, measured, met in verdicts(report):
+        sign = "≥" if goal.at_least else "≤"
+        lines.append(
+            f"| {goal.shape} | {goal.text} | {sign} {goal.shown(goal.bound)} | {goal.shown(measured)} "
+            f"| {'met' if met else 'missed'} |"
+        )
+    return "\n".join(lines)

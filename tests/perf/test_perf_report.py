@@ -16,6 +16,7 @@ from perf.histogram import Distribution
 from perf.model import Curve, Ratio, Report, ReportError, Result, percentiles, ratio, summarised
 from perf.page import page
 from perf.plots import Row, bars
+from perf.terminal import markdown
 from perf.text import duration, figure, rate
 
 pytestmark = pytest.mark.skipif(find_spec("hdrh") is None, reason="the perf extra is not installed")
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.skipif(find_spec("hdrh") is None, reason="the perf extr
 def full() -> Report:
     """A report with everything in it."""
     return Report(
-        {"cpu_model": "a <CPU>", "cpus": 2, "pinning": [0, 1], "load_average": [0.5, 0.4, 0.3], "rounds": 7},
+        {"cpu_model": "a <CPU>", "cpus": 2, "pinning": [0, 1], "load_average": [0.5, 0.4, 0.3], "rounds": 7}
+        | {"kernel": "6.1", "python": "3.11"},
         [
             Result("ping_pong", "ringbuf", "p50_ns", 800.0, [790.0, 800.0, 2000.0]),
             Result("ping_pong", "pyzmq ipc", "p50_ns", 96_000.0, [95_000.0, 96_000.0, 97_000.0]),
@@ -155,6 +157,14 @@ def test_goals_name_shapes_that_exist_and_judge_both_ways(full: Report) -> None:
     assert {goal.shape for goal in GOALS} <= set(SHAPES)
     found = {(verdict.goal.shape, verdict.goal.case): verdict.met for verdict in verdicts(full)}
     assert found == {("ping_pong", "pyzmq ipc"): True, ("kill_propagation", "kill check"): False}
+
+
+def test_markdown_has_a_row_for_every_goal_that_was_measured(full: Report) -> None:
+    text = markdown(full)
+    assert text.startswith("a <CPU>, 2 CPUs, kernel 6.1, Python 3.11; medians of 7 interleaved rounds.")
+    assert len(text.splitlines()) == 4 + len(verdicts(full))
+    assert "| ping_pong | round trip faster than pyzmq ipc | ≥ 100 x | 120 x | met |" in text
+    assert "missed |" in text
 
 
 def test_figures_are_told_with_units() -> None:
