@@ -117,6 +117,9 @@ class Scanner:
     dedupe_slots: int = number(
         2, 0, 10_000, "Slots during which the same route in the same size class is not repeated."
     )
+    stablecoin_pairs: str = choice(
+        "off", ("off", "on"), "on: pairs of SOL with USDT too, besides USDC and the LSTs."
+    )
 
 
 @dataclass(frozen=True)

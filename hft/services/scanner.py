@@ -18,7 +18,7 @@ from hft.strategy.costs import profit_bps_milli
 from hft.strategy.dedupe import Deduper, Path, size_bucket
 from hft.strategy.risk import confidence
 from hft.strategy.validation import CONSERVATIVE_GROSS_BPS_MILLI
-from hft.venues import WRAPPED_SOL, Pool, QuoteError
+from hft.venues import WRAPPED_SOL, Pool, QuoteError, tokens
 from hft.wire.enums import PoolStatus, Strategy
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ COUNTERS: tuple[str, ...] = (
     "dropped_opportunities_no_room",
     "out_opportunities",
     "pools",
+    "pools_unlisted",
     "slot",
     *SYSTEM_COUNTERS,
 )
@@ -83,6 +84,9 @@ class Scanner:
         self._waiting: dict[bytes, _Update] = {}
         self._pools: dict[bytes, Pool] = {}
         self._screen = two_hop.Screen(WRAPPED_SOL)
+        listed = tokens.pairs(stable_pairs=settings.stablecoin_pairs == "on")
+        self._mids = {pair.quote.mint for pair in listed if pair.base.mint == WRAPPED_SOL}
+        self._unlisted: set[bytes] = set()
         self._read = wire.reader(
             wire.pool_update, "trace_id", "status", "pool", "received_ns", "published_ns"
         )
@@ -117,6 +121,7 @@ class Scanner:
         counters = self._counters
         counters.set(counters.index("lost_market_data"), self.primary.lost)
         counters.set(counters.index("pools"), len(self._pools))
+        counters.set(counters.index("pools_unlisted"), len(self._unlisted))
         counters.set(counters.index("slot"), self._book.clock.slot)
 
     def on_close(self) -> None:
@@ -163,14 +168,21 @@ class Scanner:
         if entry is None or entry.pool is None:
             self._drop_pool(key)
             return
-        self._pools[key] = entry.pool
+        pool = entry.pool
+        self._pools[key] = pool
+        if WRAPPED_SOL not in (pool.mint_a, pool.mint_b) or pool.other_mint(WRAPPED_SOL) not in self._mids:
+            self._unlisted.add(
+                key
+            )  # a token that nobody listed, or under a listed one's symbol, is not traded
+            return
         try:
-            self._screen.update(entry.pool)
+            self._screen.update(pool)
         except QuoteError:
             self._screen.remove(key)
 
     def _drop_pool(self, key: bytes) -> None:
         self._pools.pop(key, None)
+        self._unlisted.discard(key)
         self._screen.remove(key)
 
     def _consider(self, pool_1: Pool, pool_2: Pool, update: _Update) -> None:

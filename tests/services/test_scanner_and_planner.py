@@ -8,7 +8,7 @@ from service_support import PATIENT, QUIET, House, dislocate, settings
 from solders.pubkey import Pubkey
 
 from hft import wire
-from hft.venues import WRAPPED_SOL
+from hft.venues import WRAPPED_SOL, tokens
 from hft.wire import PlanRejected, TwoHopOpportunity
 from hft.wire.enums import KillTrigger, RejectReason, ValidationFactor
 
@@ -246,3 +246,18 @@ def test_the_plan_can_not_lose_and_expires(house: Make) -> None:
     )
     assert plan.tip_lamports >= 1_000
     assert plan.plan_id[:8] == run.run.run_id[:8]
+
+
+def test_row_10_pools_of_a_token_that_is_not_listed_are_not_traded(
+    house: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tuple(pair for pair in tokens.pairs() if pair.quote.mint != tokens.USDC_MINT)
+    monkeypatch.setattr(tokens, "pairs", lambda **_: listed)
+    run = house(settings(simnet=QUIET))
+    run.open("simnet", "scanner", "feed")
+    bank = run.services["simnet"]._bank
+    unlisted = [pool for pool in bank.pools.values() if tokens.USDC_MINT in (pool.mint_a, pool.mint_b)]
+    assert unlisted
+    run.until(lambda: run.count("scanner", "pools_unlisted") == len(unlisted))
+    screened = {key for keys in run.services["scanner"]._screen._pools for key in (p.key for p in keys)}
+    assert screened == set(bank.pools) - {pool.key for pool in unlisted}
