@@ -229,6 +229,22 @@ class Risk:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """``[chain]``: how the pipeline reaches Solana. In paper mode every URL must be a loopback one."""
+
+    rpc_urls: tuple[str, ...] = strings(
+        "JSON-RPC endpoints, best first, separated by commas; empty in paper mode: the local cluster."
+    )
+    ws_urls: tuple[str, ...] = strings(
+        "WebSocket endpoints for market data; empty in paper mode: the local cluster."
+    )
+    jito_urls: tuple[str, ...] = strings("Block engines for bundles; empty in paper mode: the local cluster.")
+    pools: tuple[str, ...] = strings(
+        "Pools to watch: base58 keys; empty in paper mode: every pool that the local cluster has."
+    )
+
+
+@dataclass(frozen=True)
 class Simnet:
     """``[simnet]``: the local cluster of paper mode."""
 
@@ -295,6 +311,7 @@ class Config:
     manager: Manager = field(default_factory=Manager)
     sidecar: Sidecar = field(default_factory=Sidecar)
     risk: Risk = field(default_factory=Risk)
+    chain: Chain = field(default_factory=Chain)
     simnet: Simnet = field(default_factory=Simnet)
     nats: Nats = field(default_factory=Nats)
     links: dict[str, Link] = field(
@@ -311,7 +328,12 @@ def sections() -> dict[str, tuple[type, str]]:
         f"service:{kind.__name__.lower()}": (kind, kind.__name__.lower())
         for kind in (Feed, Scanner, Planner, Executor, Auditor, Manager, Sidecar)
     }
-    table |= {"risk": (Risk, "risk"), "simnet": (Simnet, "simnet"), "nats": (Nats, "nats")}
+    table |= {
+        "risk": (Risk, "risk"),
+        "chain": (Chain, "chain"),
+        "simnet": (Simnet, "simnet"),
+        "nats": (Nats, "nats"),
+    }
     return table
 
 
