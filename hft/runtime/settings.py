@@ -262,9 +262,7 @@ class Simnet:
         "What the paper wallet starts with, SOL and wSOL together.",
     )
     landing_ms: int = number(5, 0, 10_000, "Time between a submission's arrival and its execution.")
-    port: int = number(
-        -1, -1, 65_535, "Loopback port of JSON-RPC, WebSocket and block engine; 0: a free one, -1: none."
-    )
+    port: int = number(0, 0, 65_535, "Loopback port of JSON-RPC, WebSocket and block engine; 0: a free one.")
     programs: str = string(
         "", "Folder of venue programs (<program id>.so) that run instead of priced settlement; empty: none."
     )

@@ -17,6 +17,7 @@ from hft.runtime import cpus, idle, killstate, state, streams, topology
 from hft.runtime.children import Child, Crash
 from hft.runtime.clock import Clock
 from hft.runtime.context import Run
+from hft.runtime.endpoints import PORT_FILE
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.nats_server import NatsServer
 from hft.runtime.segments import Segments, declared_page
@@ -101,6 +102,8 @@ class Supervisor:
         pages = {name: declared_page(name) for name in self._children}
         self.segments = Segments.create(self.run, pages)
         self._load_kill()
+        # An earlier run's port would lead this one's services to whatever listens there now.
+        (self.run.state_dir / PORT_FILE).unlink(missing_ok=True)
         self._start_nats()
         self._write_run()
         before("services")
@@ -169,6 +172,7 @@ class Supervisor:
             self.segments.remove()
         (self.run.state_dir / state.RUN_FILE).unlink(missing_ok=True)
         self.run.socket_path.unlink(missing_ok=True)
+        (self.run.state_dir / PORT_FILE).unlink(missing_ok=True)
 
     def pids(self) -> dict[str, int]:
         """Process ids by name, nats-server's among them; 0 for what does not run."""

@@ -27,7 +27,7 @@ class Alone:
 
     def open(self) -> int:
         """Opens the door; its port."""
-        port = self.doors.open(max(self.cluster.settings.port, 0))
+        port = self.doors.open(self.cluster.settings.port)
         bank, programs = self.cluster.bank, len(self.cluster.programs)
         for note in self._market.notes:
             self._say(f"note: {note}")

@@ -1,8 +1,8 @@
 """The local cluster as a process: its market, and its two doors, one duty cycle at a time.
 
-One door is the framed Unix socket, the other (if a port is set) JSON-RPC, WebSocket and block engine over
-loopback HTTP; both lead to the same cluster. Each submission leaves a line in ``settlement.jsonl``: when it
-came (monotonic), its signature, its outcome.
+One door is the framed Unix socket, the other JSON-RPC, WebSocket and block engine over loopback HTTP, its
+port in ``simnet.port``; both lead to the same cluster. Each submission leaves a line in ``settlement.jsonl``:
+when it came (monotonic), its signature, its outcome.
 """
 
 import errno
@@ -30,7 +30,9 @@ from hft.chain.frames import (
     status_frame,
 )
 from hft.runtime.context import Context
+from hft.runtime.endpoints import PORT_FILE
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.state import write_atomic
 from hft.simnet.cluster import Cluster, Listener
 from hft.simnet.doors import Doors
 from hft.simnet.envelope import Refusal
@@ -40,7 +42,6 @@ from hft.simnet.settlement import Executed
 
 SETTLEMENT_LOG: Final = "settlement.jsonl"
 GENESIS_FILE: Final = "simnet.run"
-PORT_FILE: Final = "simnet.port"
 MAX_STATUSES: Final = 4096
 
 COUNTERS: tuple[str, ...] = (
@@ -104,7 +105,7 @@ class Simnet(Listener):
         self._landing = ctx.counters.histogram_index("landing_ns")
 
     def on_start(self) -> None:
-        """Opens the log, the socket and, if a port is set, the HTTP door; market time begins.
+        """Opens the log, the socket and the HTTP door; market time begins.
 
         ``HftError`` if one can't be opened, or if this run had a cluster before: its accounts went with
         it, and one that starts anew would contradict what the run's services and ledger know.
@@ -119,10 +120,9 @@ class Simnet(Listener):
             why = "another local cluster serves it" if taken else (error.strerror or str(error))
             code = ExitCode.ALREADY_RUNNING if taken else ExitCode.STATE_FOLDER
             raise HftError(f"{self._run.socket_path}: can't be served: {why}", code) from error
-        if self._cluster.settings.port >= 0:
-            self._doors = Doors(self._cluster)
-            port = self._doors.open(self._cluster.settings.port, wake=self._server.fileno())
-            (self._run.state_dir / PORT_FILE).write_text(f"{port}\n", "utf-8")
+        self._doors = Doors(self._cluster)
+        port = self._doors.open(self._cluster.settings.port, wake=self._server.fileno())
+        write_atomic(self._run.state_dir / PORT_FILE, f"{port}\n")
         self._cluster.start(self._clock.monotonic_ns())
 
     def do_work(self) -> int:

@@ -14,8 +14,9 @@ import ringbuf
 from hft.chain.frames import Outcome
 from hft.chain.transaction import build_two_hop
 from hft.runtime.context import Context, Run
+from hft.runtime.endpoints import PORT_FILE
 from hft.simnet import service
-from hft.simnet.service import PORT_FILE, SETTLEMENT_LOG
+from hft.simnet.service import SETTLEMENT_LOG
 
 
 def test_a_transaction_by_http_is_logged_and_seen_on_the_socket(
