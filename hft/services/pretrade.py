@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class PreTrade:
-    """The gate over one executor's submissions. Also halts when the manager's heartbeat stops."""
+    """The gate over one executor's submissions. Also halts when the manager's heartbeat stops, and when
+    the sidecar's journal is full."""
 
     def __init__(self, ctx: "Context", work: Submissions) -> None:
         self._ctx = ctx
@@ -21,6 +22,8 @@ class PreTrade:
         self._control = ctx.control
         self._work = work
         self._manager = ctx.peer_counters("manager")
+        self._sidecar = ctx.peer_counters("sidecar")
+        self._journal_full = self._sidecar.index("journal_full")
         risk = ctx.config.risk
         self._limits = gate.bounded(
             GateLimits(
@@ -51,6 +54,7 @@ class PreTrade:
             day_profit_lamports=work.day.value(self._clock.unix_ns()),
             wallet_lamports=work.lamports,
             base_token_free=work.base_token_free,
+            journal_full=self._sidecar.value(self._journal_full) > 0,
         )
         figures = PlanFigures(
             plan.expires_ns,

@@ -46,6 +46,7 @@ COUNTERS: tuple[str, ...] = (
     *(f"{count}_{link}" for link in LINKS for count in _COUNTS),
     "spool_full_cycles",
     "spool_messages",
+    "journal_full",
     "nats_connected",
     "nats_connects",
     "nats_connect_failures",

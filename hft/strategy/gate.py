@@ -50,6 +50,8 @@ class GateState(NamedTuple):
     day_profit_lamports: int
     wallet_lamports: int | None
     base_token_free: int | None
+    journal_full: bool = False
+    """No room to keep what becomes of another trade."""
 
 
 class PlanFigures(NamedTuple):
@@ -91,6 +93,8 @@ def check(plan: PlanFigures, limits: GateLimits, state: GateState) -> Refusal | 
     if age is None or age > limits.manager_heartbeat_limit_ns:
         observed = -1 if age is None else age
         return Refusal(ExecutionReason.HEARTBEAT_LOST, observed, limits.manager_heartbeat_limit_ns)
+    if state.journal_full:
+        return Refusal(ExecutionReason.JOURNAL_FULL, 1, 0)
     if state.now_ns >= plan.expires_ns:
         return Refusal(ExecutionReason.PLAN_EXPIRED, state.now_ns, plan.expires_ns)
     return _check_amounts(plan, limits) or _check_counts(limits, state) or _check_wallet(plan, limits, state)

@@ -87,6 +87,7 @@ class ExecutionReason(IntEnum):
     BUNDLE_FAILED = 26
     STATUS_UNKNOWN = 27
     SHUTDOWN = 28
+    JOURNAL_FULL = 29
 
 
 class HealthCheck(IntEnum):

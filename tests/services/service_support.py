@@ -88,7 +88,8 @@ class House:
             cpus={},
             idle=dict.fromkeys(PIPELINE, "park"),
         )
-        self.segments = Segments.create(self.run, {name: declared_page(name) for name in PIPELINE})
+        pages = {name: declared_page(name) for name in (*PIPELINE, "sidecar")}
+        self.segments = Segments.create(self.run, pages)
         self.control = self.segments.control
         self.services: dict[str, Any] = {}
         self.contexts: dict[str, Context] = {}

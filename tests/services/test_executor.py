@@ -92,6 +92,27 @@ def test_row_21_killed_in_flight_it_is_followed_to_its_end(planned: tuple[House,
     assert len(submissions(run)) == 1
 
 
+def test_row_32_a_full_journal_refuses_new_plans_until_there_is_room(planned: tuple[House, bytes]) -> None:
+    run, first = planned
+    sidecar = run.segments.pages["sidecar"]
+    full = sidecar.index("journal_full")
+    sidecar.set(full, 1)
+    ready(run)
+    run.until(lambda: run.count("executor", "out_executed") == 1)
+    assert (results(run)[0].end_state, results(run)[0].reason) == (
+        EndState.REJECTED,
+        ExecutionReason.JOURNAL_FULL,
+    )
+    assert submissions(run) == []
+    sidecar.set(full, 0)
+    again = wire.execution_plan.decode(first)._replace(plan_id=b"another plan ID.")
+    view = bytearray(wire.execution_plan.size)
+    wire.execution_plan.encode_into(view, *again)
+    assert run.writer("planned").offer(bytes(view))
+    run.until(lambda: run.count("executor", "out_executed") == 2)
+    assert len(submissions(run)) == 1
+
+
 def test_row_22_an_unreadable_latch_halts(planned: tuple[House, bytes]) -> None:
     run, _ = planned
     ready(run)

@@ -81,6 +81,7 @@ STATE_CASES = [
     ("killed", False, True, R.KILLED),
     ("manager_heartbeat_age_ns", 5_000_000_000, 5_000_000_001, R.HEARTBEAT_LOST),
     ("manager_heartbeat_age_ns", 0, None, R.HEARTBEAT_LOST),
+    ("journal_full", False, True, R.JOURNAL_FULL),
     ("now_ns", 1_999, 2_000, R.PLAN_EXPIRED),
     ("open_plans", 2, 3, R.OPEN_PLANS_LIMIT),
     ("trades_last_minute", 9, 10, R.RATE_LIMIT),

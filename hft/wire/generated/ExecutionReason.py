@@ -33,3 +33,4 @@ class ExecutionReason(object):
     bundle_failed = 26
     status_unknown = 27
     shutdown = 28
+    journal_full = 29
