@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hft.runtime import topology
+from hft.runtime import nats_address, topology
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.settings import Config, sections
 
@@ -200,10 +200,5 @@ def _cross_check(config: Config) -> list[str]:
     ]
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,15}", config.hft.prefix):
         errors.append(f"[hft] prefix: {config.hft.prefix!r} is not 1 to 16 of a-z, 0-9 and _, a letter first")
-    if config.nats.url != "embedded" and not re.fullmatch(
-        r"nats://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}", config.nats.url
-    ):
-        errors.append(
-            f"[nats] url: {config.nats.url!r} is neither embedded nor nats://127.0.0.1:PORT (loopback only)"
-        )
+    errors += nats_address.settings_errors(config.nats)
     return errors

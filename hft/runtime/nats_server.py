@@ -28,6 +28,9 @@ HOST = "127.0.0.1"
 READY_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 10.0
 
+SYNC_INTERVAL_S = 10
+"""Between two syncs to disk: the sidecar's journal holds the truth, and the server takes 15 times as much."""
+
 # Tries for a port of our own choosing: another process may take it between our look and the server's bind.
 _FREE_PORT_TRIES = 5
 _POLL_S = 0.01
@@ -92,7 +95,7 @@ class NatsServer:
         *,
         port: int = 0,
         name: str = "",
-        sync_interval_s: int = 10,
+        sync_interval_s: int = SYNC_INTERVAL_S,
         streams: Iterable[Stream] = STREAMS,
         log_file: Path | None = None,
     ) -> None:

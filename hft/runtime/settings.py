@@ -289,10 +289,30 @@ class Nats:
     """``[nats]``: where the streams are."""
 
     url: str = string(
-        "embedded", "embedded: a nats-server of its own on loopback; else nats://127.0.0.1:PORT."
+        "embedded",
+        "embedded: a nats-server of its own on loopback; else tls://HOST:PORT or nats://127.0.0.1:PORT, "
+        "several separated by commas.",
     )
     port: int = number(0, 0, 65_535, "Port of the embedded server; 0: a free one.")
+    sync_always: str = choice(
+        "off",
+        ("off", "on"),
+        "on: the embedded server syncs each message to disk before it acknowledges; off: every 10 s.",
+    )
+    plaintext: str = choice(
+        "loopback",
+        ("loopback", "anywhere"),
+        "Where nats:// may lead, which nothing encrypts. anywhere: for a network that is private otherwise.",
+    )
+    tls_ca_file: str = string(
+        "", "Authorities by which a tls:// server is verified, PEM; empty: the system's."
+    )
+    tls_cert_file: str = string("", "Our own certificate, PEM, where the server asks for one.")
+    tls_key_file: str = string("", "Its key, PEM, mode 0600.")
+    credentials_file: str = string("", "Who we are: a .creds file (JWT and seed), mode 0600.")
+    nkey_seed_file: str = string("", "Who we are, without a JWT: an NKey seed (SU…), mode 0600.")
     stream_bytes: int = number(4 << 30, 1 << 20, 1 << 40, "Most bytes one stream may keep.")
+    replicas: int = number(1, 1, 5, "Servers of a cluster that keep each stream: 1, 3 or 5.")
 
 
 @dataclass(frozen=True)

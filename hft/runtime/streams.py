@@ -17,6 +17,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError
 
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.settings import Nats
 
 MIB = 1 << 20
 
@@ -139,6 +140,11 @@ class Ensured:
 def with_limit(stream_bytes: int, streams: Iterable[Stream] = STREAMS) -> tuple[Stream, ...]:
     """The table with no stream larger than `stream_bytes`."""
     return tuple(s._replace(maximum_bytes=min(s.maximum_bytes, stream_bytes)) for s in streams)
+
+
+def table(nats: Nats) -> tuple[Stream, ...]:
+    """The streams as ``[nats]`` wants them: no larger than its limit, on as many servers as it says."""
+    return tuple(s._replace(replicas=nats.replicas) for s in with_limit(nats.stream_bytes))
 
 
 def settings(stream: Stream) -> api.StreamConfig:

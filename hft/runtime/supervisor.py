@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import ringbuf
-from hft.runtime import cpus, idle, killstate, state, streams, topology
+from hft.runtime import cpus, idle, killstate, nats_server, state, streams, topology
 from hft.runtime.children import Child, Crash
 from hft.runtime.clock import Clock
 from hft.runtime.context import Run
@@ -222,7 +222,8 @@ class Supervisor:
             self.run.state_dir / state.NATS_FOLDER,
             port=settings.port,
             name=f"hft-{self.run.run_id8}",
-            streams=streams.with_limit(settings.stream_bytes),
+            sync_interval_s=0 if settings.sync_always == "on" else nats_server.SYNC_INTERVAL_S,
+            streams=streams.table(settings),
             log_file=self.run.state_dir / state.LOG_FOLDER / "nats-server.log",
         )
         self.run = replace(self.run, nats_url=self._nats.start())
