@@ -4,7 +4,6 @@ Root prices are Q64.64 (``√(B per A)·2^64``). Sources: orca-so/whirlpools and
 both held to executions of the mainnet binaries.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isqrt
@@ -217,66 +216,6 @@ class Path(NamedTuple):
                 QuoteErrorCode.OVERFLOW, f"liquidity would be {liquidity} beyond tick {self.ticks[index]}"
             )
         return liquidity
-
-
-def swap_fixed_fee(
-    a_to_b: bool,
-    amount: int,
-    exact_in: bool,
-    start: tuple[int, int, int],
-    fee_rate: int,
-    shares: tuple[int, int, int],
-    path: Path,
-) -> SwapEnd:
-    """Swap ``amount`` (of input, or wanted of output) from ``start`` = (root price, tick, liquidity).
-
-    ``fee_rate`` millionths are taken of the input. ``shares`` = (rate 1, rate 2, base): of each step's fee
-    ⌊fee·rate/base⌋ is put aside. Stops early only at the path's limit; reaching its bound with
-    something left raises
-    ARRAYS_EXHAUSTED.
-    """
-    price, tick, liquidity = start
-    ticks, _, bound, limit, sqrt_price = path
-    share_1, share_2, share_base = shares
-    remaining = amount
-    other = fees = owed_1 = owed_2 = crossings = 0
-    end: int | None = tick
-    index = bisect_right(ticks, tick) - (1 if a_to_b else 0)
-    last = len(ticks) - 1
-    while True:
-        initialised = (
-            index >= 0 and ticks[index] >= bound if a_to_b else index <= last and ticks[index] <= bound
-        )
-        edge = ticks[index] if initialised else bound
-        at_edge = sqrt_price(edge)
-        target = max(at_edge, limit) if a_to_b else min(at_edge, limit)
-        if exact_in:
-            after, used, out, fee = step_exact_in(a_to_b, remaining, price, target, liquidity, fee_rate)
-            remaining -= used + fee
-            other += out
-        else:
-            after, used, out = step_exact_out(a_to_b, remaining, price, target, liquidity)
-            fee = -(-used * fee_rate // (MILLION - fee_rate))
-            remaining -= out
-            other += used + fee
-        fees += fee
-        owed_1 += fee * share_1 // share_base
-        owed_2 += fee * share_2 // share_base
-        if after == at_edge:
-            end = edge - 1 if a_to_b else edge
-            if initialised:
-                liquidity = path.cross(index, liquidity, a_to_b)
-                crossings += 1
-                index += -1 if a_to_b else 1
-        elif after != price:
-            end = None
-        price = after
-        if remaining <= 0 or price == limit:
-            break
-        if not initialised:
-            raise exhausted(bound, amount - remaining if exact_in else None)
-    used, out = check_end(amount, remaining, other, exact_in)
-    return SwapEnd(used, out, fees, owed_1, owed_2, crossings, price, end, liquidity)
 
 
 def check_end(amount: int, remaining: int, other: int, exact_in: bool) -> tuple[int, int]:

@@ -403,7 +403,7 @@ def decode(
     pubkey: bytes, accounts: Mapping[bytes, Account], settings: Settings = DEFAULT_SETTINGS
 ) -> MeteoraDammV2Pool:
     """The pool from its account and mints. Raises PoolError."""
-    pool = object.__new__(MeteoraDammV2Pool)
+    pool = MeteoraDammV2Pool.blank()
     pool.key, pool.settings = pubkey, settings
     pool._read_pool(accounts)
     data = accounts[pubkey].data

@@ -47,11 +47,11 @@ from hft.venues.meteora_dlmm_swap import (
     BILLION,
     Beyond,
     BinEnd,
+    Ladder,
     Rules,
     Volatility,
     bin_after,
     offers_of,
-    swap_bins,
 )
 from hft.venues.types import (
     DEFAULT_SETTINGS,
@@ -79,12 +79,15 @@ _SWAP_ARGS = Struct("<QQ")
 _EVENT_AUTHORITY = spl.find_address(PROGRAM, b"__event_authority")
 _PERMISSION, _CUSTOMIZABLE = 1, 2
 _LIMIT_ORDER = 2
+Q64 = 1 << 64
 
 
 class MeteoraDlmmPool(Pool):
     """A DLMM pair with the bin arrays around its active bin."""
 
     __slots__ = (
+        "_falling",
+        "_rising",
         "activation_point",
         "activation_type",
         "active_id",
@@ -107,6 +110,7 @@ class MeteoraDlmmPool(Pool):
         "volatility",
     )
 
+    _worked_out = ("_falling", "_rising")
     venue = Venue.METEORA_DLMM
     activation_point: int
     activation_type: int
@@ -128,6 +132,8 @@ class MeteoraDlmmPool(Pool):
     status: int
     up: tuple[int, ...]
     volatility: Volatility
+    _falling: Ladder | None
+    _rising: Ladder | None
 
     def _read_pair(self, accounts: Mapping[bytes, Account]) -> None:
         """Take over the pair's and the bitmap extension's swap fields."""
@@ -248,36 +254,55 @@ class MeteoraDlmmPool(Pool):
         text = f"no bin array is left in this direction from {beyond} on"
         return QuoteError(QuoteErrorCode.INSUFFICIENT_LIQUIDITY, text, filled)
 
-    def _swap(self, a_to_b: bool, amount: int, exact_in: bool, clock: ChainClock) -> BinEnd:
+    def _ladder(self, a_to_b: bool, now: int) -> Ladder:
+        """The bins of a swap at ``now``."""
+        start = self._refreshed(now)
+        ladder = self._falling if a_to_b else self._rising
+        if ladder is not None:
+            ladder = ladder.at(start, now)
+        else:
+            indexes = self.down if a_to_b else self.up
+            offers = offers_of(
+                self.rules.orders_count, a_to_b, self.active_id, indexes, self.arrays, self.bins
+            )
+            ladder = Ladder(self.rules, a_to_b, self.active_id, start, offers, now)
+        if a_to_b:
+            self._falling = ladder
+        else:
+            self._rising = ladder
+        return ladder
+
+    def _swap(self, a_to_b: bool, amount: int, exact_in: bool, clock: ChainClock) -> tuple[BinEnd, Ladder]:
         if not 0 < amount <= U64_MAX:
             check_amount(amount)
         if self.status or self.pair_type in (_PERMISSION, _CUSTOMIZABLE):
             self._check_open(clock)
-        now = clock.unix_timestamp
-        indexes = self.down if a_to_b else self.up
-        state = self._refreshed(now)
-        offers = offers_of(self.rules.orders_count, a_to_b, self.active_id, indexes, self.arrays, self.bins)
+        now = clock[1]
+        ladder = self._falling if a_to_b else self._rising
+        if ladder is None or ladder.now != now:
+            ladder = self._ladder(a_to_b, now)
         try:
-            return swap_bins(self.rules, a_to_b, amount, exact_in, self.active_id, state, offers, now)
+            return ladder.exact_in(amount) if exact_in else ladder.exact_out(amount), ladder
         except Beyond as beyond:
+            indexes = self.down if a_to_b else self.up
             raise self._missing(a_to_b, indexes, beyond.filled if exact_in else None) from None
 
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap over at most four existing bin arrays. Raises QuoteError."""
         a_to_b = input_mint == self.mint_a or self.is_a(input_mint)
-        end = self._swap(a_to_b, amount_in, True, clock)
-        if end.amount_out == 0:
+        end, ladder = self._swap(a_to_b, amount_in, True, clock)
+        if end[1] == 0:
             raise QuoteError(QuoteErrorCode.AMOUNT_TOO_SMALL, f"input {amount_in} gives no output")
-        return Quote(self, (a_to_b, end), amount_in, amount_in, end[1], end[2], end[5], end[4])
+        return Quote(self, (a_to_b, end, ladder), amount_in, amount_in, end[1], end[2], end[5], end[4])
 
     def quote_exact_out(self, output_mint: bytes, amount_out: int, clock: ChainClock) -> Quote:
         """Exact-out swap; ``amount_in`` is what the user pays. Raises QuoteError."""
         a_to_b = not self.is_a(output_mint)
-        end = self._swap(a_to_b, amount_out, False, clock)
+        end, ladder = self._swap(a_to_b, amount_out, False, clock)
         check_amount(end.amount_used)
         return Quote(
             self,
-            (a_to_b, end),
+            (a_to_b, end, ladder),
             end.amount_used,
             end.amount_used,
             amount_out,
@@ -290,9 +315,11 @@ class MeteoraDlmmPool(Pool):
         """The pair as the quoted swap leaves it."""
         a_to_b: bool = state[0]
         end: BinEnd = state[1]
+        ladder: Ladder = state[2]
         new = self.copy()
         new.active_id, new.volatility = end.active_id, end.volatility
-        new.bins = self.bins | {bin_id: bin_after(taken, a_to_b) for bin_id, taken in end.taken.items()}
+        taken = [*ladder.passed(end.passed), *end.taken.items()]
+        new.bins = self.bins | {bin_id: bin_after(took, a_to_b) for bin_id, took in taken}
         x, y = self.protocol_fees
         fee_in_x = a_to_b and not self.fee_on_y
         new.protocol_fees = (x + end.protocol, y) if fee_in_x else (x, y + end.protocol)
@@ -301,9 +328,9 @@ class MeteoraDlmmPool(Pool):
 
     def marginal(self, state: tuple[Any, ...]) -> float:
         """Output per further unit of input where the swap ended, fee taken off; floats, for sizing only."""
-        a_to_b, end = state
-        price: float = end.price / (1 << 64)
-        keep: float = 1 - self.rules.rate(end.volatility.accumulator) / BILLION
+        a_to_b, end, _ = state
+        price: float = end[7] / Q64
+        keep: float = 1 - end[8] / BILLION
         return price * keep if a_to_b else keep / price
 
     def entered(self, state: tuple[Any, ...]) -> int:
@@ -317,7 +344,7 @@ class MeteoraDlmmPool(Pool):
 
     def spot_price(self, input_mint: bytes) -> float:
         """Output base units per input base unit before fees; for screening only."""
-        price = bin_price(self.bin_step, self.active_id) / (1 << 64)
+        price = bin_price(self.bin_step, self.active_id) / Q64
         return price if self.is_a(input_mint) else 1 / price
 
     def fee_ppm(self, clock: ChainClock) -> int:
@@ -330,7 +357,7 @@ class MeteoraDlmmPool(Pool):
 
     def screen_form(self, clock: ChainClock | None) -> ScreenForm:
         """Marginal rates, and reserves that would move the price as the bins near the active one do."""
-        price = bin_price(self.bin_step, self.active_id) / (1 << 64)
+        price = bin_price(self.bin_step, self.active_id) / Q64
         keep = 1 - (self.rules.base_rate / BILLION if clock is None else self.fee_ppm(clock) / 1_000_000)
         worth = 0.0
         for bin_id in (self.active_id - 1, self.active_id, self.active_id + 1):
@@ -396,7 +423,7 @@ def decode(
 
     A bin array that the bitmap names and the mapping lacks is unknown: a swap that needs it is refused.
     """
-    pool = object.__new__(MeteoraDlmmPool)
+    pool = MeteoraDlmmPool.blank()
     pool.key, pool.settings = pubkey, settings
     pool._read_pair(accounts)
     data = accounts[pubkey].data

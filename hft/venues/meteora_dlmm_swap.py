@@ -4,7 +4,9 @@ Source: ``lb_clmm`` 0.12.0 (MeteoraAg/dlmm-sdk ``commons``), held to executions 
 binary of 2026-07.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from hft.venues.meteora_dlmm_accounts import ARRAY_BINS, BIN, BIN_SIZE, FIRST_BIN_AT, Bin, bin_price
@@ -13,6 +15,7 @@ from hft.venues.types import QuoteError, QuoteErrorCode
 BILLION = 1_000_000_000
 FEE_CAP = 100_000_000  # 10% in 1e-9
 GROUP = 10_000
+SHARE_BASE = 10_000
 CONTROL_UNIT = 10**11
 
 
@@ -54,13 +57,20 @@ class Taken(NamedTuple):
     paid: int
 
 
-Plain = tuple[tuple[int, int, int, int, int, int, int, int], int, int]
-"""The same for a bin without orders in the way: the bin's figures, its liquidity taken, what it got."""
+Figures = tuple[int, int, int, int, int, int, int, int]
+"""A bin as it stands in the account: the fields of ``Bin``."""
+
+Plain = tuple[Figures, int, int]
+"""What a swap took of a bin without orders in the way: the bin, its liquidity taken, what that got."""
+
+Offer = tuple[int, Figures, int, bool]
+"""A bin that offers anything: (id, figures, liquidity offered, whether orders count)."""
 
 
 class BinEnd(NamedTuple):
-    """Where a swap ended and what it took of each bin. ``crossings`` counts bins after the first;
-    ``entered`` is the input used before the last.
+    """Where a swap ended. ``crossings`` counts bins after the first, ``passed`` those that the ladder's rows
+    tell; ``taken`` says what was taken of the others. ``rate`` is the last bin's fee rate, ``entered`` the
+    input used before it.
     """
 
     amount_used: int
@@ -70,10 +80,16 @@ class BinEnd(NamedTuple):
     host: int
     crossings: int
     active_id: int
-    volatility: Volatility
     price: int
+    rate: int
     entered: int
+    volatility: Volatility
+    passed: int
     taken: dict[int, Taken | Plain]
+
+
+_bin_end = partial(tuple.__new__, BinEnd)  # half the time of BinEnd(...)
+_volatility = partial(tuple.__new__, Volatility)
 
 
 class Beyond(Exception):
@@ -84,10 +100,6 @@ class Beyond(Exception):
         self.filled = filled
 
 
-Figures = tuple[int, int, int, int, int, int, int, int]
-Offer = tuple[int, Figures, int, bool]
-
-
 def offers_of(
     orders_count: bool,
     a_to_b: bool,
@@ -96,11 +108,7 @@ def offers_of(
     arrays: Mapping[int, bytes | None],
     changed: Mapping[int, Bin],
 ) -> Iterator[Offer]:
-    """The bins that offer anything, in a swap's order: (id, figures, liquidity offered, whether
-    orders count).
-
-    An array that is None ends them.
-    """
+    """The bins that offer anything, in a swap's order. An array that is None ends them."""
     side = 0 if a_to_b else 1
     for index in indexes:
         data = arrays.get(index)
@@ -128,76 +136,190 @@ def offers_of(
                 yield bin_id, figures, offered, has_orders
 
 
-def _price(figures: Figures, bin_step: int, bin_id: int) -> int:
-    price = figures[2] or bin_price(bin_step, bin_id)
-    if not price:
-        raise QuoteError(QuoteErrorCode.OVERFLOW, f"bin {bin_id} of step {bin_step} has no price")
-    return price
-
-
-def swap_bins(
-    rules: Rules,
-    a_to_b: bool,
-    amount: int,
-    exact_in: bool,
-    active_id: int,
-    volatility: Volatility,
-    offers: Iterable[Offer],
-    now: int,
-) -> BinEnd:
-    """Swap ``amount`` from ``active_id`` over the bins of ``offers``; ``volatility`` has its
-    references refreshed.
-
-    Raises Beyond if they are not enough.
+class Row(NamedTuple):
+    """A bin on the way with the totals before it; ``cost`` buys all its liquidity, fee aside. A cost of −1
+    says that the ladder ends here: orders count in this bin, or the fee is taken of the output.
     """
-    bin_step, base_rate, control, highest, share, host_share, _, fee_on_y = rules
-    accumulator, reference, origin, _ = volatility
-    fee_on_input = not (fee_on_y and a_to_b)
-    inline = exact_in and fee_on_input
-    remaining = amount
-    other = fees = parts = host = 0
-    taken: dict[int, Taken | Plain] = {}
-    for bin_id, figures, offered, has_orders in offers:
-        entered = amount - remaining
-        price = figures[2] or _price(figures, bin_step, bin_id)
-        # No min() or abs() here: a call would cost more than the comparison, once a bin.
-        accumulator = reference + (origin - bin_id if origin > bin_id else bin_id - origin) * GROUP
-        accumulator = highest if accumulator > highest else accumulator
-        crossed = accumulator * bin_step
-        rate = base_rate + -(-control * crossed * crossed // CONTROL_UNIT)
-        rate = FEE_CAP if rate > FEE_CAP else rate
-        if inline and not has_orders:
-            cost = -(-(offered << 64) // price) if a_to_b else -(-offered * price >> 64)
-            if remaining * (BILLION - rate) >= (cost + 1) * BILLION:  # more than the bin costs
-                fee = -(-cost * rate // (BILLION - rate))
-                got, used = offered, cost
-                remaining -= cost + fee
-            else:
-                fee = -(-remaining * rate // BILLION)
-                used = remaining - fee
-                got = offered if used == cost else (used * price >> 64 if a_to_b else (used << 64) // price)
-                remaining = 0
-            part = fee * share // 10_000 if used else fee
-            taken[bin_id] = (figures, got, used)
-            other += got
+
+    bin_id: int
+    price: int
+    offered: int
+    cost: int
+    rate: int
+    accumulator: int
+    spent: int
+    paid: int
+    fees: int
+    parts: int
+    host: int
+    figures: Figures
+
+
+_row = partial(tuple.__new__, Row)
+_NEVER = 1 << 66  # more than any amount
+
+
+class Ladder:
+    """A pair's bins in one direction, worked out when a swap first comes to them.
+
+    What a bin takes and pays when a swap goes through it whole does not depend on the swap's size, as long
+    as the volatility's ``reference`` and ``origin`` are the same: rows keep it with running totals, and a
+    swap finds the bin it ends in by bisection. ``now`` is the time these references are right for.
+    """
+
+    __slots__ = ("_a_to_b", "_active_id", "_offers", "_passes", "_rows", "_rules", "_source", "now", "start")
+
+    def __init__(
+        self, rules: Rules, a_to_b: bool, active_id: int, start: Volatility, source: Iterator[Offer], now: int
+    ) -> None:
+        self._rules, self._a_to_b, self._active_id, self._source = rules, a_to_b, active_id, source
+        self._offers: list[Offer] = []
+        self._rows: list[Row] = []
+        self._passes: list[int] = []  # inputs from which on a swap goes through the row's bin
+        self.start, self.now = start, now
+
+    def at(self, start: Volatility, now: int) -> "Ladder":
+        """The ladder for references refreshed at ``now``: this one if they are the same."""
+        if (start.reference, start.origin) == (self.start.reference, self.start.origin):
+            self.now = now
+            return self
+        new = Ladder(self._rules, self._a_to_b, self._active_id, start, self._source, now)
+        new._offers = self._offers
+        return new
+
+    def exact_in(self, amount: int) -> BinEnd:
+        """Swap ``amount`` of input. Raises Beyond, QuoteError."""
+        at = bisect_right(self._passes, amount)
+        if at == len(self._rows):
+            at = self._extend(amount)
+        row = self._rows[at]
+        bin_id, price, offered, cost, rate, accumulator, spent, paid, fees, parts, host, figures = row
+        if cost < 0:
+            return self._walk(amount, True, at, row)
+        remaining = amount - spent
+        fee = -(-remaining * rate // BILLION)
+        used = remaining - fee
+        if self._a_to_b:
+            got = offered if used == cost else used * price >> 64
         else:
+            got = offered if used == cost else (used << 64) // price
+        rules = self._rules
+        share = fee * rules[4] // SHARE_BASE
+        host += share * rules[5] // SHARE_BASE
+        parts += share if used else fee
+        start = self.start
+        since = start[3] if bin_id == self._active_id else self.now
+        state = _volatility((accumulator, start[1], start[2], since))
+        taken = {bin_id: (figures, got, used)}
+        ends = (fees + fee, parts - host, host, at, bin_id, price, rate, spent, state, at, taken)
+        return _bin_end((amount, paid + got, *ends))
+
+    def exact_out(self, amount: int) -> BinEnd:
+        """Swap for ``amount`` of output. Raises Beyond, QuoteError."""
+        return self._walk(amount, False, 0, None)
+
+    def passed(self, count: int) -> Iterator[tuple[int, Plain]]:
+        """What a swap took of the first ``count`` rows' bins."""
+        for row in self._rows[:count]:
+            yield row.bin_id, (row.figures, row.offered, row.cost)
+
+    def _extend(self, amount: int) -> int:
+        """Add rows up to the one in which ``amount`` of input ends; returns its place. Raises Beyond."""
+        a_to_b, rows, passes, offers = self._a_to_b, self._rows, self._passes, self._offers
+        bin_step, base_rate, control, highest, share, host_share, _, fee_on_y = self._rules
+        _, reference, origin, _ = self.start
+        laddered = not (fee_on_y and a_to_b)
+        spent = paid = fees = parts = host = 0
+        at = len(rows)
+        if rows:
+            spent, paid, fees, parts, host = self._totals(rows[-1])
+        while True:
+            offer = offers[at] if at < len(offers) else self._offer(at)
+            if offer is None:
+                raise Beyond(spent)
+            bin_id, figures, offered, has_orders = offer
+            price = figures[2] or _price(bin_step, bin_id)
+            # No min() or abs() here: a call would cost more than the comparison, once a bin.
+            accumulator = reference + (origin - bin_id if origin > bin_id else bin_id - origin) * GROUP
+            accumulator = highest if accumulator > highest else accumulator
+            crossed = accumulator * bin_step
+            rate = base_rate + -(-control * crossed * crossed // CONTROL_UNIT)
+            rate = FEE_CAP if rate > FEE_CAP else rate
+            cost, enough = -1, _NEVER
+            if laddered and not has_orders:
+                cost = -(-(offered << 64) // price) if a_to_b else -(-offered * price >> 64)
+                enough = spent - (-(cost + 1) * BILLION // (BILLION - rate))  # net a unit more than the cost
+            totals = (spent, paid, fees, parts, host)
+            rows.append(_row((bin_id, price, offered, cost, rate, accumulator, *totals, figures)))
+            passes.append(enough)
+            if amount < enough:
+                return at
+            at += 1
+            fee = -(-cost * rate // (BILLION - rate))
+            shared = fee * share // SHARE_BASE
+            spent, paid, fees, parts = spent + cost + fee, paid + offered, fees + fee, parts + shared
+            host += shared * host_share // SHARE_BASE
+
+    def _totals(self, row: Row) -> tuple[int, int, int, int, int]:
+        """(spent, paid, fees, parts, host) once a swap has gone through the row's bin whole."""
+        fee = -(-row.cost * row.rate // (BILLION - row.rate))
+        shared = fee * self._rules.protocol_share // SHARE_BASE
+        host = row.host + shared * self._rules.host_share // SHARE_BASE
+        return row.spent + row.cost + fee, row.paid + row.offered, row.fees + fee, row.parts + shared, host
+
+    def _offer(self, at: int) -> Offer | None:
+        """The offer at a place; None beyond the last."""
+        if at == len(self._offers):
+            found = next(self._source, None)
+            if found is None:
+                return None
+            self._offers.append(found)
+        return self._offers[at]
+
+    def _accumulator(self, bin_id: int) -> int:
+        """The volatility accumulator while trading in a bin."""
+        start = self.start
+        return min(start.reference + abs(start.origin - bin_id) * GROUP, self._rules.max_volatility)
+
+    def _walk(self, amount: int, exact_in: bool, at: int, row: Row | None) -> BinEnd:
+        """Swap bin by bin from the offer at a place on, with ``row``'s totals before it. Raises Beyond."""
+        rules, a_to_b = self._rules, self._a_to_b
+        fee_on_input = not (rules.fee_on_y and a_to_b)
+        remaining, other, fees, parts, host = amount, 0, 0, 0, 0
+        if row is not None:
+            remaining, other, fees, parts, host = amount - row.spent, row.paid, row.fees, row.parts, row.host
+        passed = at
+        taken: dict[int, Taken | Plain] = {}
+        while (offer := self._offer(at)) is not None:
+            bin_id, figures, _, has_orders = offer
+            entered = amount - remaining
+            price = figures[2] or _price(rules.bin_step, bin_id)
+            accumulator = self._accumulator(bin_id)
+            rate = rules.rate(accumulator)
             fill = _fill if exact_in else _fill_out
             found = Bin(figures[0], figures[1], price, *figures[3:])
             used, got, fee, part, took = fill(rules, found, a_to_b, remaining, rate, fee_on_input, has_orders)
             taken[bin_id] = took
             remaining -= used if exact_in else got
             other += got if exact_in else used
-        fees += fee
-        parts += part
-        # The binary shares out what the protocol would get without the orders' half.
-        host += fee * share // 10_000 * host_share // 10_000
-        if remaining <= 0:
-            used, got = (amount, other) if exact_in else (other, amount)
-            since = now if bin_id != active_id else volatility.last_update
-            state = Volatility(accumulator, reference, origin, since)
-            counts = (fees, parts - host, host, len(taken) - 1)
-            return BinEnd(used, got, *counts, bin_id, state, price, entered, taken)
-    raise Beyond(amount - remaining)
+            fees, parts = fees + fee, parts + part
+            # The binary shares out what the protocol would get without the orders' half.
+            host += fee * rules.protocol_share // SHARE_BASE * rules.host_share // SHARE_BASE
+            if remaining <= 0:
+                used, got = (amount, other) if exact_in else (other, amount)
+                since = self.start.last_update if bin_id == self._active_id else self.now
+                state = Volatility(accumulator, self.start.reference, self.start.origin, since)
+                counts = (fees, parts - host, host, at)
+                return BinEnd(used, got, *counts, bin_id, price, rate, entered, state, passed, taken)
+            at += 1
+        raise Beyond(amount - remaining)
+
+
+def _price(bin_step: int, bin_id: int) -> int:
+    price = bin_price(bin_step, bin_id)
+    if not price:
+        raise QuoteError(QuoteErrorCode.OVERFLOW, f"bin {bin_id} of step {bin_step} has no price")
+    return price
 
 
 def _layers(found: Bin, a_to_b: bool, has_orders: bool) -> tuple[int, int, int]:

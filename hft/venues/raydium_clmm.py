@@ -16,14 +16,16 @@ from hft.venues import spl
 from hft.venues.concentrated import (
     MILLION,
     MIN_SQRT_PRICE,
+    Q64,
     Nets,
     Path,
+    SwapEnd,
     raydium_sqrt_price,
-    swap_fixed_fee,
     tick_fits,
     tick_of,
 )
 from hft.venues.concentrated import RAYDIUM_MAX_SQRT_PRICE as MAX_SQRT_PRICE
+from hft.venues.ladder import Ladder
 from hft.venues.raydium_clmm_accounts import (
     ARRAY_TICKS,
     CONFIG_HEAD,
@@ -62,7 +64,6 @@ from hft.venues.raydium_clmm_accounts import (
     tick_array_address,
 )
 from hft.venues.raydium_clmm_features import (
-    FeatureEnd,
     FeatureSwap,
     Market,
     refreshed,
@@ -89,12 +90,15 @@ from hft.venues.types import (
 )
 
 SWAP_OFF = 16
+NO_ORDERS: dict[int, Orders] = {}
 
 
 class RaydiumClmmPool(Pool):
     """A CLMM pool with the tick arrays around its price; A is token 0, B token 1."""
 
     __slots__ = (
+        "_falling",
+        "_rising",
         "arrays",
         "bits",
         "config",
@@ -120,6 +124,7 @@ class RaydiumClmmPool(Pool):
         "up",
     )
 
+    _worked_out = ("_falling", "_rising")
     venue = Venue.RAYDIUM_CLMM
     config: bytes
     observation: bytes
@@ -144,6 +149,8 @@ class RaydiumClmmPool(Pool):
     orders: dict[int, Orders]
     down: tuple[int, ...]
     up: tuple[int, ...]
+    _falling: tuple[Path, Ladder] | None
+    _rising: tuple[Path, Ladder] | None
 
     def _read_pool(self, accounts: Mapping[bytes, Account]) -> None:
         """Take over the pool's, the bitmap extension's and the config's swap fields."""
@@ -240,9 +247,9 @@ class RaydiumClmmPool(Pool):
         new._read_arrays(accounts, self, changed)
         return new
 
-    def _path(self, a_to_b: bool) -> Path:
-        """The way a swap may go: to the farthest initialised tick at hand. Raises QuoteError if
-        there is none.
+    def _reach(self, a_to_b: bool) -> tuple[Path, Ladder]:
+        """The way a swap may go, to the farthest initialised tick at hand, and its stretches. Raises
+        QuoteError if there is none.
         """
         bound = None
         for start in self.down if a_to_b else self.up:
@@ -254,7 +261,14 @@ class RaydiumClmmPool(Pool):
         if bound is None or (bound > self.tick if a_to_b else bound <= self.tick):
             raise self._exhausted(a_to_b, None)
         limit = DOWN_LIMIT if a_to_b else UP_LIMIT
-        return Path(self.nets.ticks, self.nets, bound, limit, raydium_sqrt_price)
+        path = Path(self.nets.ticks, self.nets, bound, limit, raydium_sqrt_price)
+        here = (self.sqrt_price, self.tick, self.liquidity)
+        reach = path, Ladder(a_to_b, path, here, self.fee_rate, self.shares)
+        if a_to_b:
+            self._falling = reach
+        else:
+            self._rising = reach
+        return reach
 
     def _exhausted(self, a_to_b: bool, filled: int | None) -> QuoteError:
         """Why a swap that used up the known ticks, having used ``filled``, can't go on."""
@@ -277,50 +291,48 @@ class RaydiumClmmPool(Pool):
     def _fee_on_input(self, a_to_b: bool) -> bool:
         return self.fee_on == 0 or (self.fee_on == 1) == a_to_b
 
-    def _swap(self, a_to_b: bool, amount: int, exact_in: bool, now: int) -> FeatureEnd:
+    def _swap(self, a_to_b: bool, amount: int, exact_in: bool, now: int) -> tuple[SwapEnd, tuple[Any, ...]]:
+        """(where the swap ends, the state that ``after`` takes). Raises QuoteError."""
         if not 0 < amount <= U64_MAX:
             check_amount(amount)
         if self.status & SWAP_OFF or now <= self.open_time:
             self._check_open(now)
-        path = self._path(a_to_b)
-        start = (self.sqrt_price, self.tick, self.liquidity)
+        path, ladder = (self._falling if a_to_b else self._rising) or self._reach(a_to_b)
         try:
-            if self.dynamic is not None or self.orders or self.fee_on:
+            if self.dynamic is None and not self.orders and not self.fee_on:
+                end = ladder.exact_in(amount) if exact_in else ladder.exact_out(amount)
+                dynamic, orders = None, NO_ORDERS
+            else:
+                start = (self.sqrt_price, self.tick, self.liquidity)
                 rates = (self.fee_rate, self.protocol_rate, self.fund_rate)
                 market = Market(start, rates, self.tick_spacing, self.orders, path)
                 on_input = self._fee_on_input(a_to_b)
-                found = FeatureSwap(market, a_to_b, on_input, self.dynamic, now).run(amount, exact_in)
-            else:
-                end = swap_fixed_fee(a_to_b, amount, exact_in, start, self.fee_rate, self.shares, path)
-                found = FeatureEnd(end, None, {})
+                swap = FeatureSwap(market, a_to_b, on_input, self.dynamic, now)
+                end, dynamic, orders = swap.run(amount, exact_in)
         except QuoteError as error:
             if error.code is QuoteErrorCode.ARRAYS_EXHAUSTED:
                 raise self._exhausted(a_to_b, error.filled) from None
             raise
-        done = found.end.amount_used if exact_in else found.end.amount_out
+        done = end[0] if exact_in else end[1]
         if done != amount:
             raise QuoteError(
                 QuoteErrorCode.PRICE_LIMIT, f"only {done} of {amount} can be swapped before the price limit"
             )
-        if found.end.amount_out == 0:
+        if end[1] == 0:
             raise QuoteError(QuoteErrorCode.AMOUNT_TOO_SMALL, f"input {amount} gives no output")
-        return found
+        return end, (a_to_b, end, dynamic, orders)
 
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap over at most three initialised tick arrays. Raises QuoteError."""
         a_to_b = input_mint == self.mint_a or self.is_a(input_mint)
-        found = self._swap(a_to_b, amount_in, True, clock.unix_timestamp)
-        end = found[0]
-        return Quote(self, (a_to_b, found), amount_in, amount_in, end[1], end[2], end[5])
+        end, state = self._swap(a_to_b, amount_in, True, clock[1])
+        return Quote(self, state, amount_in, amount_in, end[1], end[2], end[5])
 
     def quote_exact_out(self, output_mint: bytes, amount_out: int, clock: ChainClock) -> Quote:
         """Exact-out swap; ``amount_in`` is what the user pays. Raises QuoteError."""
         a_to_b = not self.is_a(output_mint)
-        found = self._swap(a_to_b, amount_out, False, clock.unix_timestamp)
-        end = found.end
-        return Quote(
-            self, (a_to_b, found), end.amount_used, end.amount_used, amount_out, end.fee, end.crossings
-        )
+        end, state = self._swap(a_to_b, amount_out, False, clock.unix_timestamp)
+        return Quote(self, state, end.amount_used, end.amount_used, amount_out, end.fee, end.crossings)
 
     def _drop_served(self, served: Mapping[int, Orders]) -> None:
         """A tick without liquidity is no tick any more once its orders are filled."""
@@ -339,17 +351,17 @@ class RaydiumClmmPool(Pool):
     def after(self, state: tuple[Any, ...]) -> "RaydiumClmmPool":
         """The pool as the quoted swap leaves it."""
         a_to_b: bool = state[0]
-        found: FeatureEnd = state[1]
-        end = found.end
+        end: SwapEnd = state[1]
+        orders: dict[int, Orders] = state[3]
         new = self.copy()
-        new.sqrt_price, new.liquidity, new.dynamic = end.price, end.liquidity, found.dynamic
+        new.sqrt_price, new.liquidity, new.dynamic = end.price, end.liquidity, state[2]
         new.tick = tick_of(end.price, raydium_sqrt_price) if end.tick is None else end.tick
         side = 0 if a_to_b == self._fee_on_input(a_to_b) else 1
         new.protocol_fees = _plus(self.protocol_fees, side, end.owed_1)
         new.fund_fees = _plus(self.fund_fees, side, end.owed_2)
-        if found.orders:
-            new.orders = self.orders | found.orders
-            new._drop_served(found.orders)
+        if orders:
+            new.orders = self.orders | orders
+            new._drop_served(orders)
         down, up = swap_arrays(self.bits, new.tick, self.tick_spacing)
         new.down, new.up = down, up
         new.arrays = {start: self.arrays.get(start) for start in sorted({*self.arrays, *down, *up})}
@@ -357,11 +369,11 @@ class RaydiumClmmPool(Pool):
 
     def marginal(self, state: tuple[Any, ...]) -> float:
         """Output per further unit of input after the swap, fees taken off; floats, for sizing only."""
-        a_to_b, found = state
+        a_to_b, end, dynamic, _ = state
         rate = self.fee_rate
-        if found.dynamic is not None:
-            rate = total_rate(rate, found.dynamic, found.dynamic.volatility, self.tick_spacing)
-        price: float = (found.end.price / (1 << 64)) ** 2
+        if dynamic is not None:
+            rate = total_rate(rate, dynamic, dynamic.volatility, self.tick_spacing)
+        price: float = (end[6] / Q64) ** 2
         keep: float = 1 - rate / MILLION
         return price * keep if a_to_b else keep / price
 
@@ -432,7 +444,7 @@ def decode(
 
     A tick array that the bitmap names and the mapping lacks is unknown: a swap that needs it is refused.
     """
-    pool = object.__new__(RaydiumClmmPool)
+    pool = RaydiumClmmPool.blank()
     pool.key, pool.settings = pubkey, settings
     pool._read_pool(accounts)
     data = accounts[pubkey].data

@@ -317,7 +317,7 @@ def decode(
     pubkey: bytes, accounts: Mapping[bytes, Account], settings: Settings = DEFAULT_SETTINGS
 ) -> RaydiumCpmmPool:
     """The pool from its account, config, vaults and mints. Raises PoolError."""
-    pool = object.__new__(RaydiumCpmmPool)
+    pool = RaydiumCpmmPool.blank()
     pool.key, pool.settings = pubkey, settings
     pool._read_pool(accounts)
     data = accounts[pubkey].data

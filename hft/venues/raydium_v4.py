@@ -235,7 +235,7 @@ def decode(
 ) -> RaydiumV4Pool:
     """The pool from its account, vaults and mints. Raises PoolError."""
     account = spl.find_account(accounts, pubkey, "pool")
-    pool = object.__new__(RaydiumV4Pool)
+    pool = RaydiumV4Pool.blank()
     pool.key, pool.settings = pubkey, settings
     pool._read_pool(pubkey, account)
     data = account.data

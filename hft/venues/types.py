@@ -224,18 +224,29 @@ class Pool(ABC):
     program_a: bytes
     program_b: bytes
     settings: Settings
+    _worked_out: ClassVar[tuple[str, ...]] = ()
+    """Slots in which a pool keeps what it worked out for its quotes, None until then: never copied."""
     _slot_names: ClassVar[tuple[str, ...]] = ()
     _slot_values: ClassVar[Callable[[Any], tuple[Any, ...]]]
 
     def __init_subclass__(cls) -> None:
-        cls._slot_names = tuple(name for kind in cls.__mro__ for name in getattr(kind, "__slots__", ()))
+        names = (name for kind in cls.__mro__ for name in getattr(kind, "__slots__", ()))
+        cls._slot_names = tuple(name for name in names if name not in cls._worked_out)
         cls._slot_values = attrgetter(*cls._slot_names)
 
     def copy(self) -> Self:
         """A pool with the same figures, to be changed before anyone sees it."""
-        new = object.__new__(type(self))
+        new = type(self).blank()
         for name, value in zip(self._slot_names, type(self)._slot_values(self), strict=True):
             setattr(new, name, value)
+        return new
+
+    @classmethod
+    def blank(cls) -> Self:
+        """A pool without any figures, for ``decode`` to fill."""
+        new = object.__new__(cls)
+        for name in cls._worked_out:
+            setattr(new, name, None)
         return new
 
     @abstractmethod

@@ -19,11 +19,11 @@ from hft.venues.concentrated import (
     Path,
     SwapEnd,
     orca_sqrt_price,
-    swap_fixed_fee,
     tick_fits,
     tick_of,
 )
 from hft.venues.concentrated import ORCA_MAX_SQRT_PRICE as MAX_SQRT_PRICE
+from hft.venues.ladder import Ladder
 from hft.venues.types import (
     DEFAULT_SETTINGS,
     U64_MAX,
@@ -88,6 +88,7 @@ class WhirlpoolPool(Pool):
         "tick_spacing",
     )
 
+    _worked_out = ("_down", "_up")
     venue = Venue.WHIRLPOOL
     adaptive: bool
     tick_spacing: int
@@ -103,8 +104,8 @@ class WhirlpoolPool(Pool):
     oracle: Oracle | None
     arrays: dict[int, TickArray | None]
     nets: Nets
-    _down: tuple[Path, int | None] | None
-    _up: tuple[Path, int | None] | None
+    _down: tuple[Path, Ladder | None, int | None] | None
+    _up: tuple[Path, Ladder | None, int | None] | None
 
     def _read_head(self, pubkey: bytes, account: Account) -> None:
         """Take over the pool account's swap fields."""
@@ -173,13 +174,11 @@ class WhirlpoolPool(Pool):
             raise PoolError(
                 PoolErrorCode.ZERO_LIQUIDITY, f"pool {Pubkey(self.key)} has no liquidity near its price"
             )
-        self._forget_paths()
 
-    def _forget_paths(self) -> None:
-        self._down = self._up = None  # worked out when a swap in that direction is first asked for
-
-    def _reach(self, a_to_b: bool) -> tuple[Path, int | None]:
-        """(the way a swap may go, start of the first array that it would need but that is unknown)."""
+    def _reach(self, a_to_b: bool) -> tuple[Path, Ladder | None, int | None]:
+        """(the way a swap may go, its stretches unless the fee adapts, start of the first array that it would
+        need but that is unknown).
+        """
         span = ARRAY_TICKS * self.tick_spacing
         bound, missing = self.tick, None
         for start in swap_arrays(self.tick, self.tick_spacing, a_to_b):
@@ -188,7 +187,12 @@ class WhirlpoolPool(Pool):
                 break
             bound = max(start, -TICK_LIMIT) if a_to_b else min(start + span - 1, TICK_LIMIT)
         limit = MIN_SQRT_PRICE if a_to_b else MAX_SQRT_PRICE
-        reach = Path(self.nets.ticks, self.nets, bound, limit, orca_sqrt_price), missing
+        path = Path(self.nets.ticks, self.nets, bound, limit, orca_sqrt_price)
+        ladder = None
+        if self.oracle is None:
+            here = (self.sqrt_price, self.tick, self.liquidity)
+            ladder = Ladder(a_to_b, path, here, self.fee_rate, self.shares)
+        reach = path, ladder, missing
         if a_to_b:
             self._down = reach
         else:
@@ -217,8 +221,6 @@ class WhirlpoolPool(Pool):
         if moved or any(arrays[start] is not old[start] for start in starts):
             new.arrays = arrays
             new._join()
-        else:
-            new._forget_paths()
         return new
 
     def _check_clock(self, now: int) -> None:
@@ -233,12 +235,13 @@ class WhirlpoolPool(Pool):
             check_amount(amount)
         if now < self.reward_last_updated:
             self._check_clock(now)
-        path, missing = (self._down if a_to_b else self._up) or self._reach(a_to_b)
-        start = (self.sqrt_price, self.tick, self.liquidity)
+        path, ladder, missing = (self._down if a_to_b else self._up) or self._reach(a_to_b)
         oracle = self.oracle
         try:
-            if oracle is None:
-                return swap_fixed_fee(a_to_b, amount, exact_in, start, self.fee_rate, self.shares, path), None
+            if ladder is not None:
+                return ladder.exact_in(amount) if exact_in else ladder.exact_out(amount), None
+            assert oracle is not None
+            start = (self.sqrt_price, self.tick, self.liquidity)
             rates = (self.fee_rate, self.protocol_fee_rate)
             return swap_adaptive(a_to_b, amount, exact_in, start, *rates, oracle, path, now)
         except QuoteError as error:
@@ -287,7 +290,6 @@ class WhirlpoolPool(Pool):
         else:
             new.owed_b = (new.owed_b + end.owed_1) & U64_MAX
         new.reward_last_updated = now
-        new._forget_paths()
         return new
 
     def marginal(self, state: tuple[Any, ...]) -> float:
@@ -352,7 +354,7 @@ def decode(
     A tick array that is not in the mapping is unknown: a swap that needs it is refused (ARRAY_MISSING).
     """
     account = spl.find_account(accounts, pubkey, "pool")
-    pool = object.__new__(WhirlpoolPool)
+    pool = WhirlpoolPool.blank()
     pool.key, pool.settings = pubkey, settings
     pool._read_head(pubkey, account)
     data = account.data
