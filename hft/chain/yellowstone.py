@@ -101,8 +101,11 @@ class GeyserSource:
         self._random = random
         self._resume: int | None = None
         self._wanted: dict[bytes, None] = {}
+        self._wanted_slot = 0
         self._asked = asyncio.Event()
         self._moved = asyncio.Event()
+        self._stands = asyncio.Event()
+        self._parent = 0
         feed.on_reverted.append(self._want)
         self.live = False
         self.lost: Counter[str] = Counter()
@@ -123,7 +126,7 @@ class GeyserSource:
                 reason = "silent"
             except grpc.aio.AioRpcError as error:
                 reason = error.code().name.lower()
-                if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE):
+                if _is_slot_refused(error):
                     self._resume = None  # the server keeps no slot so old
             except RpcFault:
                 reason = "snapshot"
@@ -147,6 +150,7 @@ class GeyserSource:
 
     async def _life(self, channel: Any) -> None:
         outgoing: asyncio.Queue[Any] = asyncio.Queue()
+        self._stands = asyncio.Event()
         from_slot = self._from_slot()
         outgoing.put_nowait(subscription(list(self._feed.watches), from_slot))
         call = channel.stream_stream(
@@ -180,7 +184,9 @@ class GeyserSource:
         """Becomes live: by a snapshot, or once the stream has caught up with the chain. Then asks for what
         forks took back, which the server does not tell again."""
         if from_slot is None:
-            slot = await self._snapshot(list(self._feed.watches))
+            # A snapshot taken before the server has the request, or of an older slot, would leave a gap.
+            await self._stands.wait()
+            slot = await self._snapshot(list(self._feed.watches), self._parent)
             self.snapshots += 1
         else:
             slot = await self._rpc.slot(deadline_ns=self._rpc.now_ns + self._rule.snapshot_ns)
@@ -194,14 +200,19 @@ class GeyserSource:
             await self._asked.wait()
             self._asked.clear()
             wanted, self._wanted = list(self._wanted), {}
-            await self._snapshot(wanted)
+            await self._snapshot(wanted, self._wanted_slot)
 
-    async def _snapshot(self, pubkeys: list[bytes]) -> int:
-        """Accounts as they are, and the slot; what was pushed meanwhile is newer and stands."""
+    async def _snapshot(self, pubkeys: list[bytes], min_slot: int) -> int:
+        """Accounts as they are at ``min_slot`` or later, and the slot; what was pushed meanwhile is newer and
+        stands."""
         slot = 0
         for first in range(0, len(pubkeys), MAX_ACCOUNTS):
             asked = pubkeys[first : first + MAX_ACCOUNTS]
-            told = await self._rpc.accounts(asked, deadline_ns=self._rpc.now_ns + self._rule.snapshot_ns)
+            told = await self._rpc.accounts(
+                asked,
+                deadline_ns=self._rpc.now_ns + self._rule.snapshot_ns,
+                min_context_slot=min_slot or None,
+            )
             slot = told.slot
             received_ns = self._clock_ns()
             for pubkey, account in zip(asked, told.accounts, strict=True):
@@ -211,6 +222,7 @@ class GeyserSource:
 
     def _want(self, pubkeys: tuple[bytes, ...], slot: int) -> None:
         self._wanted.update(dict.fromkeys(pubkeys))
+        self._wanted_slot = slot
         self._asked.set()
 
     def _take(self, update: Any, outgoing: asyncio.Queue[Any]) -> None:
@@ -225,11 +237,26 @@ class GeyserSource:
             if told.status in (pb.SLOT_PROCESSED, pb.SLOT_CREATED_BANK) and told.HasField("parent"):
                 self._feed.advance(told.slot, told.parent, 0, received_ns)
                 self._moved.set()
+                self._parent = told.parent
+                self._stands.set()
                 if self.live:
                     self._resume = told.slot
         elif kind == "ping":
             self.pings += 1
             outgoing.put_nowait(pb.SubscribeRequest(ping=pb.SubscribeRequestPing(id=self.pings)))
+
+
+def _is_slot_refused(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a server says that it can't resume at the slot asked for: out_of_range today; internal from
+    older servers; invalid_argument and data_loss from other makes."""
+    if error.code() is grpc.StatusCode.INTERNAL:
+        details = error.details() or ""
+        return "last available" in details or "from_slot is not supported" in details
+    return error.code() in (
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.DATA_LOSS,
+    )
 
 
 async def _requests(outgoing: asyncio.Queue[Any]) -> AsyncIterator[Any]:

@@ -30,6 +30,9 @@ def run(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65_535, help="Loopback port; 0: a free one.")
     ] = 8899,
+    grpc_port: Annotated[
+        int | None, typer.Option("--grpc-port", min=-1, max=65_535, help="Yellowstone gRPC; 0: a free port.")
+    ] = None,
     programs: Annotated[
         Path | None, typer.Option("--programs", metavar="DIR", help="Folder of <program id>.so files.")
     ] = None,
@@ -50,6 +53,8 @@ def run(
         settings = replace(settings, market=tuple(str(file) for file in market))
     if seed is not None:
         settings = replace(settings, seed=seed)
+    if grpc_port is not None:
+        settings = replace(settings, grpc_port=grpc_port)
     if programs is not None:
         settings = replace(settings, programs=str(programs))
     alone = Alone(settings, lambda line: print(f"simnet: {line}", flush=True))

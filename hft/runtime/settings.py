@@ -263,6 +263,9 @@ class Simnet:
     )
     landing_ms: int = number(5, 0, 10_000, "Time between a submission's arrival and its execution.")
     port: int = number(0, 0, 65_535, "Loopback port of JSON-RPC, WebSocket and block engine; 0: a free one.")
+    grpc_port: int = number(
+        -1, -1, 65_535, "Loopback port of Yellowstone gRPC (extra yellowstone); 0: a free one, -1: none."
+    )
     programs: str = string(
         "", "Folder of venue programs (<program id>.so) that run instead of priced settlement; empty: none."
     )

@@ -31,6 +31,8 @@ class Alone:
         bank, programs = self.cluster.bank, len(self.cluster.programs)
         for note in self._market.notes:
             self._say(f"note: {note}")
+        if self.doors.grpc_port >= 0:
+            self._say(f"Yellowstone gRPC on {HOST}:{self.doors.grpc_port}")
         priced = f"{programs} venue programs in the SVM" if programs else "swaps priced and settled"
         self._say(
             f"listening on http://{HOST}:{port} (JSON-RPC, WebSocket, block engine), seed "

@@ -62,6 +62,9 @@ class Listener:
     def on_revert(self, slot: int) -> None:
         """What came after ``slot`` never was."""
 
+    def on_cut(self, node: str) -> None:
+        """Streams to clients of a node ("": of all) are to break."""
+
 
 class _Submission(NamedTuple):
     """A transaction that waits for its execution."""
@@ -219,6 +222,9 @@ class Cluster:
             self.revert(max(fault.slots, 1))
         elif fault.kind == "skip_slots":
             self._skip += max(fault.slots, 1)
+        elif fault.kind == "cut_streams":
+            for listener in self.listeners:
+                listener.on_cut(fault.node)
         else:
             self._tell_slot(self.bank.expire_blockhashes())
         if fault.kind in ACTIONS:

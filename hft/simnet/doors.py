@@ -14,7 +14,8 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import uvloop
 from aiohttp import WSMsgType, web
@@ -34,6 +35,9 @@ from hft.simnet.rpc import (
     View,
 )
 from hft.simnet.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Channel, Hub
+
+if TYPE_CHECKING:
+    from hft.simnet.geyser import GeyserDoor
 
 HOST: Final = "127.0.0.1"
 MAX_BODY: Final = 256 * 1024
@@ -96,7 +100,9 @@ class Doors:
         self._requests = Window(cluster.settings.rpc_requests_per_10s, 10_000_000_000)
         self._bundles = Window(cluster.settings.bundle_requests_per_second, 1_000_000_000)
         self._timer: asyncio.TimerHandle | None = None
+        self._geyser: GeyserDoor | None = None
         self.port = 0
+        self.grpc_port = -1
         self.served = 0
 
     @property
@@ -117,6 +123,8 @@ class Doors:
             raise HftError(
                 f"port {port} of {HOST} is in use by another program", ExitCode.PORT_TAKEN
             ) from error
+        if self._cluster.settings.grpc_port >= 0:
+            self._open_geyser(self._cluster.settings.grpc_port)
         return self.port
 
     def step(self, timeout_ns: int) -> None:
@@ -132,6 +140,9 @@ class Doors:
 
     def close(self) -> None:
         """Ends every connection and the loop."""
+        if self._geyser is not None:
+            self._geyser.close()
+            self._geyser = None
         if self._runner is not None:
             closing = self._loop.create_task(self._close())
             closing.add_done_callback(lambda _: self._loop.stop())
@@ -140,6 +151,22 @@ class Doors:
             self._runner = None
         self._cluster.listeners.remove(self._hub)
         self._loop.close()
+
+    def _open_geyser(self, port: int) -> None:
+        try:
+            from hft.simnet.geyser import GeyserDoor
+        except ImportError as error:
+            raise HftError(
+                f"[simnet] grpc_port = {port} needs the extra 'yellowstone' ({error.name} is not installed)",
+                ExitCode.CONFIG,
+            ) from error
+        self._geyser = GeyserDoor(self._cluster, self._soon)
+        self.grpc_port = self._geyser.open(port)
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        """Has ``call`` made on this thread; nothing happens once the loop is closed."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)
 
     async def _open(self, port: int) -> int:
         server = web.Server(self._serve, access_log=None)
@@ -351,6 +378,8 @@ async def _write(socket: web.WebSocketResponse, channel: Channel, news: asyncio.
             await socket.send_str(text)
         if channel.overrun:
             await socket.close(code=1008, message=b"too much is unread")
+        elif channel.cut:
+            await socket.close(code=1012, message=b"cut on demand")
 
 
 def _parse(asked: Any) -> tuple[str, Params]:

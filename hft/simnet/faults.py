@@ -1,14 +1,15 @@
 """Faults on demand: what is to go wrong, where, and how often.
 
 A fault meets the requests of one node or of all, of one method or of all, ``times`` times or (0) until it is
-cleared. The actions among them (a fork that loses, a blockhash that dies, slots without a block) happen once.
+cleared. The actions among them (a fork that loses, a blockhash that dies, slots without a block, streams that
+break) happen once.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-ACTIONS: Final = ("fork_revert", "expired_blockhash", "skip_slots")
+ACTIONS: Final = ("fork_revert", "expired_blockhash", "skip_slots", "cut_streams")
 REQUEST_FAULTS: Final = (
     "latency",
     "rate_limit",
@@ -47,7 +48,7 @@ EXPLAINED: Final[Mapping[str, str]] = {
     "rpc_error": "a JSON-RPC error with `code` (default -32005)",
     "disconnect": "the connection ends before an answer",
     "lost_answer": "the request is carried out, its answer never comes",
-    "silent_websocket": "subscriptions stay open and say nothing",
+    "silent_websocket": "subscriptions (WebSocket, gRPC) stay open and say nothing",
     "lagging_node": "the node knows nothing newer than `slots` slots ago",
     "dropped_bundle": "a bundle gets its id and never a place: Invalid",
     "unbundled_bundle": "a bundle's transactions land one by one",
@@ -55,6 +56,7 @@ EXPLAINED: Final[Mapping[str, str]] = {
     "fork_revert": "the newest `slots` slots never were",
     "expired_blockhash": "every blockhash given out so far is dead at once",
     "skip_slots": "the next `slots` slots have no block",
+    "cut_streams": "every WebSocket and gRPC stream breaks",
 }
 
 

@@ -34,6 +34,7 @@ class Channel:
         self.outgoing: deque[str] = deque()
         self.unread = 0
         self.overrun = False
+        self.cut = False
         self._wake = wake
 
     def send(self, text: str) -> None:
@@ -43,6 +44,11 @@ class Channel:
         if not self.overrun:
             self.outgoing.append(text)
             self.unread += len(text)
+        self._wake()
+
+    def end(self) -> None:
+        """Ends the channel once what is queued is sent."""
+        self.cut = True
         self._wake()
 
 
@@ -165,6 +171,11 @@ class Hub(Listener):
         """A transaction landed: tells those who follow it."""
         for subscription in list(self._signatures.get(executed.status.signature, {}).values()):
             self._ask_signature(subscription)
+
+    def on_cut(self, node: str) -> None:
+        """Closes the channels of a node that have subscriptions."""
+        for channel in {one.channel for one in self._all.values() if node in ("", one.channel.node)}:
+            channel.end()
 
     def _tell_accounts(self, pubkeys: Iterable[bytes], slot: int, depth: int) -> None:
         texts: dict[tuple[bytes, str], str] = {}

@@ -40,6 +40,7 @@ class Simnet:
     def __init__(self, alone: Alone, port: int) -> None:
         self._alone = alone
         self.base = f"http://127.0.0.1:{port}"
+        self.grpc_port = alone.doors.grpc_port
         self.pools = dict(alone.cluster.bank.pools)
         self.accounts = dict(alone.cluster.bank.accounts)
 

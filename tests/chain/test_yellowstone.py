@@ -128,6 +128,10 @@ def test_write_versions_order_what_one_slot_brings_and_pings_are_answered(simnet
             assert list(geyser.requests[0].accounts["watched"].account) == [str(WALLET.pubkey())]
             assert not geyser.requests[0].HasField("from_slot")
             geyser.streams[0].put_nowait(pb.SubscribeUpdate(ping=pb.SubscribeUpdatePing()))
+            await desk.until(lambda: geyser.pongs == 1)
+            assert not desk.feed.live, "no snapshot before the stream is known to stand"
+            reached = simnet.state()["slot"]
+            geyser.slot(reached, reached - 1)
             await desk.until(lambda: desk.feed.live and geyser.pongs == 1)
             assert desk.source.snapshots == 1
             far = 10**12
@@ -150,7 +154,7 @@ def test_a_broken_stream_is_taken_up_at_its_slot_and_counts_once_it_has_caught_u
         async with geyser_server() as geyser, desk_of(simnet, geyser) as desk:
             await desk.until(lambda: len(geyser.streams) == 1)
             base = simnet.state()["slot"] + 1_000_000
-            geyser.slot(base, base - 1)
+            geyser.slot(base - 1_000_000, base - 1_000_001)
             await desk.until(lambda: desk.feed.live)
             geyser.slot(base + 1, base)
             await desk.until(lambda: desk.feed.slots.newest == base + 1)
@@ -163,7 +167,7 @@ def test_a_broken_stream_is_taken_up_at_its_slot_and_counts_once_it_has_caught_u
             geyser.streams[1].put_nowait(grpc.StatusCode.OUT_OF_RANGE)
             await desk.until(lambda: len(geyser.streams) == 3)
             assert not geyser.requests[2].HasField("from_slot")
-            geyser.slot(base + 3, base + 2)
+            geyser.slot(base - 1_000_000, base - 1_000_001)
             await desk.until(lambda: desk.source.snapshots == 2)
             lost = [event.reason for event in desk.events if isinstance(event, SourceLost)]
             assert lost == ["unavailable", "out_of_range"]
