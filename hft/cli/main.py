@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Command] = {
     "resume": Command("hft.cli.resume", "resume"),
     "stop": Command("hft.cli.stop", "stop"),
     "tail": Command("hft.cli.tail", "tail"),
+    "streams": Command("hft.cli.streams", "streams"),
     "topology": Command("hft.cli.topology", "show"),
     "quote": Command("hft.cli.quote", "quote"),
     "pools": Command("hft.cli.pools", "pools"),

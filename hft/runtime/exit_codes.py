@@ -34,6 +34,8 @@ class ExitCode(IntEnum):
     """nats-server is missing, did not start, or cannot be reached."""
     STATE_FOLDER = 12
     """The state folder cannot be made, written or read."""
+    STREAMS = 13
+    """A stream is missing, or not as its table says."""
 
 
 class HftError(Exception):

@@ -2,17 +2,22 @@
 
 The table is pure. `ensure` creates what is missing, reports what differs, and changes a difference only
 when it is told to; a stream's storage can never be changed in place, so that difference is refused with
-its reason.
+its reason. `verify` looks and changes nothing. `hft streams` and the pipeline's start call the same code.
 """
 
 from __future__ import annotations
 
 import asyncio
+import calendar
+import json
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from nats.aio.client import Client
+from nats.errors import NoRespondersError
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError
 
@@ -53,10 +58,10 @@ STREAMS: tuple[Stream, ...] = (
         ("execution.planned.*", "execution.rejected.*"),
         86_400,
         "file",
-        "old",
+        "new",
         600,
         4096 * MIB,
-        "plans gate: the window outlives a server's restart. Rejections are many, so the oldest give way",
+        "plans gate: full is a visible error, as for EXECUTED; the window outlives a server's restart",
     ),
     Stream(
         "EXECUTED",
@@ -130,11 +135,37 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Ensured:
-    """What `ensure` did: names created and changed, and the differences that remain."""
+    """What `ensure` did: names created and changed, and the differences that remain. `missing`: names that
+    `verify` did not find."""
 
     created: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Is every stream as the table says?"""
+        return not (self.differences or self.missing)
+
+
+class Holding(NamedTuple):
+    """What a stream holds. Times in unix ns, 0 while it is empty; `lag`: the furthest replica's, messages;
+    `leader` and `replicas` are names of servers, empty where there is no cluster."""
+
+    name: str
+    messages: int
+    bytes: int
+    first_sequence: int
+    last_sequence: int
+    first_unix_ns: int
+    last_unix_ns: int
+    consumers: int
+    leader: str
+    replicas: tuple[str, ...]
+    lag: int
+    maximum_bytes: int
+    maximum_age_s: int
 
 
 def with_limit(stream_bytes: int, streams: Iterable[Stream] = STREAMS) -> tuple[Stream, ...]:
@@ -158,6 +189,8 @@ def settings(stream: Stream) -> api.StreamConfig:
         max_age=stream.maximum_age_s,
         max_bytes=stream.maximum_bytes,
         max_msg_size=MAXIMUM_MESSAGE_BYTES,
+        max_msgs=-1,
+        max_msgs_per_subject=-1,
         duplicate_window=stream.duplicate_window_s,
         num_replicas=stream.replicas,
         allow_direct=stream.allow_direct,
@@ -172,13 +205,20 @@ _COMPARED = (
     "max_age",
     "max_bytes",
     "max_msg_size",
+    "max_msgs",
+    "max_msgs_per_subject",
     "duplicate_window",
     "num_replicas",
     "allow_direct",
+    "no_ack",
+    "sealed",
+    "mirror",
 )
-_UNCHANGEABLE = {
-    "storage": "a stream's storage is fixed when it is made: back the stream up, delete it, and start again",
-    "retention": "a stream's retention policy is fixed when it is made",
+_REMAKE = "back the stream up, delete it, and start again"
+_FIXED = {
+    "storage": f"a stream's storage is fixed when it is made: {_REMAKE}",
+    "sealed": f"a sealed stream stays sealed: {_REMAKE}",
+    "mirror": f"a mirror takes no messages of its own, and stays one: {_REMAKE}",
 }
 
 
@@ -188,7 +228,9 @@ def differences(found: api.StreamConfig, wanted: api.StreamConfig) -> tuple[Diff
     for setting in _COMPARED:
         have, want = _plain(getattr(found, setting)), _plain(getattr(wanted, setting))
         if have != want:
-            reason = _UNCHANGEABLE.get(setting, "")
+            reason = _FIXED.get(setting, "")
+            if setting == "retention" and "workqueue" in (have, want):
+                reason = f"a work queue's retention is fixed when it is made: {_REMAKE}"
             result.append(Difference(str(wanted.name), setting, str(have), str(want), reason))
     return tuple(result)
 
@@ -199,7 +241,25 @@ def _plain(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, float):
         return round(value)
+    if isinstance(value, api.StreamSource):
+        return value.name
     return False if value is None else getattr(value, "value", value)
+
+
+async def verify(js: JetStreamContext, streams: Iterable[Stream] = STREAMS) -> Ensured:
+    """What is missing on the server and what differs from the table; changes nothing.
+
+    Raises StreamError (`refused`) where there is no JetStream.
+    """
+    missing: list[str] = []
+    found: list[Difference] = []
+    for stream in streams:
+        info = await _find(js, stream)
+        if info is None:
+            missing.append(stream.name)
+        else:
+            found += differences(info.config, settings(stream))
+    return Ensured(differences=tuple(found), missing=tuple(missing))
 
 
 async def ensure(
@@ -207,46 +267,104 @@ async def ensure(
 ) -> Ensured:
     """Make the server hold every stream of the table; safe to repeat, and two callers at once may race.
 
-    What is missing is created. What differs is reported, and changed only with `apply`.
+    What is missing is created. What differs is reported, and changed only with `apply`; settings that the
+    table does not speak of, such as placement, stay as they are.
     Raises StreamError: `unchangeable` with `apply` where a difference can't be changed (nothing is
     changed then), `refused` with the server's own words when it declines a stream.
     """
-    done = Ensured()
-    differing: list[tuple[Stream, tuple[Difference, ...]]] = []
+    created: list[str] = []
+    differing: list[tuple[Stream, api.StreamConfig, tuple[Difference, ...]]] = []
     for stream in streams:
-        info = await _find_or_create(js, stream)
+        info = await _find(js, stream)
         if info is None:
-            done = replace(done, created=(*done.created, stream.name))
+            await _create(js, stream)
+            created.append(stream.name)
         elif found := differences(info.config, settings(stream)):
-            differing.append((stream, found))
+            differing.append((stream, info.config, found))
     if not apply:
-        return replace(done, differences=tuple(d for _, found in differing for d in found))
-    fixed = [d for _, found in differing for d in found if d.reason]
+        return Ensured(tuple(created), differences=tuple(d for *_, found in differing for d in found))
+    fixed = [d for *_, found in differing for d in found if d.reason]
     if fixed:
         raise StreamError(StreamReason.UNCHANGEABLE, "; ".join(map(str, fixed)))
-    for stream, _ in differing:
+    for stream, config, found in differing:
+        wanted = settings(stream)
         try:
-            await js.update_stream(settings(stream))
+            await js.update_stream(config.evolve(**{d.setting: getattr(wanted, d.setting) for d in found}))
         except APIError as error:
-            raise _refused(stream, error) from error
-    return replace(done, changed=tuple(stream.name for stream, _ in differing))
+            raise _refused(stream, str(error.description)) from error
+    return Ensured(tuple(created), tuple(stream.name for stream, *_ in differing))
 
 
-async def _find_or_create(js: JetStreamContext, stream: Stream) -> api.StreamInfo | None:
-    """The stream as it is, or None if it was missing and is now made as the table says."""
+async def _find(js: JetStreamContext, stream: Stream) -> api.StreamInfo | None:
+    """The stream as it is, or None if it is missing."""
     try:
         return await js.stream_info(stream.name)
     except NotFoundError:
-        pass
+        return None
+    except (APIError, NoRespondersError) as error:
+        raise StreamError(StreamReason.REFUSED, f"the server has no JetStream for us: {error}") from error
+
+
+async def _create(js: JetStreamContext, stream: Stream) -> None:
     try:
         await js.add_stream(settings(stream))
     except APIError as error:
-        raise _refused(stream, error) from error
-    return None
+        words = str(error.description)
+        if "overlap" in words:
+            holders = [await _holder(js, subject) for subject in stream.subjects]
+            words += f": {', '.join(sorted({name for name in holders if name})) or 'another stream'} has them"
+        raise _refused(stream, words) from error
 
 
-def _refused(stream: Stream, error: APIError) -> StreamError:
-    return StreamError(StreamReason.REFUSED, f"the server declines stream {stream.name}: {error.description}")
+async def _holder(js: JetStreamContext, subject: str) -> str:
+    """The stream that takes some of these subjects; empty when none does."""
+    try:
+        return str(await js.find_stream_name_by_subject(subject))
+    except (NotFoundError, APIError):
+        return ""
+
+
+def _refused(stream: Stream, words: str) -> StreamError:
+    return StreamError(StreamReason.REFUSED, f"the server declines stream {stream.name}: {words}")
+
+
+async def holdings(client: Client, streams: Iterable[Stream] = STREAMS) -> tuple[Holding, ...]:
+    """What each stream of the table holds, in its order; those that don't exist are left out."""
+    found = []
+    for stream in streams:
+        # Asked by hand: nats-py leaves the times of the first and the last message out.
+        answer = await client.request(f"$JS.API.STREAM.INFO.{stream.name}", timeout=5)
+        told: dict[str, Any] = json.loads(answer.data)
+        if "error" not in told:
+            found.append(_holding(told))
+    return tuple(found)
+
+
+def _holding(told: Mapping[str, Any]) -> Holding:
+    state, config, cluster = told["state"], told["config"], told.get("cluster", {})
+    replicas = cluster.get("replicas") or []
+    return Holding(
+        config["name"],
+        state["messages"],
+        state["bytes"],
+        state["first_seq"],
+        state["last_seq"],
+        _unix_ns(state["first_ts"]) if state["messages"] else 0,
+        _unix_ns(state["last_ts"]) if state["messages"] else 0,
+        state["consumer_count"],
+        cluster.get("leader", ""),
+        tuple(peer["name"] for peer in replicas),
+        max((peer.get("lag", 0) for peer in replicas), default=0),
+        config["max_bytes"],
+        config["max_age"] // 1_000_000_000,
+    )
+
+
+def _unix_ns(text: str) -> int:
+    """``2026-01-02T03:04:05.123456789Z``; Python's own parser stops at microseconds."""
+    whole, _, rest = text.rstrip("Z").partition(".")
+    seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
+    return seconds * 1_000_000_000 + int((rest or "0").ljust(9, "0")[:9])
 
 
 async def message_counts(js: JetStreamContext, streams: Iterable[Stream] = STREAMS) -> dict[str, int]:

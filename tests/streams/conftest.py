@@ -1,0 +1,17 @@
+"""A real nats-server for the tests of this room."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hft.runtime.nats_server import NatsServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A running server on a free port, its store in the test's folder."""
+    made = NatsServer(tmp_path / "nats")
+    made.start()
+    yield made
+    made.stop()
