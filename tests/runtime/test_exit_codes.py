@@ -22,6 +22,7 @@ def test_numbers_never_change_their_meaning() -> None:
         "DRAIN_TIMEOUT": 10,
         "NATS": 11,
         "STATE_FOLDER": 12,
+        "STREAMS": 13,
     }
 
 
