@@ -21,6 +21,8 @@ class Command(NamedTuple):
 
 COMMANDS: Mapping[str, Command] = {
     "start": Command("hft.cli.start", "start"),
+    "run": Command("hft.cli.run", "run"),
+    "shm": Command("hft.cli.shm", "shm"),
     "status": Command("hft.cli.status", "status"),
     "kill": Command("hft.cli.kill", "kill"),
     "resume": Command("hft.cli.resume", "resume"),

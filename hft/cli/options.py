@@ -29,6 +29,9 @@ StateDir = Annotated[
     Path | None,
     typer.Option("--state-dir", metavar="DIR", help="State folder; default: [hft] state_dir, else XDG's."),
 ]
+WaitLimit = Annotated[
+    float, typer.Option("--limit", metavar="SECONDS", min=1, help="How long to wait for it.")
+]
 
 
 def load_config(file: Path | None, overlays: list[Path] | None, sets: list[str] | None) -> Config:

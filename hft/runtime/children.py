@@ -60,6 +60,7 @@ class Child:
         """
         self.retry_at_ns = None
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment.pop("NOTIFY_SOCKET", None)
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(

@@ -2,7 +2,6 @@
 latch."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +34,10 @@ class Run:
     started_unix_ns: int = 0
     supervisor_pid: int = 0
     pids: Mapping[str, int] = field(default_factory=dict)
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    """Service → restarts by the supervisor so far."""
+    standing: bool = False
+    """Was it laid by ``hft shm up``, so that ``hft run`` brings its services?"""
 
     @property
     def run_id8(self) -> str:
@@ -60,6 +63,8 @@ class Run:
             "started_unix_ns": self.started_unix_ns,
             "supervisor_pid": self.supervisor_pid,
             "pids": dict(self.pids),
+            "restarts": dict(self.restarts),
+            "standing": self.standing,
             "cpus": {name: list(numbers) for name, numbers in self.cpus.items()},
             "idle": dict(self.idle),
             "config": configuration.to_dict(self.config),
@@ -82,6 +87,8 @@ class Run:
                 started_unix_ns=values["started_unix_ns"],
                 supervisor_pid=values["supervisor_pid"],
                 pids=values["pids"],
+                restarts=values["restarts"],
+                standing=values["standing"],
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HftError(
@@ -169,11 +176,6 @@ class Context:
     def backlog(self) -> int:
         """Messages on all subscribed links that have not been taken yet."""
         return sum(subscription.lag for subscription in self._subscriptions.values())
-
-    @property
-    def parent_alive(self) -> bool:
-        """Is the supervisor that started this run still there? True when there is none."""
-        return self.run.supervisor_pid in (0, os.getppid(), os.getpid())
 
     def close(self) -> None:
         """Let go of every end that was opened. Segments stay: the supervisor unlinks them.

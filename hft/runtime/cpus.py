@@ -8,10 +8,14 @@ from typing import NamedTuple
 
 from hft.runtime import topology
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.settings import Config, own_cpus, section_of
 
 MAXIMUM_CPU = 4095
 """No CPU number above this is believed."""
 
+
+AUTO_PLACEMENT = "shared"
+"""What ``[cpus] placement = auto`` means."""
 
 SHARED_CORES = 2
 """Cores that no service owns: the local cluster and nats-server need about one each under load."""
@@ -27,23 +31,23 @@ class Assignment(NamedTuple):
     notes: tuple[str, ...]
 
 
-def parse(text: str) -> tuple[int, ...]:
+def parse(text: str, what: str = "--cpus") -> tuple[int, ...]:
     """CPU numbers of a list such as ``0-3,5``, ascending and without repeats.
 
-    ``HftError`` (CONFIG) names the part that is malformed.
+    ``HftError`` (CONFIG) names the part that is malformed, and ``what`` it was given for.
     """
     found: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part)
         if not match:
             raise HftError(
-                f"--cpus {text!r}: {part!r} is neither a CPU number nor a range such as 0-3", ExitCode.CONFIG
+                f"{what} {text!r}: {part!r} is neither a CPU number nor a range such as 0-3", ExitCode.CONFIG
             )
         low, high = int(match[1]), int(match[2] or match[1])
         if low > high:
-            raise HftError(f"--cpus {text!r}: the range {part.strip()} runs backwards", ExitCode.CONFIG)
+            raise HftError(f"{what} {text!r}: the range {part.strip()} runs backwards", ExitCode.CONFIG)
         if high > MAXIMUM_CPU:
-            raise HftError(f"--cpus {text!r}: CPU {high} is above {MAXIMUM_CPU}", ExitCode.CONFIG)
+            raise HftError(f"{what} {text!r}: CPU {high} is above {MAXIMUM_CPU}", ExitCode.CONFIG)
         found.update(range(low, high + 1))
     return tuple(sorted(found))
 
@@ -74,7 +78,9 @@ def online() -> tuple[int, ...]:
         return available()
 
 
-def choose(text: str, allowed: tuple[int, ...], switched_on: tuple[int, ...]) -> tuple[int, ...]:
+def choose(
+    text: str, allowed: tuple[int, ...], switched_on: tuple[int, ...], what: str = "--cpus"
+) -> tuple[int, ...]:
     """The CPUs a run uses: those of ``text``, all allowed ones when it is empty.
 
     ``HftError`` (CONFIG) when a CPU does not exist, is offline or outside this process's cpuset: a pin that
@@ -82,48 +88,98 @@ def choose(text: str, allowed: tuple[int, ...], switched_on: tuple[int, ...]) ->
     """
     if not text.strip():
         return allowed
-    wanted = parse(text)
+    wanted = parse(text, what)
     offline = [number for number in wanted if number not in switched_on]
     if offline:
         raise HftError(
-            f"--cpus {text}: CPU {format_list(offline)} does not exist or is offline; "
+            f"{what} {text}: CPU {format_list(offline)} does not exist or is offline; "
             f"online are {format_list(switched_on)}",
             ExitCode.CONFIG,
         )
     barred = [number for number in wanted if number not in allowed]
     if barred:
         raise HftError(
-            f"--cpus {text}: CPU {format_list(barred)} is outside this process's cpuset; "
+            f"{what} {text}: CPU {format_list(barred)} is outside this process's cpuset; "
             f"allowed are {format_list(allowed)}",
             ExitCode.CONFIG,
         )
     return wanted
 
 
-def assign(numbers: tuple[int, ...], can_pin: bool = True) -> Assignment:
+def place(config: Config) -> Assignment:
+    """Who runs where by the settings, on this machine.
+
+    ``HftError`` (CONFIG) with a line for every list that cannot be had.
+    """
+    allowed, switched_on = available(), online()
+    errors: list[str] = []
+    lists: dict[str, tuple[int, ...]] = {}
+    wanted = {"--cpus": config.cpus.list}
+    wanted |= {f"[{section_of(name)}] cpus": text for name, text in own_cpus(config).items() if text.strip()}
+    for what, text in wanted.items():
+        try:
+            lists[what] = choose(text, allowed, switched_on, what)
+        except HftError as error:
+            errors.append(str(error))
+    if errors:
+        raise HftError("\n".join(errors), ExitCode.CONFIG)
+    own = {
+        name: lists[f"[{section_of(name)}] cpus"] for name, text in own_cpus(config).items() if text.strip()
+    }
+    return assign(lists["--cpus"], config.cpus.placement, own, can_pin=hasattr(os, "sched_setaffinity"))
+
+
+def assign(
+    numbers: tuple[int, ...],
+    placement: str = "auto",
+    own_lists: Mapping[str, tuple[int, ...]] | None = None,
+    can_pin: bool = True,
+) -> Assignment:
     """Share ``numbers`` out over the services of the topology.
 
     Hot services get a core of their own in the order of ``OWN_CORE_ORDER`` while at least ``SHARED_CORES``
-    remain for all others together. On fewer cores nobody owns one: a pin would only make two busy processes
-    wait for each other while the other core is idle.
+    remain for all others together. Those that get none: ``shared`` puts them among the others, ``split`` on
+    one core for them alone, away from the others, while there are two; ``auto`` is ``AUTO_PLACEMENT``.
+    ``own_lists``: services whose own section names their CPUs; they stay out of the sharing.
     """
     every = [spec.name for spec in topology.SERVICES]
     if not can_pin:
         return Assignment(
             dict.fromkeys(every, ()), ("this system cannot pin processes to CPUs: all services run unpinned",)
         )
-    owners = OWN_CORE_ORDER[: max(0, len(numbers) - SHARED_CORES)]
-    own = dict(zip(owners, reversed(numbers), strict=False))
-    shared = numbers[: len(numbers) - len(own)]
-    sharing = [name for name in OWN_CORE_ORDER if name not in own]
-    notes: tuple[str, ...] = ()
-    if sharing:
-        notes = (
-            f"{_count(len(numbers))} ({format_list(numbers)}): {', '.join(sharing)} "
-            f"share{'s' if len(sharing) == 1 else ''} {format_list(shared)} with the rest; "
-            f"{len(OWN_CORE_ORDER) + SHARED_CORES} or more give every hot service a core of its own",
-        )
-    return Assignment({name: (own[name],) if name in own else shared for name in every}, notes)
+    listed = own_lists or {}
+    hot = [name for name in OWN_CORE_ORDER if name not in listed]
+    split = (AUTO_PLACEMENT if placement == "auto" else placement) == "split"
+    spare = max(0, len(numbers) - SHARED_CORES)
+    if split and spare < len(hot) and len(numbers) > 1:
+        owners, together = hot[: max(0, spare - 1)], hot[max(0, spare - 1) :]
+    else:
+        owners, together = hot[:spare], []
+    cores = iter(reversed(numbers))
+    placed: dict[str, tuple[int, ...]] = {name: (next(cores),) for name in owners}
+    if together:
+        placed |= dict.fromkeys(together, (next(cores),))
+    shared = tuple(sorted(cores))
+    notes = _sharing_notes(numbers, hot, owners, together, shared)
+    return Assignment({name: listed.get(name, placed.get(name, shared)) for name in every}, notes)
+
+
+def _sharing_notes(
+    numbers: tuple[int, ...], hot: list[str], owners: list[str], together: list[str], shared: tuple[int, ...]
+) -> tuple[str, ...]:
+    sharing = [name for name in hot if name not in owners]
+    if not sharing:
+        return ()
+    where = (
+        f"CPU {numbers[-1 - len(owners)]} among themselves"
+        if together
+        else f"{format_list(shared)} with the rest"
+    )
+    return (
+        f"{_count(len(numbers))} ({format_list(numbers)}): {', '.join(sharing)} "
+        f"share{'s' if len(sharing) == 1 else ''} {where}; "
+        f"{len(OWN_CORE_ORDER) + SHARED_CORES} or more give every hot service a core of its own",
+    )
 
 
 def _count(number: int) -> str:

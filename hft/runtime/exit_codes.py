@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     SEGMENT_MISSING = 4
     """A shared-memory segment is not there, or there is no room for it in /dev/shm."""
     ALREADY_RUNNING = 5
-    """Another instance holds this state folder."""
+    """Another instance holds this state folder, or another process has the service."""
     NOT_RUNNING = 6
     """The command needs a running instance in this state folder, and there is none."""
     PORT_TAKEN = 7

@@ -1,7 +1,8 @@
 """Entry of a service process: ``python -m hft.runtime.process NAME RUN_FILE``.
 
 Standard error is the service's log file, opened by the supervisor. The process asks the kernel for a SIGTERM
-when its parent dies, so that no service outlives its supervisor.
+when its parent dies, so that no service outlives its supervisor. In a standing run (``hft run``) it has no
+such parent: it holds the service's own lock and tells systemd how it is.
 """
 
 import ctypes
@@ -11,9 +12,11 @@ import sys
 import traceback
 from pathlib import Path
 
+from hft.runtime import state
 from hft.runtime.clock import SystemClock
 from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, exit_code_of
+from hft.runtime.notify import Notifier
 from hft.runtime.runner import Log, run_service
 
 PR_SET_PDEATHSIG = 1
@@ -34,6 +37,9 @@ def run(name: str, run_file: Path) -> int:
     log = Log(name, clock)
     try:
         run_of = Run.load(run_file)
+        if run_of.standing:
+            with state.InstanceLock(run_of.state_dir, name):
+                return run_service(name, run_of, clock, log, Notifier.from_environment())
         follow_parent(run_of.supervisor_pid)
         return run_service(name, run_of, clock, log)
     except Exception as error:

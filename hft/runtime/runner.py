@@ -13,15 +13,15 @@ import sys
 from types import FrameType
 from typing import Protocol, TextIO, cast
 
-import psutil
-
 import ringbuf
-from hft.runtime import cpus, idle
+from hft.runtime import cpus, idle, state
 from hft.runtime.clock import Clock
 from hft.runtime.context import Context, Run
 from hft.runtime.exit_codes import ExitCode
+from hft.runtime.notify import Notifier
 from hft.runtime.service import Service, ServiceState
 from hft.runtime.topology import service as service_spec
+from hft.runtime.usage import Usage
 
 HOUSEKEEPING_NS = 10_000_000
 """Time between two housekeepings, heartbeats among them."""
@@ -67,8 +67,18 @@ def _utc(seconds: int) -> str:
 class Runner:
     """Steps one service. ``step`` is a whole duty cycle, so that a test can drive the loop by hand."""
 
-    def __init__(self, ctx: Context, service: Service, idle_strategy: ringbuf.Idle, *, source: bool) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        service: Service,
+        idle_strategy: ringbuf.Idle,
+        *,
+        source: bool,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """``source``: the service's input never ends; ``notifier``: who wants to hear that it is alive."""
         self._ctx = ctx
+        self._notifier = notifier or Notifier()
         self._service = service
         self._idle = idle_strategy
         self._source = source
@@ -77,14 +87,14 @@ class Runner:
         self._quiet = 0
         self._drain_until_ns = 0
         self._halted = False
-        self._process = psutil.Process()
+        self._ground_gone = False
         counters = ctx.counters
         self._cycles = counters.index("runner_cycles")
         self._busy_cycles = counters.index("runner_busy_cycles")
         self._halted_ns = counters.index("runner_halted_ns")
         self._halts = counters.index("runner_halts")
         self._gc_runs = counters.index("runner_gc_runs")
-        self._memory = counters.index("runner_memory_bytes")
+        self._usage = Usage(ctx)
         self._cycle_ns = counters.histogram_index("runner_cycle_ns")
         self._cycle_count = 0
         self._busy_count = 0
@@ -102,11 +112,17 @@ class Runner:
         self._cycle_count += 1
         if done > 0:
             self._busy_count += 1
+            self._usage.busy_ns += now_ns - begin_ns
             ctx.counters.record(self._cycle_ns, now_ns - begin_ns)
         if now_ns >= self._next_housekeeping_ns:
             self._housekeeping(now_ns, idle_now=done == 0)
         self._idle.idle(done)
         return True
+
+    @property
+    def ground_gone(self) -> bool:
+        """Did it stop since the keeper of its shared memory is gone?"""
+        return self._ground_gone
 
     @property
     def timed_out(self) -> bool:
@@ -118,6 +134,7 @@ class Runner:
         if self._drain_until_ns == 0:
             self._drain_until_ns = now_ns + self._ctx.config.hft.drain_limit_ms * 1_000_000
             self._ctx.counters.set_state(ServiceState.DRAINING)
+            self._notifier.stopping("draining: what is under way is taken to its end")
         if now_ns >= self._drain_until_ns:
             return False
         if self._source and self._pending() == 0:
@@ -142,18 +159,28 @@ class Runner:
         counters.add(self._busy_cycles, self._busy_count)
         self._cycle_count = self._busy_count = 0
         self._service.on_housekeeping(now_ns)
+        self._notifier.alive(now_ns)
+        self._usage.take(now_ns)
         self._housekeepings += 1
         if self._housekeepings % SLOW_HOUSEKEEPING_EVERY == 1:
-            counters.set(self._memory, self._process.memory_info().rss)
+            self._usage.ask_kernel()
+            self._watch_ground()
         young = gc.get_count()[0]
         if young > GC_FORCED_LIMIT or (idle_now and young > GC_YOUNG_LIMIT):
             gc.collect(0 if young <= GC_FORCED_LIMIT else 1)
             counters.add(self._gc_runs)
         self._next_housekeeping_ns = now_ns + HOUSEKEEPING_NS
 
+    def _watch_ground(self) -> None:
+        """A service by itself drains when the process that keeps its shared memory is gone."""
+        run = self._ctx.run
+        if run.standing and state.holder(run.state_dir) != run.supervisor_pid:
+            self._ground_gone = self._ctx.stop_requested = True
+
     def _show_halt(self, halted: bool) -> None:
         counters = self._ctx.counters
         self._halted = halted
+        self._notifier.status(status_of(halted))
         counters.set(self._halted_ns, self._ctx.clock.monotonic_ns() if halted else 0)
         if halted:
             counters.add(self._halts)
@@ -161,8 +188,16 @@ class Runner:
             counters.set_state(ServiceState.HALTED if halted else ServiceState.RUNNING)
 
 
-def run_service(name: str, run: Run, clock: Clock, log: Log) -> ExitCode:
-    """The life of one service process, from pinning to the exit code."""
+def status_of(halted: bool) -> str:
+    """What a service manager shows of a service that runs."""
+    return "HALTED: the kill latch is set, nothing new is submitted" if halted else "running"
+
+
+def run_service(name: str, run: Run, clock: Clock, log: Log, notifier: Notifier | None = None) -> ExitCode:
+    """The life of one service process, from pinning to the exit code.
+
+    ``notifier``: hears when it is ready, alive and stopping.
+    """
     ctx = Context(name, run, clock)
     spec = service_spec(name)
     try:
@@ -175,7 +210,7 @@ def run_service(name: str, run: Run, clock: Clock, log: Log) -> ExitCode:
             log.line(f"runs unpinned: {why_not}")
         module = cast(_Module, importlib.import_module(spec.module))
         service = module.build(ctx)
-        code = _serve(ctx, service, spec.source, log)
+        code = _serve(ctx, service, spec.source, log, notifier or Notifier())
         ctx.counters.set_state(ServiceState.STOPPED if code == ExitCode.OK else ServiceState.FAILED)
         return code
     except BaseException:
@@ -185,8 +220,9 @@ def run_service(name: str, run: Run, clock: Clock, log: Log) -> ExitCode:
         ctx.close()
 
 
-def _serve(ctx: Context, service: Service, source: bool, log: Log) -> ExitCode:
-    runner = Runner(ctx, service, idle.make(ctx.run.idle[ctx.name], service), source=source)
+def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Notifier) -> ExitCode:
+    strategy = idle.make(ctx.run.idle[ctx.name], service)
+    runner = Runner(ctx, service, strategy, source=source, notifier=notifier)
     try:
         service.on_start()
         _freeze_heap()
@@ -197,10 +233,14 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log) -> ExitCode:
         log.line(
             f"runs, pid {os.getpid()}, CPU {cpus.format_list(owned) or 'any'}, idle {ctx.run.idle[ctx.name]}"
         )
+        notifier.ready(status_of(ctx.control.killed))
         while runner.step():
             pass
     finally:
         service.on_close()
+    if runner.ground_gone:
+        log.line("error: the process that keeps the shared memory (hft shm up) is gone")
+        return ExitCode.SEGMENT_MISSING
     if runner.timed_out:
         log.line("the drain limit passed with work still in flight")
         return ExitCode.DRAIN_TIMEOUT

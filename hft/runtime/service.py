@@ -37,10 +37,24 @@ RUNNER_COUNTERS: tuple[str, ...] = (
     "runner_gc_runs",
     "runner_memory_bytes",
     "runner_cpu",
+    "runner_last_cpu",
+    "runner_processing_ns",
+    "runner_caught_up_ns",
+    "runner_backpressured_ns",
+    "runner_cpu_ns",
+    "runner_voluntary_switches",
+    "runner_involuntary_switches",
+    "runner_minor_faults",
+    "runner_major_faults",
 )
-"""Counters every page has besides the service's own. ``runner_halted_ns``: monotonic time at which the runner
-first saw the kill latch set (0: not halted); ``runner_memory_bytes``: resident memory; ``runner_cpu``: CPU
-number + 1 of the pinned core, 0 when the service shares several."""
+"""Counters every page has besides the service's own.
+
+``runner_halted_ns``: monotonic time at which the runner first saw the kill latch set (0: not halted);
+``runner_memory_bytes``: resident memory; ``runner_cpu``: CPU number + 1 of the pinned core, 0 when the
+service may use several; ``runner_last_cpu``: CPU number + 1 it was seen on last. Time since the service
+runs, by regime: ``processing`` in duty cycles that did work, ``caught_up`` when there was nothing to do,
+``backpressured`` when a reader that must not be lapped had no room (told to 10 ms). From the kernel, about
+once a second: processor time, context switches, page faults."""
 
 RUNNER_HISTOGRAMS: tuple[str, ...] = ("runner_cycle_ns",)
 """Duration of duty cycles that did work."""

@@ -10,6 +10,7 @@ from typing import Any
 from hft.runtime import topology
 
 IDLE_STRATEGIES: tuple[str, ...] = ("auto", "busy_spin", "yield", "backoff", "park")
+PLACEMENTS: tuple[str, ...] = ("auto", "shared", "split")
 
 MAXIMUM_U64 = 2**64 - 1
 LAMPORTS_PER_SOL = 1_000_000_000
@@ -39,6 +40,10 @@ def _idle() -> Any:
     return choice(
         "auto", IDLE_STRATEGIES, "What it does when there is nothing to do; auto: as [hft] idle says."
     )
+
+
+def _own_cpus() -> Any:
+    return string("", "CPUs it may run on, such as 1 or 2-3; empty: as [cpus] says.")
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,11 @@ class Cpus:
     """``[cpus]``: where processes run."""
 
     list: str = string("", "CPUs to use, such as 0-3,5; empty: all this process may run on.")
+    placement: str = choice(
+        "auto",
+        PLACEMENTS,
+        "Hot services that get no core of their own. split: apart from all others; shared: among them.",
+    )
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ class Feed:
     """``[service:feed]``"""
 
     idle: str = _idle()
+    cpus: str = _own_cpus()
     stale_after_ms: int = number(5_000, 100, 3_600_000, "No data from the cluster for so long: reconnect.")
 
 
@@ -105,6 +116,7 @@ class Scanner:
     """``[service:scanner]``"""
 
     idle: str = _idle()
+    cpus: str = _own_cpus()
     minimum_gross_profit_lamports: int = number(
         10_000, 1, MAXIMUM_U64, "Least profit before fees and tip for which an opportunity is published."
     )
@@ -127,6 +139,7 @@ class Planner:
     """``[service:planner]``"""
 
     idle: str = _idle()
+    cpus: str = _own_cpus()
     profile: str = choice(
         "default",
         ("default", "conservative"),
@@ -165,6 +178,7 @@ class Executor:
     """``[service:executor]``"""
 
     idle: str = _idle()
+    cpus: str = _own_cpus()
 
 
 @dataclass(frozen=True)
@@ -172,6 +186,7 @@ class Auditor:
     """``[service:auditor]``"""
 
     idle: str = _idle()
+    cpus: str = _own_cpus()
 
 
 @dataclass(frozen=True)
@@ -179,6 +194,7 @@ class Manager:
     """``[service:manager]``: when the kill latch trips by itself."""
 
     idle: str = _idle()
+    cpus: str = _own_cpus()
     error_rate_ppm: int = number(
         500_000, 0, 1_000_000, "Trips above this share of failed executions, in millionths."
     )
@@ -207,6 +223,7 @@ class Sidecar:
     """``[service:sidecar]``"""
 
     idle: str = _idle()
+    cpus: str = _own_cpus()
 
 
 @dataclass(frozen=True)
@@ -249,6 +266,7 @@ class Simnet:
     """``[simnet]``: the local cluster of paper mode."""
 
     idle: str = _idle()
+    cpus: str = _own_cpus()
     market: tuple[str, ...] = strings(
         "Account files to load, separated by commas; empty: the snapshot that ships."
     )
@@ -362,3 +380,13 @@ def idle_setting(config: Config, service: str) -> str:
     """The idle strategy that a service's own section or ``[hft]`` asks for; ``auto`` when neither does."""
     own: str = getattr(config, service).idle
     return config.hft.idle if own == "auto" else own
+
+
+def section_of(service: str) -> str:
+    """Name of a service's section in hft.ini."""
+    return service if service == topology.SIMNET else f"service:{service}"
+
+
+def own_cpus(config: Config) -> dict[str, str]:
+    """Service → the CPU list of its own section, empty where it has none."""
+    return {spec.name: getattr(config, spec.name).cpus for spec in topology.SERVICES}

@@ -78,28 +78,35 @@ def sync_folder(folder: Path) -> None:
 
 
 class InstanceLock:
-    """Held for the life of a supervisor; the kernel drops it when the process ends in whatever way."""
+    """Held for the life of a process; the kernel drops it when the process ends in whatever way."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / LOCK_FILE
+    def __init__(self, folder: Path, service: str = "") -> None:
+        """Of the whole state folder, or of one ``service`` that runs by itself in it."""
+        self._file = folder / (f"{LOCK_FILE}-{service}" if service else LOCK_FILE)
+        self._service = service
         self._descriptor = -1
 
     def __enter__(self) -> "InstanceLock":
-        """Take the lock; ``HftError`` (ALREADY_RUNNING) naming the holder when another instance has it."""
+        """Take the lock; ``HftError`` (ALREADY_RUNNING) naming the holder when another process has it."""
         self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._descriptor)
-            raise HftError(
-                f"already running (pid {holder}) with state folder {self._file.parent}; "
-                "end it with hft stop, or give this one another --state-dir",
-                ExitCode.ALREADY_RUNNING,
-            ) from None
+            raise HftError(self._taken(holder), ExitCode.ALREADY_RUNNING) from None
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         return self
+
+    def _taken(self, holder: str) -> str:
+        folder = self._file.parent
+        if self._service:
+            return f"{self._service} runs already (pid {holder}) with state folder {folder}"
+        return (
+            f"already running (pid {holder}) with state folder {folder}; "
+            "end it with hft stop, or give this one another --state-dir"
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

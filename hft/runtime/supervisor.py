@@ -4,34 +4,26 @@ A supervisor is stepped: ``start`` once, ``poll`` a few times a second, ``stop``
 a person should know goes through ``tell``.
 """
 
-import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
-import ringbuf
-from hft.runtime import cpus, idle, killstate, nats_server, state, streams, topology
+from hft.runtime import topology
 from hft.runtime.children import Child, Crash
 from hft.runtime.clock import Clock
 from hft.runtime.context import Run
-from hft.runtime.endpoints import PORT_FILE
 from hft.runtime.exit_codes import ExitCode, HftError
-from hft.runtime.nats_server import NatsServer
-from hft.runtime.segments import Segments, declared_page
+from hft.runtime.foundation import Foundation, Tell
+from hft.runtime.segments import Segments
 from hft.runtime.service import ServiceState
 from hft.runtime.settings import Config
-from hft.wire.enums import KillTrigger
 
 KILL_GRACE_S = 3.0
 """How much longer than its drain limit a service gets before it is killed."""
 
 POLL_S = 0.01
 """Pause between two looks at whether a service is ready."""
-
-Tell = Callable[[str], None]
 
 
 class Cancelled(Exception):
@@ -50,32 +42,28 @@ class Supervisor:
         self._clock = clock
         self._tell = tell
         self._children = {spec.name: Child(spec.name, state_dir, config.hft) for spec in topology.SERVICES}
-        self._nats: NatsServer | None = None
-        self._nats_restarts = 0
-        self._nats_retry_ns = 0
-        self._told_kill = False
-        self._unsaved_kill = False
         self._stopped = False
-        self.segments: Segments
-        switched_on, allowed = cpus.online(), cpus.available()
-        chosen = cpus.choose(config.cpus.list, allowed, switched_on)
-        assignment = cpus.assign(chosen, can_pin=hasattr(os, "sched_setaffinity"))
-        self.notes = assignment.notes
-        self.run = Run(
-            run_id=os.urandom(16),
-            state_dir=state_dir,
-            prefix=config.hft.prefix,
-            config=config,
-            cpus=assignment.cpus,
-            idle=idle.resolve(config, assignment.cpus),
-            started_unix_ns=clock.unix_ns(),
-            supervisor_pid=os.getpid(),
-        )
+        self._foundation = Foundation(config, state_dir, clock, tell)
+
+    @property
+    def run(self) -> Run:
+        """What all processes of this run agree on."""
+        return self._foundation.run
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about who runs where."""
+        return self._foundation.notes
+
+    @property
+    def segments(self) -> Segments:
+        """The run's shared memory, once it was started."""
+        return self._foundation.segments
 
     @property
     def restarts(self) -> int:
         """Restarts of services and of nats-server so far."""
-        return sum(child.restarts for child in self._children.values()) + self._nats_restarts
+        return sum(child.restarts for child in self._children.values()) + self._foundation.nats_restarts
 
     @property
     def restarts_of(self) -> Mapping[str, int]:
@@ -96,15 +84,7 @@ class Supervisor:
         ``HftError`` tells what did not start and why; whatever was started is then removed by ``remove``.
         """
         started_ns = self._clock.monotonic_ns()
-        for name in ringbuf.sweep(self.run.prefix):
-            self._tell(f"removed {name}, left by a run that is gone")
-        self._tell("shared memory: rings, account table, counters, kill latch")
-        pages = {name: declared_page(name) for name in self._children}
-        self.segments = Segments.create(self.run, pages)
-        self._load_kill()
-        # An earlier run's port would lead this one's services to whatever listens there now.
-        (self.run.state_dir / PORT_FILE).unlink(missing_ok=True)
-        self._start_nats()
+        self._foundation.lay()
         self._write_run()
         before("services")
         for wave in topology.START_WAVES:
@@ -125,7 +105,7 @@ class Supervisor:
 
         Sets ``failure`` when something cannot be restarted.
         """
-        self._follow_kill()
+        self._foundation.follow_kill()
         now_ns = self._clock.monotonic_ns()
         for child in self._children.values():
             crash = child.take_crash(now_ns)
@@ -133,7 +113,10 @@ class Supervisor:
                 self._on_crash(child, crash)
             elif child.restart_due(now_ns):
                 self._restart(child)
-        self._watch_nats(now_ns)
+        try:
+            self._foundation.watch_nats(now_ns)
+        except HftError as error:
+            self.failure = error
 
     def pause(self, duration_ns: int) -> None:
         """Sleep between two polls."""
@@ -155,10 +138,8 @@ class Supervisor:
                 before_cluster_ends()
             if not self._stop_child(self._children[spec.name]):
                 undrained.append(spec.name)
-            self._follow_kill()
-        if self._nats is not None:
-            self._tell("stopping nats-server")
-            self._nats.stop()
+            self._foundation.follow_kill()
+        self._foundation.stop_nats()
         return undrained
 
     def remove(self) -> None:
@@ -166,83 +147,7 @@ class Supervisor:
         self._stopped = True
         for child in self._children.values():
             child.kill()
-        if self._nats is not None:
-            self._nats.stop()
-        if hasattr(self, "segments"):
-            self.segments.remove()
-        (self.run.state_dir / state.RUN_FILE).unlink(missing_ok=True)
-        self.run.socket_path.unlink(missing_ok=True)
-        (self.run.state_dir / PORT_FILE).unlink(missing_ok=True)
-
-    def pids(self) -> dict[str, int]:
-        """Process ids by name, nats-server's among them; 0 for what does not run."""
-        pids = {name: child.pid for name, child in self._children.items()}
-        if self._nats is not None:
-            pids["nats-server"] = self._nats.pid or 0
-        return pids
-
-    def _load_kill(self) -> None:
-        latch = killstate.establish(self.run.state_dir, self._clock.unix_ns())
-        self._told_kill = latch.killed
-        if latch.killed:
-            self.segments.control.trip(
-                int(latch.trigger), latch.by, latch.message, self._clock.monotonic_ns(), self._clock.unix_ns()
-            )
-            self._tell(
-                f"HALTED: the kill latch is set ({latch.trigger.name.lower()}, {latch.by}: {latch.message}): "
-                'no submissions until hft resume --approve "…"'
-            )
-
-    def _follow_kill(self) -> None:
-        """Tell of a change of the latch, and put a new kill on disk; a disk that refuses is tried again."""
-        killed = self.segments.control.killed
-        if killed != self._told_kill:
-            info = self.segments.control.kill_info()
-            trigger = _trigger(info.reason)
-            if killed:
-                self._tell(f"KILL: {trigger.name.lower()} by {info.by}: {info.message}")
-            else:
-                self._tell(f"RESUMED by {info.by}: {info.message}")
-            self._told_kill, self._unsaved_kill = killed, killed
-        if self._unsaved_kill:
-            info = self.segments.control.kill_info()
-            with contextlib.suppress(OSError):
-                killstate.trip(
-                    self.run.state_dir, _trigger(info.reason), info.by, info.message, self._clock.unix_ns()
-                )
-                self._unsaved_kill = False
-
-    def _start_nats(self) -> None:
-        settings = self.run.config.nats
-        if settings.url != "embedded":
-            self.run = replace(self.run, nats_url=settings.url)
-            return
-        self._tell("starting nats-server with JetStream")
-        self._nats = NatsServer(
-            self.run.state_dir / state.NATS_FOLDER,
-            port=settings.port,
-            name=f"hft-{self.run.run_id8}",
-            sync_interval_s=0 if settings.sync_always == "on" else nats_server.SYNC_INTERVAL_S,
-            streams=streams.table(settings),
-            log_file=self.run.state_dir / state.LOG_FOLDER / "nats-server.log",
-        )
-        self.run = replace(self.run, nats_url=self._nats.start())
-
-    def _watch_nats(self, now_ns: int) -> None:
-        if self._nats is None or self._nats.pid is not None:
-            return
-        if self._nats_retry_ns == 0:
-            self._tell("nats-server ended unexpectedly; the services go on, the sidecar waits for it")
-            self._nats_retry_ns = now_ns + self.run.config.hft.restart_backoff_ms * 1_000_000
-        elif now_ns >= self._nats_retry_ns:
-            self._nats_retry_ns = 0
-            try:
-                self._nats.start()
-            except HftError as error:
-                self.failure = error
-                return
-            self._nats_restarts += 1
-            self._tell("nats-server restarted")
+        self._foundation.remove()
 
     def _spawn(self, child: Child) -> None:
         self.segments.pages[child.name].set_state(ServiceState.STARTING)
@@ -304,7 +209,7 @@ class Supervisor:
         limit_s = self.run.config.hft.drain_limit_ms / 1000 + KILL_GRACE_S
         deadline = time.monotonic() + limit_s
         while (code := child.wait(POLL_S)) is None:
-            self._follow_kill()
+            self._foundation.follow_kill()
             if time.monotonic() > deadline:
                 self._tell(f"{child.name} did not end within {limit_s:g} s: killed")
                 child.kill()
@@ -314,17 +219,8 @@ class Supervisor:
         return code == ExitCode.OK
 
     def _write_run(self) -> None:
-        """``HftError`` when the state folder takes nothing more."""
-        self.run = replace(self.run, pids=self.pids())
-        file = self.run.state_dir / state.RUN_FILE
-        try:
-            state.write_atomic(file, self.run.to_json())
-        except OSError as error:
-            raise HftError(f"{file}: {error.strerror}", ExitCode.STATE_FOLDER) from error
-
-
-def _trigger(reason: int) -> KillTrigger:
-    return KillTrigger(reason) if reason in list(KillTrigger) else KillTrigger.CORRUPT
+        pids = {name: child.pid for name, child in self._children.items()}
+        self._foundation.write_run(pids, self.restarts_of)
 
 
 def describe_exit(code: int) -> str:

@@ -38,7 +38,7 @@ def test_row_35_cpus_beyond_what_there_is_or_outside_the_cpuset_are_refused() ->
 @pytest.mark.parametrize(("count", "owners"), [(1, 0), (2, 0), (3, 1), (4, 2), (5, 3), (6, 4), (64, 4)])
 def test_hot_services_own_cores_while_two_remain(count: int, owners: int) -> None:
     numbers = tuple(range(count))
-    assigned = cpus.assign(numbers)
+    assigned = cpus.assign(numbers, "shared")
     assert set(assigned.cpus) == EVERY
     own = {name: assigned.cpus[name] for name in cpus.OWN_CORE_ORDER[:owners]}
     assert all(len(cores) == 1 for cores in own.values())
@@ -47,6 +47,43 @@ def test_hot_services_own_cores_while_two_remain(count: int, owners: int) -> Non
     shared = tuple(number for number in numbers if number not in taken)
     assert all(assigned.cpus[name] == shared for name in EVERY - own.keys())
     assert bool(assigned.notes) == (owners < len(cpus.OWN_CORE_ORDER))
+
+
+@pytest.mark.parametrize(
+    ("count", "owners", "together"),
+    [(1, 0, ()), (2, 0, (1,)), (3, 0, (2,)), (4, 1, (2,)), (5, 2, (2,)), (6, 4, ())],
+)
+def test_split_keeps_hot_services_apart_from_the_others(
+    count: int, owners: int, together: tuple[int, ...]
+) -> None:
+    assigned = cpus.assign(tuple(range(count)), "split").cpus
+    own = cpus.OWN_CORE_ORDER[:owners]
+    assert len({assigned[name] for name in own}) == owners
+    rest = [name for name in cpus.OWN_CORE_ORDER if name not in own]
+    others = {assigned[name] for name in EVERY - set(cpus.OWN_CORE_ORDER)}
+    assert len(others) == 1
+    if together:
+        assert {assigned[name] for name in rest} == {together}
+        assert not any(set(together) & set(cores) for cores in others)
+
+
+def test_a_services_own_list_stands_over_the_placement() -> None:
+    here = cpus.available()
+    loaded = config.load(None, sets=[f"service:feed.cpus={here[0]}", f"simnet.cpus={here[-1]}"])
+    placed = cpus.place(loaded).cpus
+    assert (placed["feed"], placed["simnet"]) == ((here[0],), (here[-1],))
+    assert set(placed) == EVERY
+
+
+def test_row_35_every_list_that_cannot_be_had_is_told_with_its_key() -> None:
+    sets = ["cpus.list=0-", "service:feed.cpus=4000", "simnet.cpus=x"]
+    with pytest.raises(HftError) as caught:
+        cpus.place(config.load(None, sets=sets))
+    assert caught.value.code == ExitCode.CONFIG
+    first, second, third = str(caught.value).splitlines()
+    assert first.startswith("--cpus '0-': '0-' is neither")
+    assert second.startswith("[service:feed] cpus 4000: CPU 4000 does not exist")
+    assert third.startswith("[simnet] cpus 'x'")
 
 
 def test_row_35_a_system_without_pinning_runs_unpinned_and_says_so() -> None:

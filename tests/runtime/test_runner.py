@@ -8,6 +8,7 @@ import pytest
 import ringbuf
 from hft.runtime.clock import ManualClock
 from hft.runtime.context import Context, Run
+from hft.runtime.notify import Notifier
 from hft.runtime.runner import HOUSEKEEPING_NS, Runner
 from hft.runtime.segments import Segments
 from hft.runtime.service import ServiceState
@@ -85,6 +86,30 @@ def test_housekeeping_and_heartbeat_come_about_every_ten_milliseconds(stepped: S
     assert stepped.counter("runner_memory_bytes") > 1_000_000
 
 
+def test_time_is_booked_to_its_regime(stepped: Stepped) -> None:
+    """A cycle of 4 ms of work, then 6 ms of nothing; a housekeeping each."""
+
+    class Slow(Worker):
+        def do_work(self) -> int:
+            done = super().do_work()
+            stepped.clock.advance(4_000_000 if done else 1_000_000)
+            return done
+
+    stepped.runner._service = worker = Slow()
+    stepped.runner.step()
+    before = stepped.counter("runner_caught_up_ns")
+    for _ in range(10):
+        worker.waiting = 1
+        for _ in range(7):
+            stepped.runner.step()
+    booked = stepped.counter("runner_processing_ns"), stepped.counter("runner_caught_up_ns") - before
+    assert booked == (40_000_000, 60_000_000)
+    assert stepped.counter("runner_backpressured_ns") == 0
+    assert stepped.counter("runner_cpu_ns") > 0
+    assert 0 < stepped.counter("runner_last_cpu") <= 4096
+    assert stepped.counter("runner_minor_faults") > 0
+
+
 def test_row_11_a_jump_of_the_wall_clock_changes_no_timer(stepped: Stepped) -> None:
     stepped.runner.step()
     for hours in (1, -2):
@@ -120,6 +145,39 @@ def test_row_34_a_drain_takes_what_waits_and_what_is_in_flight(stepped: Stepped)
         steps += 1
     assert steps <= 3
     assert not stepped.runner.timed_out
+
+
+class Listener(Notifier):
+    """Keeps what systemd would hear."""
+
+    def __init__(self, watchdog_ns: int = 0) -> None:
+        super().__init__("", watchdog_ns)
+        self.heard: list[str] = []
+
+    def _send(self, message: str, wait_s: float = 0.0) -> None:
+        self.heard.append(message)
+
+
+def test_the_watchdog_is_fed_by_turning_cycles_alone(run: Run, segments: Segments) -> None:
+    clock, listener = ManualClock(), Listener(watchdog_ns=30_000_000)
+    ctx = Context("scanner", run, clock)
+    runner = Runner(ctx, Worker(), Idler(), source=False, notifier=listener)
+    for _ in range(10):
+        clock.advance(HOUSEKEEPING_NS)
+        runner.step()
+    assert listener.heard == ["WATCHDOG=1"] * 10
+    clock.advance(60_000_000_000)
+    assert len(listener.heard) == 10
+    segments.control.trip(1, "test", "x", 5, 6)
+    runner.step()
+    assert listener.heard[10:] == [
+        "STATUS=HALTED: the kill latch is set, nothing new is submitted",
+        "WATCHDOG=1",
+    ]
+    ctx.stop_requested = True
+    runner.step()
+    assert listener.heard[12].startswith("STOPPING=1\nSTATUS=draining")
+    ctx.close()
 
 
 def test_row_34_a_drain_that_never_ends_is_cut_at_its_limit(stepped: Stepped) -> None:
