@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Command] = {
     "keys": Command("hft.cli.keys", "keys"),
     "inspect": Command("hft.cli.inspect", "inspect"),
     "schema": Command("hft.cli.schema", "schema"),
+    "install-systemd": Command("hft.cli.install_systemd", "install_systemd"),
     "simnet": Command("hft.cli.simnet", "simnet"),
     "programs": Command("hft.cli.programs", "programs"),
 }

@@ -29,6 +29,8 @@ class Assignment(NamedTuple):
 
     cpus: dict[str, tuple[int, ...]]
     notes: tuple[str, ...]
+    others: tuple[int, ...] = ()
+    """Where whatever is not a service belongs: nats-server, the supervisor with its view. Empty: anywhere."""
 
 
 def parse(text: str, what: str = "--cpus") -> tuple[int, ...]:
@@ -68,6 +70,21 @@ def available() -> tuple[int, ...]:
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
+
+
+def reachable() -> tuple[int, ...]:
+    """CPUs this process may move to, ascending: the cpuset's, also those that ``isolcpus`` keeps out of the
+    usual mask."""
+    if not hasattr(os, "sched_setaffinity"):
+        return available()
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        return available()
+    except OSError:
+        return available()
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def online() -> tuple[int, ...]:
@@ -111,14 +128,14 @@ def place(config: Config) -> Assignment:
 
     ``HftError`` (CONFIG) with a line for every list that cannot be had.
     """
-    allowed, switched_on = available(), online()
+    usual, allowed, switched_on = available(), reachable(), online()
     errors: list[str] = []
     lists: dict[str, tuple[int, ...]] = {}
     wanted = {"--cpus": config.cpus.list}
     wanted |= {f"[{section_of(name)}] cpus": text for name, text in own_cpus(config).items() if text.strip()}
     for what, text in wanted.items():
         try:
-            lists[what] = choose(text, allowed, switched_on, what)
+            lists[what] = choose(text, allowed if text.strip() else usual, switched_on, what)
         except HftError as error:
             errors.append(str(error))
     if errors:
@@ -161,7 +178,7 @@ def assign(
         placed |= dict.fromkeys(together, (next(cores),))
     shared = tuple(sorted(cores))
     notes = _sharing_notes(numbers, hot, owners, together, shared)
-    return Assignment({name: listed.get(name, placed.get(name, shared)) for name in every}, notes)
+    return Assignment({name: listed.get(name, placed.get(name, shared)) for name in every}, notes, shared)
 
 
 def _sharing_notes(

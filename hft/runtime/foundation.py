@@ -41,6 +41,8 @@ class Foundation:
         self.nats_restarts = 0
         self.segments: Segments
         assignment = cpus.place(config)
+        self._others = assignment.others
+        self._affinity_before: tuple[int, ...] = ()
         self.notes = assignment.notes
         """What a person should know about who runs where."""
         self.run = Run(
@@ -58,8 +60,11 @@ class Foundation:
     def lay(self) -> None:
         """Make everything, on an empty place: what a dead run left is swept away first.
 
+        This process, and nats-server after it, leaves the cores of the hot services alone from here on.
         ``HftError`` tells what could not be made; whatever was made is then taken away by ``remove``.
         """
+        self._affinity_before = cpus.available()
+        cpus.pin(self._others)
         for name in ringbuf.sweep(self.run.prefix):
             self._tell(f"removed {name}, left by a run that is gone")
         self._tell("shared memory: rings, account table, counters, kill latch")
@@ -122,6 +127,7 @@ class Foundation:
 
     def remove(self) -> None:
         """Take everything away; safe to call at any time and twice."""
+        cpus.pin(self._affinity_before)
         if self._nats is not None:
             self._nats.stop()
         if hasattr(self, "segments"):
