@@ -5,6 +5,7 @@ the endpoints are given, and again by the socket factory after names are resolve
 or proxy leads out of this machine.
 """
 
+import asyncio
 import socket
 from collections.abc import Iterable
 from enum import Enum, IntEnum
@@ -124,6 +125,16 @@ def check_url(url: str, schemes: tuple[str, ...], reach: Reach, name: str) -> No
         )
 
 
+class Socket(aiohttp.ClientWebSocketResponse[Any]):
+    """A WebSocket that shows its transport, so that its reads can be stamped."""
+
+    def __init__(
+        self, reader: Any, writer: Any, protocol: Any, response: Any, *more: Any, **named: Any
+    ) -> None:
+        super().__init__(reader, writer, protocol, response, *more, **named)
+        self.transport: asyncio.Transport | None = response.connection and response.connection.transport
+
+
 def open_session(reach: Reach, *, max_connections: int = MAX_CONNECTIONS) -> aiohttp.ClientSession:
     """A session whose sockets stay within ``reach``; to be called within a running loop and closed by the
     caller.
@@ -139,6 +150,7 @@ def open_session(reach: Reach, *, max_connections: int = MAX_CONNECTIONS) -> aio
         connector=connector,
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
+        ws_response_class=Socket,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
     )
 

@@ -85,13 +85,19 @@ class NewestBox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, key: Hashable, item: T) -> None:
-        """Puts the newest of ``key`` (no integer: those number the others)."""
-        if key in self._items:
-            self.replaced += 1
+    def put(self, key: Hashable, item: T) -> bool:
+        """Puts the newest of ``key`` (no integer: those number the others); whether it took another's
+        place."""
+        replaced = key in self._items
+        self.replaced += replaced
         self._items[key] = item
         if self._wake is not None:
             self._wake()
+        return replaced
+
+    def remove(self, key: Hashable) -> bool:
+        """Takes away what waits with ``key``; whether anything did."""
+        return self._items.pop(key, None) is not None
 
     def append(self, item: T) -> bool:
         """Puts an item of its own; False if there is no room."""

@@ -11,9 +11,11 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from hft.chain import rpc_parse
+from hft.chain.base58 import b58encode
 from hft.chain.rpc_caller import Caller
 from hft.chain.rpc_faults import FaultKind, RpcFault
 from hft.chain.rpc_parse import AccountsAt, LatestBlockhash, PriorityFee, Statuses
+from hft.venues import Account
 
 MAX_ACCOUNTS: Final = 100
 MAX_STATUSES: Final = 256
@@ -85,6 +87,18 @@ class RpcClient(Caller):
         words = [str(Pubkey(one)) for one in pubkeys]
         answer = await self.call("getMultipleAccounts", [words, options], deadline_ns=deadline_ns, only=only)
         return typed(answer.endpoint, lambda: rpc_parse.accounts(answer.result, len(pubkeys)))
+
+    async def program_accounts(
+        self, program: bytes, *, size: int, head: bytes = b"", deadline_ns: int, commitment: str = PROCESSED
+    ) -> tuple[tuple[bytes, Account], ...]:
+        """Accounts of ``program`` with exactly ``size`` bytes of data that begin with ``head``."""
+        filters: list[dict[str, Any]] = [{"dataSize": size}]
+        if head:
+            filters.append({"memcmp": {"offset": 0, "bytes": b58encode(head)}})
+        options = {"encoding": "base64", "commitment": commitment, "filters": filters}
+        params = [str(Pubkey(program)), options]
+        answer = await self.call("getProgramAccounts", params, deadline_ns=deadline_ns)
+        return typed(answer.endpoint, lambda: rpc_parse.keyed_accounts(answer.result))
 
     async def send_transaction(
         self,

@@ -1,7 +1,7 @@
 """Results of JSON-RPC methods as typed values. Pure; a result of another shape is a ``ShapeError``."""
 
 import binascii
-from base64 import b64decode
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from solders.hash import Hash, ParseHashError
@@ -81,9 +81,15 @@ def items(value: Any, what: str, length: int | None = None) -> list[Any]:
 def key(value: Any, what: str) -> bytes:
     """A base58 public key as 32 bytes, or ``ShapeError``."""
     try:
-        return bytes(Pubkey.from_string(value))
+        return _key(value)
     except (TypeError, ValueError) as error:
         raise ShapeError(f"{what}: {_short(value)}; a base58 key of 32 bytes belongs there") from error
+
+
+@lru_cache(256)
+def _key(text: str) -> bytes:
+    """The same few owners come with every account."""
+    return bytes(Pubkey.from_string(text))
 
 
 def signature(value: Any, what: str) -> bytes:
@@ -128,6 +134,15 @@ def accounts(value: Any, asked: int) -> AccountsAt:
     return AccountsAt(slot, tuple(None if one is None else account(one) for one in told))
 
 
+def keyed_accounts(value: Any) -> tuple[tuple[bytes, Account], ...]:
+    """The result of getProgramAccounts, base64."""
+    found = []
+    for one in items(value, "getProgramAccounts"):
+        told = fields(one, "getProgramAccounts")
+        found.append((key(told.get("pubkey"), "pubkey"), account(told.get("account"))))
+    return tuple(found)
+
+
 def account(value: Any) -> Account:
     """An account with base64 data, as RPC results and notifications bear it."""
     told = fields(value, "account")
@@ -135,8 +150,8 @@ def account(value: Any) -> Account:
     if data[1] != "base64" or not isinstance(data[0], str):
         raise ShapeError(f"account.data: {_short(data[1])}; base64 belongs there")
     try:
-        raw = b64decode(data[0], validate=True)
-    except binascii.Error as error:
+        raw = binascii.a2b_base64(data[0], strict_mode=True)
+    except (binascii.Error, ValueError) as error:
         raise ShapeError(f"account.data: {error}") from error
     if len(raw) > MAX_ACCOUNT_BYTES:
         raise ShapeError(f"account.data: {len(raw)} bytes; at most {MAX_ACCOUNT_BYTES}")

@@ -8,7 +8,7 @@ snapshot. Slots that a fork took back are told, and their accounts asked for aga
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import random as random_number
 from typing import Any, Final, NamedTuple
 
@@ -83,14 +83,16 @@ class AccountFeed:
 
     def __init__(self, watches: Sequence[Watch], wake: Callable[[], None] | None = None) -> None:
         """``watches``: at most 10,000, each account once."""
-        self.watches = {watch.pubkey: watch for watch in watches}
-        if len(self.watches) < len(watches) or len(watches) > MAX_WATCHES:
-            raise ValueError(f"{len(watches)} watches: each account once, at most {MAX_WATCHES}")
+        self.watches: dict[bytes, Watch] = {}
+        self.on_watched: list[Callable[[], None]] = []
+        self.watch(watches)
         self._box: NewestBox[FeedEvent] = NewestBox(CONTROLS_KEPT, wake)
         self._merger = Merger()
         self._live: set[str] = set()
         self.slots = SlotTracker()
         self.counts: Counter[str] = Counter()
+        """``versions_`` new, old, duplicate, dead, unwatched: what came. Of the new ones ``coalesced`` gave
+        way to newer ones, ``removed`` are watched no longer; the others were polled or wait."""
         self.on_reverted: list[Callable[[tuple[bytes, ...], int], None]] = []
 
     @property
@@ -102,8 +104,41 @@ class AccountFeed:
         """Hands out at most ``limit`` events."""
         return self._box.poll(handler, limit)
 
+    def watch(self, watches: Sequence[Watch]) -> None:
+        """Accounts to follow besides; each source subscribes, then asks for a snapshot. ``ValueError`` if one
+        is watched already, or that makes more than ``MAX_WATCHES``."""
+        added = {watch.pubkey: watch for watch in watches}
+        total = len(self.watches) + len(watches)
+        if len(added) < len(watches) or added.keys() & self.watches.keys() or total > MAX_WATCHES:
+            raise ValueError(f"{total} watches: each account once, at most {MAX_WATCHES}")
+        self.watches.update(added)
+        for tell in self.on_watched:
+            tell()
+
+    def unwatch(self, pubkeys: Iterable[bytes]) -> None:
+        """Accounts to follow no longer; nothing is told of them from now on, and nothing of them is kept."""
+        for pubkey in pubkeys:
+            if self.watches.pop(pubkey, None) is not None:
+                self._merger.forget(pubkey)
+                self.counts["removed"] += self._box.remove(pubkey)
+        for tell in self.on_watched:
+            tell()
+
+    def knows(self, version: Version) -> None:
+        """The reader has this version already: nothing older is to be told."""
+        self._merger.offer(version)
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait to be polled."""
+        return len(self._box)
+
     def offer(self, version: Version) -> Verdict:
         """Takes what a source tells of an account."""
+        watch = self.watches.get(version.pubkey)
+        if watch is None:
+            self.counts["versions_unwatched"] += 1
+            return Verdict.OLD
         if version.account is not None and version.account.lamports == 0:
             # How a notification says that there is none; a snapshot says null.
             version = version._replace(account=None)
@@ -111,12 +146,13 @@ class AccountFeed:
         self.slots.told(version.slot)
         self.counts[f"versions_{verdict.value}"] += 1
         if verdict is Verdict.NEW:
-            reason = unusable(self.watches[version.pubkey], version.account)
+            reason = unusable(watch, version.account)
             if reason is None:
-                self._box.put(version.pubkey, AccountChanged(version))
+                replaced = self._box.put(version.pubkey, AccountChanged(version))
             else:
                 self.counts[f"unusable_{reason.name.lower()}"] += 1
-                self._box.put(version.pubkey, AccountUnusable(version, reason))
+                replaced = self._box.put(version.pubkey, AccountUnusable(version, reason))
+            self.counts["coalesced"] += replaced
         return verdict
 
     def advance(self, slot: int, parent: int, root: int, received_ns: int) -> None:
@@ -129,6 +165,7 @@ class AccountFeed:
             for tell in self.on_reverted:
                 tell(lost, parent)
         if news.is_new:
+            self.counts["slots"] += 1
             self._box.put("slot", SlotSeen(slot, parent, root, received_ns))
 
     def source_live(self, source: str, slot: int) -> None:
@@ -168,33 +205,52 @@ class AccountSource(Session):
         self._wanted: dict[bytes, None] = {}
         self._wanted_slot = 0
         self._asked = asyncio.Event()
+        self._subscribed: dict[bytes, int] = {}
         feed.on_reverted.append(self._want)
+        feed.on_watched.append(self._asked.set)
 
     async def set_up(self, channel: Channel) -> None:
         """Slots, every account, then the snapshot."""
         await channel.subscribe("slotSubscribe", [], self._on_slot)
-        limit = asyncio.Semaphore(self._rule.at_once)
+        self._subscribed.clear()
+        self._wanted.clear()
+        await self._follow(channel)
 
-        async def one(pubkey: bytes) -> None:
+    async def work(self, channel: Channel) -> None:
+        """Asks again for accounts that a fork took back; follows what is watched."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            await self._follow(channel)
+            wanted, self._wanted = list(self._wanted), {}
+            if wanted:
+                await self._snapshot(wanted, self._wanted_slot)
+
+    async def _follow(self, channel: Channel) -> None:
+        """Subscribes to what is watched and asks for it then, so that nothing falls between; ends what is
+        not watched any more."""
+        limit = asyncio.Semaphore(self._rule.at_once)
+        options = {"encoding": "base64", "commitment": PROCESSED}
+
+        async def subscribe(pubkey: bytes) -> None:
             async with limit:
-                options = {"encoding": "base64", "commitment": PROCESSED}
-                await channel.subscribe(
+                self._subscribed[pubkey] = await channel.subscribe(
                     "accountSubscribe",
                     [str(Pubkey(pubkey)), options],
                     lambda result, received_ns: self._on_account(pubkey, result, received_ns),
                 )
 
-        await asyncio.gather(*(one(pubkey) for pubkey in self._feed.watches))
-        self._wanted.clear()
-        await self._snapshot(list(self._feed.watches), self._parent)
+        async def unsubscribe(number: int) -> None:
+            async with limit:
+                await channel.unsubscribe("accountUnsubscribe", number)
 
-    async def work(self, channel: Channel) -> None:
-        """Asks again for accounts that a fork took back."""
-        while True:
-            await self._asked.wait()
-            self._asked.clear()
-            wanted, self._wanted = list(self._wanted), {}
-            await self._snapshot(wanted, self._wanted_slot)
+        added = [pubkey for pubkey in self._feed.watches if pubkey not in self._subscribed]
+        dropped = [pubkey for pubkey in self._subscribed if pubkey not in self._feed.watches]
+        await asyncio.gather(
+            *(subscribe(pubkey) for pubkey in added),
+            *(unsubscribe(self._subscribed.pop(pubkey)) for pubkey in dropped),
+        )
+        await self._snapshot(added, self._parent)
 
     def on_live(self) -> None:
         self._feed.source_live(self.endpoint.name, self._snapshot_slot)

@@ -5,13 +5,13 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
+import orjson
 
-from hft.chain.endpoint import Endpoint
+from hft.chain.endpoint import Endpoint, Socket
 from hft.chain.rpc_faults import is_count
 
 MAX_MESSAGE_BYTES: Final = 32 << 20
@@ -37,6 +37,33 @@ class ChannelError(Exception):
     def __init__(self, code: ChannelErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class _Stamping(asyncio.Protocol):
+    """Stands before a connection's own protocol and notes when bytes were read from the socket: messages may
+    wait for their turn in a task, and that wait belongs to their age."""
+
+    def __init__(self, inner: asyncio.Protocol, clock_ns: Callable[[], int]) -> None:
+        self._inner = inner
+        self._feed = inner.data_received
+        self._clock_ns = clock_ns
+        self.read_ns = clock_ns()
+
+    def data_received(self, data: bytes) -> None:
+        self.read_ns = self._clock_ns()
+        self._feed(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
 
 
 class _Ending:
@@ -73,7 +100,8 @@ class Channel:
         self._silence_ns = silence_ns
         self._request_ns = request_ns
         self._clock_ns = clock_ns
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._socket: aiohttp.ClientWebSocketResponse[Any] | None = None
+        self._stamping: _Stamping | None = None
         self._next_id = 0
         self._waiting: dict[int, tuple[asyncio.Future[Any], Notified | None]] = {}
         self._handlers: dict[int, Notified] = {}
@@ -91,28 +119,41 @@ class Channel:
                     max_msg_size=MAX_MESSAGE_BYTES,
                     autoping=True,
                     compress=0,
+                    decode_text=False,
                 )
         except (aiohttp.ClientError, OSError) as error:
             raise self._error(ChannelErrorCode.CONNECT, f"{type(error).__name__}") from error
         self.last_ns = self._clock_ns()
+        transport = self._socket.transport if isinstance(self._socket, Socket) else None
+        if transport is not None:
+            self._stamping = _Stamping(cast(asyncio.Protocol, transport.get_protocol()), self._clock_ns)
+            transport.set_protocol(self._stamping)
 
     async def run(self) -> None:
         """Hands every notification to its handler, until the connection ends: always by ``ChannelError``."""
         assert self._socket is not None
-        while True:
-            try:
-                async with asyncio.timeout(self._silence_ns / 1e9):
-                    message = await self._socket.receive()
-            except TimeoutError as error:
-                raise self._error(
-                    ChannelErrorCode.SILENT, f"open, and nothing came for {self._silence_ns} ns"
-                ) from error
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self.last_ns = self._clock_ns()
-                self.messages += 1
-                self._take(message.data)
-            elif message.type is not aiohttp.WSMsgType.BINARY:
-                raise self._error(ChannelErrorCode.CLOSED, message.type.name.lower())
+        receive, text = self._socket.receive, aiohttp.WSMsgType.TEXT
+        now_s = asyncio.get_running_loop().time
+        silence_s = self._silence_ns / 1e9
+        checked_s = now_s()
+        try:
+            async with asyncio.timeout(silence_s) as limit:
+                while True:
+                    message = await receive()
+                    if message.type is text:
+                        self.last_ns = self._stamping.read_ns if self._stamping else self._clock_ns()
+                        self.messages += 1
+                        self._take(message.data)
+                    elif message.type is not aiohttp.WSMsgType.BINARY:
+                        raise self._error(ChannelErrorCode.CLOSED, message.type.name.lower())
+                    # A timer a message would cost more than reading it: so exact need silence not be known.
+                    if now_s() - checked_s > silence_s / 32:
+                        checked_s = now_s()
+                        limit.reschedule(checked_s + silence_s)
+        except TimeoutError as error:
+            raise self._error(
+                ChannelErrorCode.SILENT, f"open, and nothing came for {self._silence_ns} ns"
+            ) from error
 
     async def subscribe(
         self, method: str, params: Sequence[Any], handler: Notified, *, once: bool = False
@@ -120,6 +161,14 @@ class Channel:
         """Subscribes: the subscription's number; ``once``: it ends by itself with its first notification.
         ``ChannelError``."""
         return int(await self._ask(method, params, _Ending(handler) if once else handler))
+
+    async def unsubscribe(self, method: str, number: int) -> None:
+        """Ends the subscription ``number``; what still comes of it is no stray. ``ChannelError``."""
+        self._handlers[number] = _nothing
+        try:
+            await self._ask(method, [number], None)
+        finally:
+            self._handlers.pop(number, None)
 
     async def request(self, method: str, params: Sequence[Any]) -> Any:
         """One question over the connection. ``ChannelError``."""
@@ -155,10 +204,10 @@ class Channel:
         finally:
             self._waiting.pop(request_id, None)
 
-    def _take(self, text: str) -> None:
+    def _take(self, text: bytes) -> None:
         try:
-            told = json.loads(text, parse_float=Decimal)
-        except (ValueError, RecursionError) as error:
+            told = orjson.loads(text)
+        except ValueError as error:
             raise self._error(ChannelErrorCode.MALFORMED, f"no JSON: {text[:60]!r}") from error
         if not isinstance(told, dict):
             raise self._error(ChannelErrorCode.MALFORMED, f"no object: {text[:60]!r}")
@@ -201,3 +250,7 @@ class Channel:
 
     def _error(self, code: ChannelErrorCode, message: str) -> ChannelError:
         return ChannelError(code, f"{self._endpoint.name}: {code.name.lower()}: {message}")
+
+
+def _nothing(result: Any, received_ns: int) -> None:
+    """What came after the end was asked for."""

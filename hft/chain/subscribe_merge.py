@@ -126,6 +126,10 @@ class Merger:
             newest.replace(version, digest)
         return verdict
 
+    def forget(self, pubkey: bytes) -> None:
+        """Nothing is known of the account any more."""
+        self._newest.pop(pubkey, None)
+
     def revert(self, dead_slots: frozenset[int]) -> list[bytes]:
         """These slots never were: forgets what was told in them; returns the accounts it was told of, also
         those of which something newer was told since."""
@@ -137,7 +141,8 @@ class Merger:
         for slot in sorted(dead_slots & self._touched.keys()):
             lost.update(dict.fromkeys(self._touched.pop(slot)))
         for pubkey in lost:
-            if self._newest[pubkey].slot in dead_slots:
+            newest = self._newest.get(pubkey)
+            if newest is not None and newest.slot in dead_slots:
                 del self._newest[pubkey]
         return list(lost)
 

@@ -30,6 +30,8 @@ pb: Any = geyser_pb2
 METHOD: Final = "/geyser.Geyser/Subscribe"
 MAX_MESSAGE_BYTES: Final = 64 << 20
 FILTER: Final = "watched"
+REPEAT_S: Final = 2.0
+"""Nothing says when a filter that was sent anew holds: what it added is asked for once more after so long."""
 
 
 class GeyserRule(NamedTuple):
@@ -106,7 +108,11 @@ class GeyserSource:
         self._moved = asyncio.Event()
         self._stands = asyncio.Event()
         self._parent = 0
+        self._outgoing: asyncio.Queue[Any] = asyncio.Queue()
+        self._told: set[bytes] = set()
+        self._again: dict[bytes, None] = {}
         feed.on_reverted.append(self._want)
+        feed.on_watched.append(self._rewatch)
         self.live = False
         self.lost: Counter[str] = Counter()
         self.resumed = 0
@@ -149,8 +155,9 @@ class GeyserSource:
         return grpc.aio.insecure_channel(self._target, options)
 
     async def _life(self, channel: Any) -> None:
-        outgoing: asyncio.Queue[Any] = asyncio.Queue()
         self._stands = asyncio.Event()
+        outgoing = self._outgoing = asyncio.Queue()
+        self._told = set(self._feed.watches)
         from_slot = self._from_slot()
         outgoing.put_nowait(subscription(list(self._feed.watches), from_slot))
         call = channel.stream_stream(
@@ -196,10 +203,17 @@ class GeyserSource:
             self.resumed += 1
         self.live = True
         self._feed.source_live(self.endpoint.name, slot)
+        if self._told != self._feed.watches.keys():
+            self._rewatch()  # the watches changed while it became live
         while True:
-            await self._asked.wait()
+            try:
+                async with asyncio.timeout(REPEAT_S if self._again else None):
+                    await self._asked.wait()
+            except TimeoutError:
+                self._wanted.update(self._again)
+                self._again = {}
             self._asked.clear()
-            wanted, self._wanted = list(self._wanted), {}
+            wanted, self._wanted = [one for one in self._wanted if one in self._feed.watches], {}
             await self._snapshot(wanted, self._wanted_slot)
 
     async def _snapshot(self, pubkeys: list[bytes], min_slot: int) -> int:
@@ -219,6 +233,18 @@ class GeyserSource:
                 name = self.endpoint.name
                 self._feed.offer(Version(pubkey, slot, 0, account, name, received_ns, snapshot=True))
         return slot
+
+    def _rewatch(self) -> None:
+        """Other accounts are watched: the whole filter is sent anew, and what is new asked for."""
+        if not self.live:
+            self._resume = None  # what was not watched before is in no stream taken up again
+            return
+        watches = self._feed.watches
+        self._outgoing.put_nowait(subscription(list(watches), None))
+        added = tuple(watches.keys() - self._told)
+        self._want(added, 0)
+        self._again.update(dict.fromkeys(added))
+        self._told = set(watches)
 
     def _want(self, pubkeys: tuple[bytes, ...], slot: int) -> None:
         self._wanted.update(dict.fromkeys(pubkeys))

@@ -185,7 +185,10 @@ _RULES: tuple[_Rule, ...] = (
         exact=(
             "applied_accounts",
             "dropped_old",
-            "filtered_unknown_account",
+            "duplicate_accounts",
+            "dropped_dead_fork",
+            "coalesced_accounts",
+            "unwatched_accounts",
             "dropped_table_full",
             "pending_accounts",
         ),
@@ -194,7 +197,13 @@ _RULES: tuple[_Rule, ...] = (
         "updates",
         "scanner",
         ("in_market_data",),
-        exact=("scanned_updates", "coalesced_updates", "disabled_updates", "dropped_corrupt"),
+        exact=(
+            "scanned_updates",
+            "coalesced_updates",
+            "disabled_updates",
+            "other_updates",
+            "dropped_corrupt",
+        ),
     ),
     _Rule(
         "routes",

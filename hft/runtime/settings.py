@@ -108,7 +108,12 @@ class Feed:
 
     idle: str = _idle()
     cpus: str = _own_cpus()
-    stale_after_ms: int = number(5_000, 100, 3_600_000, "No data from the cluster for so long: reconnect.")
+    stale_after_ms: int = number(
+        5_000, 100, 3_600_000, "Nothing from a node for so long: its connection is given up and made anew."
+    )
+    start_wait_ms: int = number(
+        5_000, 0, 60_000, "Longest wait for the chain at the start; after it the service asks on as it runs."
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hft.services.book import Book, Entry
 from hft.services.common import Drops
 from hft.venues import PoolErrorCode, Venue
 from hft.wire.account import AccountRecord
-from hft.wire.enums import PoolDisabledReason, PoolStatus
+from hft.wire.enums import PoolDisabledReason, PoolStatus, SlotStatus
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COUNTERS: tuple[str, ...] = ("out_market_data", "dropped_market_data_no_room", "announced_disabled")
 HISTOGRAMS: tuple[str, ...] = ("stage_feed_ns",)
 
-NO_MINT = bytes(32)
+NO_KEY = bytes(32)
 DISABLED_REASONS: dict[PoolErrorCode, PoolDisabledReason] = {
     PoolErrorCode.UNKNOWN_VENUE: PoolDisabledReason.WRONG_OWNER,
     PoolErrorCode.ACCOUNT_MISSING: PoolDisabledReason.ACCOUNT_MISSING,
@@ -32,15 +32,25 @@ DISABLED_REASONS: dict[PoolErrorCode, PoolDisabledReason] = {
 }
 
 
+OTHER_NEWS = frozenset((wire.slot_update.identifier, wire.quote.identifier))
+
+
+def is_other_news(view: memoryview) -> bool:
+    """Is this message of ``market_data`` none of a pool, yet one of those that belong there?"""
+    return bytes(view[4:8]) in OTHER_NEWS
+
+
 class Touch(NamedTuple):
-    """What a batch did to one pool: its newest write and how many accounts."""
+    """What a batch did to one pool: its newest write, how many accounts, when the first of them was read from
+    the socket."""
 
     slot: int
     write_version: int
     accounts: int
+    received_ns: int
 
 
-UNTOUCHED = Touch(0, 0, 0)
+UNTOUCHED = Touch(0, 0, 0, 0)
 
 
 def touches(
@@ -51,9 +61,13 @@ def touches(
     for key in written:
         record = records[key]
         for pool in book.users(key):
-            slot, write_version, count = touched.get(pool, UNTOUCHED)
+            known = touched.get(pool)
+            if known is None:
+                touched[pool] = Touch(record.slot, record.write_version, 1, record.received_ns)
+                continue
+            slot, write_version, count, received_ns = known
             newest = max((slot, write_version), (record.slot, record.write_version))
-            touched[pool] = Touch(*newest, count + 1)
+            touched[pool] = Touch(*newest, count + 1, min(received_ns, record.received_ns))
     return touched
 
 
@@ -70,18 +84,15 @@ class Announcer:
         self._disabled = ctx.counters.index("announced_disabled")
         self._stage = ctx.counters.histogram_index("stage_feed_ns")
 
-    def announce(self, entry: Entry, touch: Touch, received_ns: int, stale: bool = False) -> None:
-        """Say that ``entry`` changed. ``stale``: nothing vouches for it any more; ``received_ns``: its
-        bytes came.
-        """
-        pool, error = entry.pool, entry.error
-        active = error is None and not stale
-        reason = PoolDisabledReason.NONE
+    def announce(self, entry: Entry, touch: Touch, reason: PoolDisabledReason) -> None:
+        """Say that ``entry`` changed; ``reason``: why it may not be quoted, NONE if it may."""
+        pool = entry.pool
+        active = reason is PoolDisabledReason.NONE
         if not active:
-            reason = PoolDisabledReason.STALE if error is None else DISABLED_REASONS[error]
             self._counters.add(self._disabled)
         sequence = self._out.sequence
         now_ns = self._clock.monotonic_ns()
+        received_ns = touch.received_ns or now_ns
         self._out.put(
             wire.pool_update,
             self._trace_head + sequence.to_bytes(8, "little"),
@@ -92,12 +103,30 @@ class Announcer:
             reason,
             min(touch.accounts, 0xFFFF),
             entry.key,
-            pool.mint_a if pool is not None else NO_MINT,
-            pool.mint_b if pool is not None else NO_MINT,
+            pool.mint_a if pool is not None else NO_KEY,
+            pool.mint_b if pool is not None else NO_KEY,
             received_ns,
             now_ns,
         )
         self._counters.record(self._stage, now_ns - received_ns)
+
+    def slot(self, slot: int, parent: int, unix_timestamp: int, received_ns: int) -> None:
+        """Say that the chain moved on. Block height and blockhash are the executor's to know: zero."""
+        sequence = self._out.sequence
+        self._out.put(
+            wire.slot_update,
+            self._trace_head + sequence.to_bytes(8, "little"),
+            sequence,
+            slot,
+            parent,
+            SlotStatus.PROCESSED,
+            0,
+            0,
+            NO_KEY,
+            unix_timestamp,
+            received_ns,
+            self._clock.monotonic_ns(),
+        )
 
     def close(self) -> None:
         self._out.close()

@@ -6,9 +6,9 @@ pool changed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from struct import Struct
 from typing import TYPE_CHECKING
 
+from hft.chain.sysvars import CLOCK_KEY, CLOCK_LAYOUT
 from hft.venues import Account, ChainClock, Pool, PoolError, PoolErrorCode, decode, decode_changed, venue_of
 from hft.wire import account as account_record
 from hft.wire.account import AccountRecord
@@ -16,10 +16,8 @@ from hft.wire.account import AccountRecord
 if TYPE_CHECKING:
     from ringbuf import Table
 
-CLOCK_KEY = bytes.fromhex("06a7d51718c774c928566398691d5eb68b5eb8a39b4b6d5c73555b2100000000")
-"""The Clock sysvar, SysvarC1ock11111111111111111111111111111111."""
-CLOCK_LAYOUT = Struct("<QqQQq")
-"""slot, epoch start, epoch, leader-schedule epoch, unix timestamp: the sysvar's own 40 bytes."""
+UNKNOWN = AccountRecord(0, 0, bytes(32), 0, 0, b"")
+"""What the table holds of an account that is followed no longer: nothing may rest on its old bytes."""
 
 Source = Callable[[bytes], AccountRecord | None]
 
@@ -195,8 +193,11 @@ class TableBook(Book):
         unpack = account_record.unpack
 
         def source(key: bytes) -> AccountRecord | None:
-            record = get(key)
-            return None if record is None else unpack(record)
+            packed = get(key)
+            if packed is None:
+                return None
+            record = unpack(packed)
+            return None if record == UNKNOWN else record
 
         super().__init__(source)
         self._changed_since = table.changed_since

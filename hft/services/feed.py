@@ -1,62 +1,52 @@
-"""The feed: account bytes from the cluster into the account table, what changed into ``market_data``.
+"""The feed: account bytes from the chain into the account table, what changed into ``market_data``.
 
-Newest only, by (slot, write_version); a batch's accounts are written together and each pool they touch is
-announced once, at the end of the batch. A pool whose accounts give no pool is disabled and says why; the
-others go on.
+Newest only, by (slot, write version), over all sources. What came together is written together, and each pool
+it touches is announced once. A pool whose accounts give no pool is disabled and says why; the others go on.
+While no source is live, or what a pool rests on was on a fork that lost, nothing vouches for it: disabled,
+until a snapshot does.
 
-Counters: in_accounts = applied_accounts + dropped_old + filtered_unknown_account + dropped_table_full (+
-pending).
+Counters: in_accounts = applied_accounts + dropped_old + duplicate_accounts + dropped_dead_fork +
+coalesced_accounts + unwatched_accounts + dropped_table_full + pending_accounts.
 """
 
 from typing import TYPE_CHECKING
 
-from hft.chain.frames import AccountUpdate, SlotUpdate
 from hft.chain.keys import paper_keypair
-from hft.chain.local import ClusterClosed, ClusterError, LocalCluster
-from hft.services import announce
-from hft.services.announce import UNTOUCHED, Announcer, touches
-from hft.services.book import CLOCK_KEY, CLOCK_LAYOUT, Book
+from hft.chain.subscribe import (
+    MAX_WATCHES,
+    AccountChanged,
+    AccountUnusable,
+    FeedEvent,
+    Reverted,
+    SlotSeen,
+    SourceLive,
+    SourceLost,
+)
+from hft.chain.subscribe_merge import Watch
+from hft.chain.sysvars import CLOCK_KEY
+from hft.services import announce, tally
+from hft.services.announce import DISABLED_REASONS, UNTOUCHED, Announcer, touches
+from hft.services.book import Entry
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
-from hft.venues import TOKEN_2022_PROGRAM, TOKEN_PROGRAM, VENUES, PoolErrorCode
-from hft.wire.account import AccountRecord, pack, unpack
-from ringbuf import RingError
+from hft.services.sources import Sources
+from hft.services.store import Store
+from hft.services.tally import Tally
+from hft.services.watchset import WatchSet
+from hft.venues import WRAPPED_SOL, PoolError, associated_token_address, required_accounts
+from hft.venues.tokens import Token
+from hft.wire.enums import PoolDisabledReason
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
 
-COUNTERS: tuple[str, ...] = (
-    "in_accounts",
-    "in_slots",
-    "applied_accounts",
-    "pending_accounts",
-    "dropped_old",
-    "dropped_old_slot",
-    "filtered_unknown_account",
-    "dropped_table_full",
-    *announce.COUNTERS,
-    "pools",
-    "pools_disabled",
-    "connects",
-    "disconnects",
-    "silences",
-    "slot",
-    "last_update_ns",
-    *SYSTEM_COUNTERS,
-)
+COUNTERS: tuple[str, ...] = (*tally.COUNTERS, *announce.COUNTERS, *SYSTEM_COUNTERS)
 HISTOGRAMS: tuple[str, ...] = announce.HISTOGRAMS
 
-SYSVAR_OWNER = bytes.fromhex("06a7d5171875f729c73d93408f216120067ed88c76e08c287fc1946000000000")
-KNOWN_OWNERS = frozenset(
-    (*(spec.program for spec in VENUES), TOKEN_PROGRAM, TOKEN_2022_PROGRAM, SYSVAR_OWNER)
-)
-TOKEN_OWNERS = frozenset((TOKEN_PROGRAM, TOKEN_2022_PROGRAM, SYSVAR_OWNER))
-GROWN_BYTES = 10_368
-"""Room for an account that may be made or grow later: the largest tick and bin arrays with their header."""
-
-POLL_LIMIT = 256
-PENDING_LIMIT = 4_096
-"""Accounts of one batch that wait for its end; a longer batch is published in parts."""
-RECONNECT_NS = 50_000_000
+BATCH_LIMIT = 4_096
+"""Events of one batch; what comes at once beyond that is published in parts."""
+OWN = b"own"
+"""In the watch set: what is followed for no pool's sake."""
+NONE, STALE = PoolDisabledReason.NONE, PoolDisabledReason.STALE
 
 
 def build(ctx: "Context") -> "Feed":
@@ -65,182 +55,177 @@ def build(ctx: "Context") -> "Feed":
 
 
 class Feed:
-    """See the module. ``wait`` sleeps on the cluster's socket."""
+    """See the module. ``wait`` sleeps on the sockets."""
 
     def __init__(self, ctx: "Context") -> None:
         self._clock = ctx.clock
         self._counters = ctx.counters
-        self._table = ctx.table
         self._announcer = Announcer(ctx)
         self._system = SystemLink(ctx)
-        self._cluster = LocalCluster(str(ctx.run.socket_path), monotonic_ns=ctx.clock.monotonic_ns)
-        self._stale_after_ns = ctx.config.feed.stale_after_ms * 1_000_000
+        self._sources = Sources(ctx)
+        self._accounts = self._sources.accounts
+        self._loop = self._sources.loop
+        self._tally = Tally(ctx.counters, self._sources)
+        self._watchset = WatchSet(MAX_WATCHES)
         self._wallet = bytes(paper_keypair(ctx.config.simnet.seed).pubkey())
-        self._records: dict[bytes, AccountRecord] = {}
-        self._book = Book(self._records.get)
-        self._pending: list[bytes] = []
-        self._batch_ns = 0
-        self._stale = False
-        self._last_event_ns = 0
-        self._next_connect_ns = 0
-        self._slot = 0
-        self._last_update_ns = 0
-        self._statuses: dict[bytes, PoolErrorCode | None] = {}
-        names = ("in_accounts", "in_slots", "applied_accounts", "dropped_old", "filtered_unknown_account")
-        index = ctx.counters.index
-        self._in, self._slots, self._applied_at, self._old, self._unknown = (index(name) for name in names)
-        self._full = index("dropped_table_full")
-        self._old_slot = index("dropped_old_slot")
+        self._tokens: dict[bytes, Token] = {}
+        self._store = Store(ctx.table, self._tally)
+        self._book = self._store.book
+        self._reverted: set[bytes] = set()
+        self._statuses: dict[bytes, PoolDisabledReason] = {}
+        self._live = False
+        self._vouched = False
+        self._slot = SlotSeen(0, 0, 0, 0)
+        self._told_slot = 0
+        self._connected = False
 
     def on_start(self) -> None:
         """Takes over what an earlier process of this run wrote, so that nothing older is ever put over it."""
-        for key in self._table.keys():  # noqa: SIM118
-            record = self._table.get(key)
-            if record is not None:
-                self._records[key] = unpack(record)
-        self._book.mark(self._records)
-        self._connect(self._clock.monotonic_ns())
+        for version in self._store.take_over():
+            self._accounts.knows(version)
+        self._sources.start()
+        self._take_survey()
 
     def do_work(self) -> int:
-        """Takes what the cluster sent; at most ``POLL_LIMIT`` events."""
-        return self._cluster.poll(self._on_event, POLL_LIMIT)
+        """Takes what came by now, all of it together; looks at the sockets only if nothing waits."""
+        accounts = self._accounts
+        if not accounts.waiting:
+            self._loop.step()
+        count = accounts.poll(self._on_event, BATCH_LIMIT)
+        if count:
+            self._end_batch()
+        return count
 
     def wait(self, timeout_ns: int) -> None:
-        self._cluster.wait(timeout_ns)
+        self._loop.wait(timeout_ns)
 
     def on_housekeeping(self, now_ns: int) -> None:
-        """Reconnects, watches for silence, shows gauges."""
+        """Shows gauges, lets go of accounts that no pool needs any more."""
         self._system.poll()
-        counters = self._counters
-        if not self._cluster.connected:
-            if now_ns >= self._next_connect_ns:
-                self._connect(now_ns)
-        elif now_ns - self._last_event_ns > self._stale_after_ns:
-            counters.add(counters.index("silences"))
-            self._cluster.close()
-            self._lost_stream(now_ns)
-        counters.set(counters.index("slot"), self._slot)
-        counters.set(counters.index("last_update_ns"), self._last_update_ns)
-        counters.set(counters.index("pending_accounts"), len(self._pending))
-        counters.set(counters.index("pools"), len(self._statuses))
-        disabled = sum(1 for status in self._statuses.values() if status is not None)
-        counters.set(counters.index("pools_disabled"), len(self._statuses) if self._stale else disabled)
+        self._sources.check()
+        if not self._connected:
+            self._take_survey()
+        self._let_go(now_ns)
+        self._tally.show(self._watchset, max(self._slot.slot, self._book.clock.slot))
+        disabled = sum(1 for status in self._statuses.values() if status is not NONE)
+        self._tally.set("pools", len(self._statuses))
+        self._tally.set("pools_disabled", disabled if self._live else len(self._statuses))
 
     def on_close(self) -> None:
-        self._cluster.close()
+        self._sources.close()
+        self._tally.show(self._watchset, max(self._slot.slot, self._book.clock.slot))
         self._announcer.close()
 
-    def _connect(self, now_ns: int) -> None:
-        self._next_connect_ns = now_ns + RECONNECT_NS
-        try:
-            if not self._cluster.try_connect():
-                return
-            self._cluster.subscribe_accounts()
-        except ClusterError:
-            self._cluster.close()
+    def _take_survey(self) -> None:
+        """Once the pools are known: follows them, and whatever else is asked for."""
+        found, now_ns = self._sources.found, self._clock.monotonic_ns()
+        if found is None:
             return
-        self._last_event_ns = now_ns
-        self._counters.add(self._counters.index("connects"))
+        self._connected = True
+        self._tokens = dict(found.tokens)
+        self._tally.set("pools_left_out", found.left_out)
+        self._tally.set("tokens_refused", len(found.problems))
+        states = (token.state for token in self._tokens.values() if token.state is not None)
+        purse = associated_token_address(self._wallet, WRAPPED_SOL)
+        self._watchset.want(OWN, (CLOCK_KEY, self._wallet, purse, *self._tokens, *states), now_ns)
+        for pool, needs in found.pools.items():
+            self._watchset.want(pool, (pool, *needs), now_ns)
+        self._follow()
+        self._sources.connect()
 
-    def _on_event(self, event: object) -> None:
-        now_ns = self._last_event_ns = self._clock.monotonic_ns()
-        if type(event) is AccountUpdate:
-            self._on_account(event, now_ns)
-        elif type(event) is SlotUpdate:
-            self._on_slot(event, now_ns)
-        elif type(event) is ClusterClosed:
-            self._lost_stream(now_ns)
+    def _on_event(self, event: FeedEvent) -> None:
+        kind = type(event)
+        if kind is AccountChanged or kind is AccountUnusable:
+            version = event.version  # type: ignore[union-attr]
+            self._store.put(version)
+            self._reverted.discard(version.pubkey)
+        elif isinstance(event, SlotSeen):
+            self._slot = event
+        elif isinstance(event, SourceLive):
+            self._tally.add("connects")
+            if event.first:
+                self._live = self._vouched = True
+        elif isinstance(event, SourceLost):
+            self._tally.add("disconnects")
+            if event.last:
+                self._live = False
+        elif isinstance(event, Reverted) and event.pubkeys:
+            self._on_reverted(event)
 
-    def _on_account(self, update: AccountUpdate, now_ns: int) -> None:
-        counters = self._counters
-        counters.add(self._in)
-        key = update.pubkey
-        known = self._records.get(key)
-        absent = not update.data and update.lamports == 0  # known not to exist: an empty tick array, say
-        if known is None and update.owner not in KNOWN_OWNERS and not absent and key != self._wallet:
-            counters.add(self._unknown)
-        elif known is not None and (update.slot, update.write_version) <= (known.slot, known.write_version):
-            counters.add(self._old)
-        else:
-            self._records[key] = AccountRecord(
-                update.slot, update.write_version, update.owner, update.lamports, now_ns, update.data
-            )
-            if not self._pending:
-                self._batch_ns = now_ns
-            self._pending.append(key)
-        if update.last_of_batch or len(self._pending) >= PENDING_LIMIT:
-            self._end_batch(update.last_of_batch)
+    def _on_reverted(self, event: Reverted) -> None:
+        """What was told in slots that never were rests on nothing; what they held before is on its way."""
+        self._tally.add("reverts")
+        for key in event.pubkeys:
+            record = self._store.records.get(key)
+            if record is not None and record.slot in event.slots:
+                self._reverted.add(key)
 
-    def _on_slot(self, update: SlotUpdate, now_ns: int) -> None:
-        """The chain's clock goes through the table too, as the account that a validator keeps it in."""
-        self._counters.add(self._slots)
-        if update.slot < self._slot:
-            self._counters.add(self._old_slot)
-            return
-        self._slot = update.slot
-        data = CLOCK_LAYOUT.pack(update.slot, 0, 0, 0, update.unix_timestamp)
-        record = AccountRecord(update.slot, update.block_height, SYSVAR_OWNER, 1, now_ns, data)
-        if self._store(CLOCK_KEY, record):
-            self._last_update_ns = now_ns
-
-    def _store(self, key: bytes, record: AccountRecord) -> bool:
-        try:
-            packed = pack(*record)
-            room = len(packed) if record.owner in TOKEN_OWNERS else max(len(packed), GROWN_BYTES)
-            self._table.put(key, packed, room)
-        except RingError:
-            self._counters.add(self._full)
-            return False
-        return True
-
-    def _write_pending(self) -> list[bytes]:
-        """Puts what waits into the table, all of it together; returns the keys written.
-
-        What the table refuses is forgotten here too: its pools are then short of an account, hence disabled.
-        """
-        pending, self._pending = self._pending, []
-        records, written = self._records, []
-        for key in pending:
-            if self._store(key, records[key]):
-                written.append(key)
-        if len(written) < len(pending):
-            for key in set(pending) - set(written):
-                del records[key]
-        self._counters.add(self._applied_at, len(written))
-        self._book.mark(pending)
-        if written:
-            self._last_update_ns = records[written[-1]].received_ns
-        return written
-
-    def _end_batch(self, whole: bool) -> None:
+    def _end_batch(self) -> None:
         """Writes the batch, announces each pool it touched, then looks whether they are still sound."""
-        touched = touches(self._write_pending(), self._records, self._book)
-        changed = self._book.take_changed()
-        if self._stale:
-            if not whole:
-                return
-            # The snapshot after a gap vouches for every pool, also for those that did not change.
-            self._stale = False
+        written = self._store.write()
+        touched = touches(written, self._store.records, self._book)
+        changed = dict.fromkeys(self._book.take_changed())
+        if self._reverted:
+            changed.update((pool, None) for key in self._reverted for pool in self._book.users(key))
+        if self._slot.slot > self._told_slot:
+            self._told_slot = self._slot.slot
+            self._announcer.slot(*self._slot[:2], self._book.clock.unix_timestamp, self._slot.received_ns)
+        if self._vouched and self._live:
+            # The snapshot vouches for every pool, also for those that did not change.
             self._statuses.clear()
-            changed = list(self._book.entries)
+            changed = dict.fromkeys(self._book.entries)
+        self._vouched = False
         entries, statuses, announce = self._book.entries, self._statuses, self._announcer.announce
-        received_ns = self._batch_ns or self._clock.monotonic_ns()
+        if not self._live:
+            for key in [key for key, status in statuses.items() if status is not STALE]:
+                statuses[key] = STALE
+                announce(entries[key], UNTOUCHED, STALE)
+            changed = {}
         for key in changed:
-            if key in statuses and statuses[key] is None:
-                announce(entries[key], touched.get(key, UNTOUCHED), received_ns)
+            if statuses.get(key) is NONE and not self._is_reverted(key):
+                announce(entries[key], touched.get(key, UNTOUCHED), NONE)
         for key in changed:
             entry = self._book.entry(key)
-            if entry is not None and (key not in statuses or statuses[key] != entry.error):
-                statuses[key] = entry.error
-                announce(entry, touched.get(key, UNTOUCHED), received_ns)
+            if entry is not None and statuses.get(key) is not (reason := self._reason(entry)):
+                statuses[key] = reason
+                announce(entry, touched.get(key, UNTOUCHED), reason)
+        self._watch(written)
 
-    def _lost_stream(self, now_ns: int) -> None:
-        """Nothing vouches for the pools any more: all are disabled until the next snapshot is whole."""
-        self._counters.add(self._counters.index("disconnects"))
-        self._next_connect_ns = now_ns + RECONNECT_NS
-        self._write_pending()
-        self._batch_ns = 0
-        if not self._stale:
-            self._stale = True
-            for entry in self._book.entries.values():
-                self._announcer.announce(entry, UNTOUCHED, now_ns, stale=True)
+    def _reason(self, entry: Entry) -> PoolDisabledReason:
+        """Why a pool may not be quoted."""
+        if entry.error is not None or entry.pool is None:
+            return DISABLED_REASONS[entry.error] if entry.error else PoolDisabledReason.ACCOUNT_MISSING
+        if self._is_reverted(entry.key):
+            return PoolDisabledReason.REVERTED
+        if entry.pool.mint_a not in self._tokens or entry.pool.mint_b not in self._tokens:
+            return PoolDisabledReason.MINT_MISMATCH
+        return NONE
+
+    def _is_reverted(self, pool: bytes) -> bool:
+        return bool(self._reverted) and not self._reverted.isdisjoint(self._watchset.needs(pool))
+
+    def _watch(self, written: list[bytes]) -> None:
+        """Pools that moved may need other accounts."""
+        entries, now_ns = self._book.entries, self._clock.monotonic_ns()
+        for key in written:
+            account = self._store.account(key) if key in entries else None
+            if account is not None:
+                try:
+                    needs = required_accounts(key, account)
+                except PoolError:
+                    continue
+                self._watchset.want(key, (key, *needs), now_ns)
+        self._follow()
+
+    def _follow(self) -> None:
+        added = self._watchset.take_added()
+        if added:
+            self._accounts.watch([Watch(key, optional=True) for key in added])
+
+    def _let_go(self, now_ns: int) -> None:
+        dropped = self._watchset.take_dropped(now_ns)
+        if not dropped:
+            return
+        self._accounts.unwatch(dropped)
+        self._reverted.difference_update(dropped)
+        self._store.forget(dropped)

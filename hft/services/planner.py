@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 
 from hft import wire
 from hft.chain.keys import paper_keypair
+from hft.services.announce import is_other_news
 from hft.services.book import Entry, TableBook
 from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
 from hft.services.plans import Stamps, plan_fields, policy, rejection_fields
@@ -132,7 +133,7 @@ class Planner:
         try:
             status, pool = self._read_status(view)
         except wire.WireError:
-            self._counters.add(self._bad_update)
+            self._counters.add(self._bad_update, not is_other_news(view))
             return
         if status == PoolStatus.ACTIVE:
             self._disabled.discard(pool)

@@ -3,14 +3,15 @@
 A pool update says only *which* pool changed; the bytes come from the account table, so a lapped or late
 scanner never works on old state. Several updates of one pool that wait together are looked at once.
 
-Counters: in_market_data = scanned_updates + coalesced_updates + disabled_updates + dropped_corrupt, and
-routes_sized = out_opportunities + rejected_unprofitable + rejected_below_gross + rejected_duplicate +
-rejected_stale + dropped_opportunities_no_room.
+Counters: in_market_data = scanned_updates + coalesced_updates + disabled_updates + other_updates +
+dropped_corrupt, and routes_sized = out_opportunities + rejected_unprofitable + rejected_below_gross +
+rejected_duplicate + rejected_stale + dropped_opportunities_no_room.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
+from hft.services.announce import is_other_news
 from hft.services.book import Entry, TableBook
 from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
 from hft.strategy import two_hop
@@ -30,6 +31,7 @@ COUNTERS: tuple[str, ...] = (
     "scanned_updates",
     "coalesced_updates",
     "disabled_updates",
+    "other_updates",
     "dropped_corrupt",
     "routes_sized",
     "rejected_unprofitable",
@@ -97,6 +99,7 @@ class Scanner:
             index("coalesced_updates"),
         )
         self._disabled, self._corrupt = index("disabled_updates"), index("dropped_corrupt")
+        self._other = index("other_updates")
         self._sized = index("routes_sized")
         self._unprofitable, self._below = index("rejected_unprofitable"), index("rejected_below_gross")
         self._duplicate, self._too_stale = index("rejected_duplicate"), index("rejected_stale")
@@ -134,7 +137,7 @@ class Scanner:
         try:
             trace_id, status, key, received_ns, published_ns = self._read(view)
         except wire.WireError:
-            counters.add(self._corrupt)
+            counters.add(self._other if is_other_news(view) else self._corrupt)
             return
         if status != PoolStatus.ACTIVE:
             counters.add(self._disabled)

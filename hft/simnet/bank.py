@@ -16,6 +16,7 @@ from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 
 from hft.chain.frames import AccountUpdate, Balances, SlotUpdate
+from hft.chain.sysvars import CLOCK_KEY, clock_account
 from hft.simnet.history import History
 from hft.simnet.market import Market
 from hft.venues import (
@@ -96,8 +97,9 @@ class Bank:
         self._height -= market.slot - first
         for slot in range(first, market.slot + 1):
             self._begin_slot(slot)
+        self.accounts[CLOCK_KEY] = self._clock_account()
         for pubkey, account in self.accounts.items():
-            self._write(pubkey, account)
+            self._write(pubkey, account, in_svm=pubkey != CLOCK_KEY)
         for key in self.pools:
             self._index(key)
         self._changes.clear()
@@ -132,6 +134,7 @@ class Bank:
     def skip_to(self, slot: int) -> SlotUpdate:
         """``next_slot``, but a later one: those between have no block."""
         self._begin_slot(slot)
+        self._tell_clock()
         self._find_new_needs()
         return self.slot_update()
 
@@ -151,7 +154,9 @@ class Bank:
             self.blockhashes.pop(lost.blockhash, None)
         self.history.forget_after(target)
         self._begin_slot(self.clock.slot + 1)
+        before.pop(CLOCK_KEY, None)
         self.write(before, in_history=False)
+        self._tell_clock()
         self.decode_again(before.keys())
         self._find_new_needs()
         return self.slot_update()
@@ -287,6 +292,14 @@ class Bank:
             tokens[mint] = tokens.get(mint, 0) + token_amount(data)
         lamports = self.account(wallet).lamports
         return Balances(request, wallet, self.clock.slot, lamports, tuple(sorted(tokens.items())))
+
+    def _clock_account(self) -> Account:
+        slot, unix_timestamp = self.clock
+        return clock_account(slot, self._genesis_time, slot // SLOTS_PER_EPOCH, unix_timestamp)
+
+    def _tell_clock(self) -> None:
+        """The SVM has its clock from ``_begin_slot``; whoever reads accounts has it from here."""
+        self.write({CLOCK_KEY: self._clock_account()}, held=(CLOCK_KEY,))
 
     def _begin_slot(self, slot: int) -> None:
         elapsed_ms = (slot - self._genesis_slot) * self._slot_ms

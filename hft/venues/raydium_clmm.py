@@ -39,7 +39,9 @@ from hft.venues.raydium_clmm_accounts import (
     POOL_CURVE,
     POOL_CURVE_AT,
     POOL_FUND_FEES_AT,
+    POOL_HEAD,
     POOL_PROTOCOL_FEES_AT,
+    POOL_SIZE,
     PROGRAM,
     TICK_ORDERS,
     TICK_ORDERS_AT,
@@ -461,6 +463,8 @@ def decode(
 SPEC = VenueSpec(
     venue=Venue.RAYDIUM_CLMM,
     program=PROGRAM,
+    pool_bytes=POOL_SIZE,
+    pool_head=POOL_HEAD,
     recognises=recognises,
     required_accounts=required_accounts,
     decode=decode,

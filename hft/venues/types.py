@@ -358,13 +358,17 @@ class SwapCall(NamedTuple):
 class VenueSpec(NamedTuple):
     """One line of the registry: all that the shared functions need to know of a venue.
 
-    ``recognises(account)``: is it a pool (owner already compared). ``minimum_out_error``: the custom program
-    error of an output below the minimum; ``error_names`` what its custom errors are called. ``figures`` and
+    ``recognises(account)``: is it a pool (owner already compared); ``pool_bytes`` and ``pool_head``: the
+    size of a pool's data and what it begins with, for asking a node for all pools. ``minimum_out_error``:
+    the custom program error of an output below the minimum; ``error_names`` what its custom errors are
+    called. ``figures`` and
     ``encode`` turn a pool's accounts into plain JSON-able figures and back into bytes.
     """
 
     venue: Venue
     program: bytes
+    pool_bytes: int
+    pool_head: bytes
     recognises: Callable[[Account], bool]
     required_accounts: Callable[[bytes, Account], tuple[bytes, ...]]
     decode: Callable[[bytes, Mapping[bytes, Account], Settings], Pool]

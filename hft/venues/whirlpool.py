@@ -46,6 +46,8 @@ from hft.venues.whirlpool_accounts import (
     ORACLE_VARIABLES,
     POOL_FIELDS,
     POOL_FIELDS_AT,
+    POOL_HEAD,
+    POOL_SIZE,
     PROGRAM,
     TickArray,
     array_start,
@@ -371,6 +373,8 @@ def decode(
 SPEC = VenueSpec(
     venue=Venue.WHIRLPOOL,
     program=PROGRAM,
+    pool_bytes=POOL_SIZE,
+    pool_head=POOL_HEAD,
     recognises=recognises,
     required_accounts=required_accounts,
     decode=decode,

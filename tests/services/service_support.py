@@ -38,6 +38,7 @@ from hft.runtime.settings import Config
 from hft.runtime.topology import service as service_spec
 from hft.simnet.server import Client, Server
 from hft.venues import WRAPPED_SOL, Venue, quote
+from hft.wire.account import unpack
 from ringbuf import Histogram, Owner, layout
 
 PIPELINE = ("simnet", "feed", "scanner", "planner", "executor", "auditor", "manager")
@@ -62,6 +63,7 @@ def _two_venues() -> str:
 SMALL = replace(
     Config(),
     simnet=replace(Config().simnet, market=(_two_venues(),)),
+    feed=replace(Config().feed, start_wait_ms=0),
     hft=replace(Config().hft, accounts_capacity=512, accounts_bytes=8 << 20),
     links={name: replace(link, depth=min(link.depth, 1024)) for name, link in Config().links.items()},
 )
@@ -213,6 +215,18 @@ def dislocate(house: House, share: float = 0.003) -> bytes:
     bank.swap(pool.key, WRAPPED_SOL, push)
     simnet._publish()
     return bytes(pool.key)
+
+
+def caught_up(house: House) -> bool:
+    """Whether the account table holds what the local cluster does, of all that the feed follows."""
+    bank, feed = house.services["simnet"]._bank, house.services["feed"]
+    for key in list(feed._watchset.keys()):
+        packed = house.contexts["feed"].table.get(key)
+        record = None if packed is None else unpack(packed)
+        account = bank.account(key)
+        if record is None or (record.lamports, record.data) != (account.lamports, account.data):
+            return False
+    return True
 
 
 QUIET = {"swaps_per_second": 0, "landing_ms": 0, "slot_ms": 20}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from service_support import PATIENT, QUIET, House, dislocate, make_plan, settings
+from service_support import PATIENT, QUIET, House, caught_up, dislocate, make_plan, settings
 
 from hft import wire
 from hft.chain.keys import paper_keypair
@@ -74,8 +74,7 @@ def test_a_pool_that_moved_is_built_as_it_is_now(prepared: tuple[House, Executio
     invalidated = builder._templates.invalidated
     for _ in range(6):  # far enough to come into another tick array
         moved = dislocate(run, share=0.01)
-        while run.services["feed"].do_work():
-            pass
+        run.until(lambda: caught_up(run))
         builder.refresh(1)
         assert builder.signed(plan, BLOCKHASH, 1) == full_build(run, plan, builder, BLOCKHASH)
     assert builder._templates.invalidated > invalidated

@@ -1,104 +1,182 @@
-"""The feed: newest bytes only, unsound pools apart, silence noticed."""
+"""The feed on a local cluster's own WebSocket and JSON-RPC: newest bytes only, unsound pools apart, silence
+and forks noticed."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
-from service_support import Cluster, House, settings
+from service_support import QUIET, House, settings
+from solders.pubkey import Pubkey
 
 from hft import wire
-from hft.chain.frames import AccountUpdate
-from hft.runtime.clock import ManualClock
-from hft.services.book import CLOCK_KEY, TableBook
-from hft.simnet.market import Market, load_market
+from hft.chain.sysvars import CLOCK_KEY
+from hft.runtime.clock import SystemClock
+from hft.runtime.config import ConfigError
+from hft.runtime.exit_codes import ExitCode, HftError
+from hft.services.book import TableBook
+from hft.services.pools import named_pools
+from hft.simnet.faults import Fault
 from hft.venues import ABSENT, Account, Venue
-from hft.wire.account import unpack
+from hft.venues.tokens import USDC_MINT, load_tokens
+from hft.wire.account import AccountRecord, unpack
 from hft.wire.enums import PoolDisabledReason, PoolStatus
 from hft.wire.records.pool_update import PoolUpdate
 
 Make = Callable[..., House]
-Serve = Callable[[House], Cluster]
+CALM = settings(simnet=QUIET, feed={"stale_after_ms": 400, "start_wait_ms": 0})
+
+
+class JumpingClock(SystemClock):
+    """The machine's clocks, the date moved by hand."""
+
+    __slots__ = ("moved_ns",)
+
+    def __init__(self) -> None:
+        self.moved_ns = 0
+
+    def unix_ns(self) -> int:  # type: ignore[override]
+        return SystemClock.unix_ns() + self.moved_ns
 
 
 class Fed:
-    """A feed on a cluster that the test serves with the shipped market."""
+    """A feed that knows the whole market of a quiet local cluster, whose accounts the test writes."""
 
-    def __init__(self, run: House, cluster: Cluster) -> None:
-        self.run, self.cluster = run, cluster
-        self.market: Market = load_market(())
+    def __init__(self, run: House) -> None:
+        self.run = run
         self.reader = run.reader("market_data")
-        self.pool = next(key for key, pool in self.market.pools.items() if pool.venue == Venue.RAYDIUM_V4)
-        run.open("feed")
-        self.connected()
-        self.snapshot(100)
-        self.batches = 1
-        self.told = self.updates(len(self.market.pools))
+        self.others: list[bytes] = []
+        run.open("simnet", "feed")
+        self.bank = run.services["simnet"]._bank
+        self.cluster = run.services["simnet"]._cluster
+        self.pool = next(key for key, pool in self.bank.pools.items() if pool.venue == Venue.RAYDIUM_V4)
+        self.told = self.updates(len(self.bank.pools))
 
-    def connected(self) -> None:
-        def known() -> bool:
-            self.cluster.server.poll()
-            return bool(self.cluster.clients)
+    def write(self, accounts: dict[bytes, Account]) -> None:
+        """One batch of accounts on the cluster, told to whoever subscribed."""
+        self.bank.write(accounts)
+        self.cluster.publish()
 
-        self.run.until(known)
+    def lamports(self, key: bytes, lamports: int) -> None:
+        self.write({key: self.bank.accounts[key]._replace(lamports=lamports)})
 
-    def update(self, key: bytes, account: Account, slot: int, version: int) -> AccountUpdate:
-        return AccountUpdate(slot, version, key, account.owner, account.lamports, account.data, False)
-
-    def snapshot(self, slot: int) -> None:
-        accounts = self.market.accounts.items()
-        self.cluster.accounts(
-            *(self.update(key, account, slot, n) for n, (key, account) in enumerate(accounts))
-        )
-
-    def send(self, key: bytes, account: Account, slot: int, version: int = 0) -> None:
-        before = self.run.count("feed", "in_accounts")
-        self.cluster.accounts(self.update(key, account, slot, version))
-        self.run.until(lambda: self.run.count("feed", "in_accounts") > before)
+    def fault(self, kind: str, **more: Any) -> None:
+        self.cluster.act(Fault(1, kind, **more))
 
     def updates(self, count: int) -> list[PoolUpdate]:
+        """The next pool updates, at least so many."""
         found: list[PoolUpdate] = []
 
         def enough() -> bool:
-            found.extend(wire.pool_update.decode(message) for message in self.reader.take_batch(64))
+            for message in self.reader.take_batch(64):
+                if wire.identifier(message) == b"HFPU":
+                    found.append(wire.pool_update.decode(message))
+                else:
+                    self.others.append(message)
             return len(found) >= count
 
         self.run.until(enough)
         return found
 
+    def held(self, key: bytes) -> AccountRecord | None:
+        packed = self.run.contexts["feed"].table.get(key)
+        return None if packed is None else unpack(packed)
+
+    def count(self, name: str) -> int:
+        return self.run.count("feed", name)
+
 
 @pytest.fixture
-def fed(house: Make, cluster: Serve) -> Fed:
-    run = house(settings(feed={"stale_after_ms": 200}), clock=ManualClock())
-    return Fed(run, cluster(run))
+def fed(house: Make) -> Fed:
+    return Fed(house(CALM))
 
 
 def test_the_snapshot_announces_each_pool_once_and_fills_the_table(fed: Fed) -> None:
-    assert {update.pool for update in fed.told} == set(fed.market.pools)
+    assert {update.pool for update in fed.told} == set(fed.bank.pools)
     assert all(update.status == PoolStatus.ACTIVE for update in fed.told)
     assert len({update.trace_id for update in fed.told}) == len(fed.told)
-    assert [update.sequence for update in fed.told] == list(range(len(fed.told)))
     book = TableBook(fed.run.contexts["feed"].table)
     book.refresh()
-    for key, pool in fed.market.pools.items():
+    for key, pool in fed.bank.pools.items():
         entry = book.entry(key)
         assert entry is not None
         assert entry.pool is not None
         assert (entry.pool.mint_a, entry.pool.mint_b) == (pool.mint_a, pool.mint_b)
+    wallet = fed.run.services["feed"]._wallet
+    assert unpack(fed.run.contexts["feed"].table.get(wallet) or b"").lamports > 0
 
 
-def test_row_06_an_old_or_out_of_order_write_is_ignored(fed: Fed) -> None:
-    vault = fed.market.pools[fed.pool].vault_a
-    account = fed.market.accounts[vault]
-    fed.send(vault, account._replace(lamports=7), slot=200, version=5)
+def test_a_write_comes_with_the_time_it_was_read_and_each_pool_once(fed: Fed) -> None:
+    pool = fed.bank.pools[fed.pool]
+    before_ns = fed.run.clock.monotonic_ns()
+    keys = (pool.vault_a, pool.vault_b, fed.pool)
+    fed.write({key: fed.bank.accounts[key]._replace(lamports=99) for key in keys})
     (update,) = fed.updates(1)
-    assert (update.pool, update.slot, update.write_version, update.accounts_changed) == (fed.pool, 200, 5, 1)
-    old = fed.run.count("feed", "dropped_old")
-    for slot, version in ((200, 5), (200, 4), (199, 9), (1, 10**6)):
-        fed.send(vault, account._replace(lamports=8), slot, version)
-    assert fed.run.count("feed", "dropped_old") == old + 4
-    assert not fed.reader.take_batch(8)
-    record = fed.run.contexts["feed"].table.get(vault)
+    assert (update.pool, update.accounts_changed, update.status) == (fed.pool, 3, PoolStatus.ACTIVE)
+    assert before_ns < update.received_ns <= update.published_ns
+    assert update.slot <= fed.bank.slot
+    record = fed.held(pool.vault_b)
     assert record is not None
-    assert unpack(record).lamports == 7
+    assert (record.lamports, record.received_ns) == (99, update.received_ns)
+
+
+def test_row_06_what_a_lagging_node_tells_is_ignored(house: Make) -> None:
+    config = settings(simnet=QUIET)
+    run = house(config)
+    run.open("simnet")
+    base = f"127.0.0.1:{run.services['simnet']._doors.port}/node/"
+    urls = {"rpc_urls": (f"http://{base}a", f"http://{base}b"), "ws_urls": (f"ws://{base}a", f"ws://{base}b")}
+    object.__setattr__(run.run, "config", replace(config, chain=replace(config.chain, **urls)))
+    run.services["simnet"]._cluster.act(Fault(1, "lagging_node", node="b", slots=6, times=0))
+    reader = run.reader("market_data")
+    run.open("feed")
+    run.until(lambda: run.count("feed", "connects") == 2)
+    bank, cluster = run.services["simnet"]._bank, run.services["simnet"]._cluster
+    vault = next(pool for pool in bank.pools.values() if pool.venue == Venue.RAYDIUM_V4).vault_a
+    for lamports in (7, 8, 9):
+        slot = bank.slot
+        bank.write({vault: bank.accounts[vault]._replace(lamports=lamports)})
+        cluster.publish()
+        run.until(lambda slot=slot: bank.slot > slot + 1)
+    old = run.count("feed", "dropped_old")
+    run.until(lambda: run.count("feed", "dropped_old") >= old + 3)
+    packed = run.contexts["feed"].table.get(vault)
+    assert packed is not None
+    assert unpack(packed).lamports == 9
+    slots: dict[bytes, int] = {}
+    for message in reader.take_batch(1_000):
+        if wire.identifier(message) == b"HFPU":
+            update = wire.pool_update.decode(message)
+            assert update.slot >= slots.get(update.pool, 0)
+            slots[update.pool] = update.slot
+
+
+@pytest.mark.parametrize("notify", ["write", "slot"])
+def test_row_06_a_fork_that_loses_disables_its_pools_until_their_state_is_back(
+    house: Make, notify: str
+) -> None:
+    fed = Fed(house(settings(simnet={**QUIET, "notify": notify})))
+    vault = fed.bank.pools[fed.pool].vault_a
+    true = fed.bank.accounts[vault].lamports
+    slot = fed.bank.slot
+    fed.run.until(lambda: fed.count("slot") > slot + 3)  # what the snapshot told stands
+    fed.lamports(vault, 7)
+    (update,) = fed.updates(1)
+    assert update.pool == fed.pool
+    fed.fault("fork_revert", slots=fed.bank.slot - slot - 2)
+    told = fed.updates(1)
+    if told[0].status == PoolStatus.DISABLED:
+        told += fed.updates(2 - len(told))
+        assert told[0].disabled_reason == PoolDisabledReason.REVERTED
+    else:
+        assert notify == "write"  # the state of the fork that won was told before the fork itself
+    assert (told[-1].pool, told[-1].status) == (fed.pool, PoolStatus.ACTIVE)
+    record = fed.held(vault)
+    assert record is not None
+    assert record.lamports == true
+    fed.run.until(lambda: fed.count("reverts") >= 1)
+    assert not fed.run.services["feed"]._reverted
 
 
 @pytest.mark.parametrize(
@@ -112,117 +190,172 @@ def test_row_06_an_old_or_out_of_order_write_is_ignored(fed: Fed) -> None:
 def test_row_08_a_broken_pool_is_disabled_and_the_others_go_on(
     fed: Fed, change: Callable[[Account], Account], reason: PoolDisabledReason
 ) -> None:
-    sound = fed.market.accounts[fed.pool]
-    fed.send(fed.pool, change(sound), slot=300)
+    sound = fed.bank.accounts[fed.pool]
+    fed.write({fed.pool: change(sound)})
     told = [update for update in fed.updates(2) if update.status == PoolStatus.DISABLED]
     assert [(update.pool, update.disabled_reason) for update in told] == [(fed.pool, reason)]
-    assert fed.run.count("feed", "pools_disabled") == 1
+    fed.run.cycle()
+    assert fed.count("pools_disabled") == 1
     other = next(
-        pool for key, pool in fed.market.pools.items() if pool.venue == Venue.RAYDIUM_V4 and key != fed.pool
+        pool for key, pool in fed.bank.pools.items() if pool.venue == Venue.RAYDIUM_V4 and key != fed.pool
     )
-    fed.send(other.vault_a, fed.market.accounts[other.vault_a]._replace(lamports=9), slot=301)
+    fed.lamports(other.vault_a, 9)
     assert [(update.pool, update.status) for update in fed.updates(1)] == [(other.key, PoolStatus.ACTIVE)]
-    fed.send(fed.pool, sound, slot=302)  # and once it is sound again it comes back
+    fed.write({fed.pool: sound})  # and once it is sound again it comes back
     assert [(update.pool, update.status) for update in fed.updates(1)] == [(fed.pool, PoolStatus.ACTIVE)]
     fed.run.cycle()
-    assert fed.run.count("feed", "pools_disabled") == 0
+    assert fed.count("pools_disabled") == 0
 
 
-def test_unknown_accounts_are_counted_and_stay_out_of_the_table(fed: Fed) -> None:
-    before = fed.run.count("feed", "filtered_unknown_account")
-    stranger = Account(b"\x07" * 32, b"whatever", 5)
-    fed.send(b"\x09" * 32, stranger, slot=300)
-    assert fed.run.count("feed", "filtered_unknown_account") == before + 1
-    assert fed.run.contexts["feed"].table.get(b"\x09" * 32) is None
-
-
-def test_a_batch_announces_each_pool_once_at_its_end(fed: Fed) -> None:
-    pool = fed.market.pools[fed.pool]
-    keys = (pool.vault_a, pool.vault_b, fed.pool)
-    accounts = [fed.market.accounts[key]._replace(lamports=99) for key in keys]
-    fed.cluster.accounts(
-        *(
-            fed.update(key, account, 400, n)
-            for n, (key, account) in enumerate(zip(keys, accounts, strict=True))
-        )
-    )
-    (update,) = fed.updates(1)
-    assert (update.pool, update.accounts_changed, update.write_version) == (fed.pool, 3, 2)
-
-
-def test_the_chains_clock_goes_through_the_table_and_never_back(fed: Fed) -> None:
-    fed.cluster.slot(slot=500, block_height=400, unix_timestamp=1_700_000_000)
-    fed.run.until(lambda: fed.run.count("feed", "slot") == 500)
+def test_the_chains_clock_goes_through_the_table_and_slots_are_told(fed: Fed) -> None:
+    slot = fed.bank.slot
+    fed.run.until(lambda: fed.count("slot") > slot + 2)
     book = TableBook(fed.run.contexts["feed"].table)
     book.refresh()
-    assert book.clock == (500, 1_700_000_000)
-    fed.cluster.slot(slot=499, block_height=399, unix_timestamp=1)
-    fed.run.until(lambda: fed.run.count("feed", "dropped_old_slot") == 1)
-    book.refresh()
-    assert book.clock.slot == 500
-    assert fed.run.contexts["feed"].table.get(CLOCK_KEY) is not None
+    assert book.clock.slot > slot
+    assert abs(book.clock.unix_timestamp - fed.bank.clock.unix_timestamp) <= 1
+    assert fed.held(CLOCK_KEY) is not None
+    fed.lamports(fed.bank.pools[fed.pool].vault_a, 5)
+    fed.updates(1)
+    slots = [wire.slot_update.decode(message) for message in fed.others]
+    assert slots
+    assert all(later.slot > earlier.slot for earlier, later in pairwise(slots))
+    assert all(update.parent_slot < update.slot for update in slots)
 
 
 def test_row_07_a_silent_stream_disables_all_and_a_snapshot_comes_before_trading(fed: Fed) -> None:
-    clock = fed.run.clock
-    assert isinstance(clock, ManualClock)
-    clock.advance(199_000_000)
-    fed.run.cycle()
-    assert fed.run.count("feed", "silences") == 0
-    clock.advance(2_000_000)
-    fed.run.cycle()
-    assert fed.run.count("feed", "silences") == 1
-    stale = fed.updates(len(fed.market.pools))
+    vault = fed.bank.pools[fed.pool].vault_a
+    fed.fault("silent_websocket", times=0)
+    stale = fed.updates(len(fed.bank.pools))
     assert {update.disabled_reason for update in stale} == {PoolDisabledReason.STALE}
-    assert {update.pool for update in stale} == set(fed.market.pools)
-    fed.cluster.clients.clear()
-    clock.advance(60_000_000)
-    fed.connected()
-    assert fed.run.count("feed", "connects") == 2
-    fed.cluster.slot(slot=600, block_height=500)
-    fed.run.until(lambda: fed.run.count("feed", "slot") == 600)
-    assert not fed.reader.take_batch(8)  # a slot is no snapshot
-    fed.snapshot(100)  # nothing newer than what is known: it still vouches for every pool
-    back = fed.updates(len(fed.market.pools))
-    assert {(update.pool, update.status) for update in back} == {
-        (key, PoolStatus.ACTIVE) for key in fed.market.pools
-    }
-
-
-def test_row_11_a_wall_clock_that_jumps_an_hour_changes_nothing(fed: Fed) -> None:
-    clock = fed.run.clock
-    assert isinstance(clock, ManualClock)
-    for hours in (1, -2):
-        clock.jump_wall(hours * 3_600_000_000_000)
-        fed.run.cycle()
-    assert fed.run.count("feed", "silences") == 0
-
-
-def test_a_restarted_feed_puts_nothing_older_over_what_is_there(fed: Fed, cluster: Serve) -> None:
-    vault = fed.market.pools[fed.pool].vault_a
-    fed.send(vault, fed.market.accounts[vault]._replace(lamports=7), slot=700)
-    fed.updates(1)
-    fed.run.crash("feed")
-    fed.cluster.clients.clear()
-    fed.run.open("feed")
-    fed.connected()
-    before = fed.run.count("feed", "in_accounts")
-    fed.snapshot(100)
-    fed.run.until(lambda: fed.run.count("feed", "in_accounts") == before + len(fed.market.accounts))
-    record = fed.run.contexts["feed"].table.get(vault)
+    assert {update.pool for update in stale} == set(fed.bank.pools)
+    assert fed.count("silences") == 1
+    fed.lamports(vault, 11)  # nobody hears of it
+    fed.run.until(lambda: fed.count("silences") >= 2)  # snapshots, then silence again: still no trading
+    fed.cluster.faults.clear()
+    back = fed.updates(len(fed.bank.pools))
+    active = [update for update in back if update.status == PoolStatus.ACTIVE]
+    assert {update.pool for update in active} >= set(fed.bank.pools)
+    record = fed.held(vault)
     assert record is not None
-    assert unpack(record).lamports == 7
-    assert {update.pool for update in fed.updates(len(fed.market.pools))} == set(fed.market.pools)
+    assert record.lamports == 11
+
+
+def test_row_11_a_wall_clock_that_jumps_an_hour_changes_nothing(house: Make) -> None:
+    clock = JumpingClock()
+    fed = Fed(house(CALM, clock=clock))
+    vault = fed.bank.pools[fed.pool].vault_a
+    received_ns = 0
+    for hours in (1, -2, 5):
+        clock.moved_ns += hours * 3_600_000_000_000
+        fed.lamports(vault, 10 + hours)
+        (update,) = fed.updates(1)
+        assert received_ns < update.received_ns <= update.published_ns <= clock.monotonic_ns()
+        received_ns = update.received_ns
+    assert (fed.count("silences"), fed.count("disconnects")) == (0, 0)
+
+
+def test_a_restarted_feed_puts_nothing_older_over_what_is_there(fed: Fed) -> None:
+    vault = fed.bank.pools[fed.pool].vault_a
+    fed.lamports(vault, 7)
+    fed.updates(1)
+    fed.run.services["feed"]._sources.close()
+    fed.run.crash("feed")
+    fed.fault("lagging_node", slots=60, times=0)
+    fed.run.open("feed")
+    fed.run.until(lambda: fed.count("connects") == 2)
+    record = fed.held(vault)
+    assert record is not None
+    assert record.lamports == 7
+    assert fed.count("dropped_old") > 0
 
 
 def test_an_account_that_outgrows_its_place_in_the_table_disables_its_pool(fed: Fed) -> None:
-    vault = fed.market.pools[fed.pool].vault_a
-    account = fed.market.accounts[vault]
-    fed.send(vault, account._replace(data=account.data + bytes(50_000)), slot=800)
+    vault = fed.bank.pools[fed.pool].vault_a
+    account = fed.bank.accounts[vault]
+    fed.write({vault: account._replace(data=account.data + bytes(50_000))})
     told = [update for update in fed.updates(2) if update.status == PoolStatus.DISABLED]
     assert [(update.pool, update.disabled_reason) for update in told] == [
         (fed.pool, PoolDisabledReason.ACCOUNT_MISSING)
     ]
-    assert fed.run.count("feed", "dropped_table_full") == 1
-    fed.send(vault, account, slot=801)
+    fed.run.cycle()
+    assert fed.count("dropped_table_full") == 1
+    fed.write({vault: account})
     assert [(update.pool, update.status) for update in fed.updates(1)] == [(fed.pool, PoolStatus.ACTIVE)]
+
+
+def test_counters_balance(fed: Fed) -> None:
+    for n in range(20):
+        fed.lamports(fed.bank.pools[fed.pool].vault_a, 100 + n)
+        fed.updates(1)
+    fed.run.shut("feed")
+    places = ("dropped_old", "duplicate_accounts", "dropped_dead_fork", "coalesced_accounts")
+    places += ("unwatched_accounts", "dropped_table_full", "pending_accounts", "applied_accounts")
+    assert fed.count("in_accounts") == sum(fed.count(name) for name in places) > 20
+
+
+@pytest.fixture
+def quiet(house: Make) -> House:
+    """A run with nothing but its local cluster."""
+    run = house(settings(simnet=QUIET))
+    run.open("simnet")
+    return run
+
+
+def choose(run: House, *pools: str) -> None:
+    """Sets the pools to watch."""
+    config = run.run.config
+    chosen = replace(config, chain=replace(config.chain, pools=pools))
+    object.__setattr__(run.run, "config", chosen)
+
+
+def refused(run: House, *pools: str) -> str:
+    """What a feed says that is told to watch these pools."""
+    choose(run, *pools)
+
+    def begin() -> None:
+        run.open("feed")
+        run.until(lambda: run.count("feed", "pools") > 0)
+
+    with pytest.raises(HftError) as caught:
+        begin()
+    run.services.setdefault("feed", None)
+    run.crash("feed")
+    assert caught.value.code is ExitCode.CONFIG
+    return str(caught.value)
+
+
+def test_row_10_pools_that_can_not_be_right_are_refused_with_the_reason(quiet: House) -> None:
+    mint = str(Pubkey(USDC_MINT))
+    text = refused(quiet, mint)
+    assert mint in text
+    assert "no pool of a known venue" in text
+    text = refused(quiet, "nonsense", mint, mint)
+    assert "'nonsense' is no base58 key" in text
+    assert "named twice" in text
+
+
+def test_row_10_a_pool_of_an_unlisted_mint_is_refused_by_name(
+    quiet: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = load_tokens()
+    del listed[USDC_MINT]
+    monkeypatch.setattr("hft.services.sources.load_tokens", lambda: listed)
+    pools = quiet.services["simnet"]._bank.pools.values()
+    pool = next(pool for pool in pools if USDC_MINT in (pool.mint_a, pool.mint_b))
+    text = refused(quiet, str(Pubkey(pool.key)))
+    assert f"{Pubkey(pool.key)} trades {Pubkey(USDC_MINT)}, not in the token list" in text
+
+
+def test_named_pools_alone_are_watched(quiet: House) -> None:
+    key = next(iter(quiet.services["simnet"]._bank.pools))
+    choose(quiet, str(Pubkey(key)))
+    quiet.open("feed")
+    quiet.until(lambda: quiet.count("feed", "pools") > 0)
+    assert set(quiet.services["feed"]._statuses) == {key}
+
+
+def test_live_mode_without_pools_names_the_key(house: Make) -> None:
+    config = settings(hft={"mode": "live"})
+    with pytest.raises(ConfigError, match=r"\[chain\] pools: live mode needs at least one"):
+        named_pools(config)

@@ -51,7 +51,8 @@ def test_the_scanner_sizes_exactly_and_carries_trace_and_stamps(house: Make) -> 
     run = house(settings(simnet=QUIET))
     opportunity = one_opportunity(run)
     reader = run.reader("market_data", "update-reader")
-    updates = {m.trace_id: m for m in map(wire.pool_update.decode, reader.take_batch(1_000))}
+    told = [message for message in reader.take_batch(1_000) if wire.identifier(message) == b"HFPU"]
+    updates = {update.trace_id: update for update in map(wire.pool_update.decode, told)}
     reader.close()
     update = updates[opportunity.trace_id]
     assert update.pool in (opportunity.pool_1, opportunity.pool_2)

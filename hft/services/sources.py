@@ -1,0 +1,116 @@
+"""The feed's side of the network: one stepped loop, and in it every source of market data that is set.
+
+Nothing here blocks a duty cycle. A task that ends by an error of ours ends the service: see ``check``.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from hft.chain.backoff import BackoffRule
+from hft.chain.endpoint import Endpoint, Reach, check_endpoints, open_session
+from hft.chain.loop import SteppedLoop
+from hft.chain.rpc import RpcClient
+from hft.chain.rpc_faults import RpcFault
+from hft.chain.subscribe import AccountFeed, AccountSource
+from hft.chain.subscribe_session import SessionRule
+from hft.runtime.endpoints import PAPER, Endpoints, endpoints
+from hft.services.pools import Survey, named_pools, survey
+from hft.venues.tokens import load_tokens
+
+if TYPE_CHECKING:
+    from hft.runtime.context import Context
+
+ASK_AGAIN_S: Final = 0.5
+REQUEST_NS: Final = 5_000_000_000
+LOOPBACK_INTERVAL_NS: Final = 100_000
+"""The local cluster has limits of its own."""
+RECONNECT: Final = BackoffRule(50_000_000, 2_000_000_000)
+
+
+class Sources:
+    """See the module. ``accounts`` is polled by the duty cycle; ``found``: what the start-up survey gave."""
+
+    def __init__(self, ctx: "Context") -> None:
+        """Opens no connection yet. ``HftError`` CONFIG: addresses, pools or tokens that can't be right."""
+        config = ctx.config
+        self._named = named_pools(config)
+        self._listed = load_tokens()
+        self._live = config.hft.mode != PAPER
+        places = endpoints(ctx.run)
+        self.loop = SteppedLoop()
+        self.accounts = AccountFeed((), wake=self.loop.wake)
+        self.http = self.loop.run(_session(places.reach))
+        nodes, sockets = _nodes(places)
+        self.rpc = RpcClient(self.http, nodes, clock_ns=ctx.clock.monotonic_ns)
+        rule = SessionRule(config.feed.stale_after_ms * 1_000_000, REQUEST_NS, backoff=RECONNECT)
+        self._sources = [
+            AccountSource(self.http, socket, self.rpc, self.accounts, rule, clock_ns=ctx.clock.monotonic_ns)
+            for socket in sockets
+        ]
+        self._start_wait_ns = config.feed.start_wait_ms * 1_000_000
+        self.found: Survey | None = None
+        self.survey_failures = 0
+
+    @property
+    def silences(self) -> int:
+        """Connections given up because nothing came."""
+        return sum(source.lost["silent"] for source in self._sources)
+
+    @property
+    def failures(self) -> int:
+        """Connections that failed, for whatever reason."""
+        return sum(source.lost.total() for source in self._sources)
+
+    def start(self) -> None:
+        """Looks for the pools, and waits a while for what is found; ``ConfigError`` if one that is named
+        can't be right."""
+        looking = self.loop.spawn(self._look())
+        self.loop.run(_at_most(looking, self._start_wait_ns))
+        self.check()
+
+    def connect(self) -> None:
+        """Has every source go live with what is watched by now."""
+        for source in self._sources:
+            self.loop.spawn(source.run())
+
+    def check(self) -> None:
+        """Raises what a task ended by, if one did."""
+        if self.loop.failures:
+            raise self.loop.failures[0]
+
+    def close(self) -> None:
+        """Ends every connection."""
+        self.loop.run(self.http.close())
+        self.loop.close()
+
+    async def _look(self) -> None:
+        while self.found is None:
+            try:
+                self.found = await survey(self.rpc, self._named, self._listed, live=self._live)
+            except RpcFault:
+                self.survey_failures += 1
+                await asyncio.sleep(ASK_AGAIN_S)
+        self.loop.wake()
+
+
+async def _session(reach: Reach) -> aiohttp.ClientSession:
+    return open_session(reach)
+
+
+async def _at_most(task: "asyncio.Task[None]", ns: int) -> None:
+    await asyncio.wait({task}, timeout=ns / 1e9)
+
+
+def _nodes(places: Endpoints) -> tuple[Sequence[Endpoint], Sequence[Endpoint]]:
+    """Endpoints of JSON-RPC and of WebSockets. As many of one as of the other are taken for the same nodes,
+    in order, so that each stream's snapshots come from its own node."""
+    paired = len(places.rpc_urls) == len(places.ws_urls)
+    nodes = [Endpoint(f"node{number}", url) for number, url in enumerate(places.rpc_urls)]
+    if places.reach is Reach.LOOPBACK:
+        nodes = [node._replace(interval_ns=LOOPBACK_INTERVAL_NS, burst=1_000) for node in nodes]
+    kind = "node" if paired else "socket"
+    sockets = [Endpoint(f"{kind}{number}", "", url) for number, url in enumerate(places.ws_urls)]
+    return check_endpoints(nodes, places.reach), check_endpoints(sockets, places.reach)
