@@ -198,7 +198,23 @@ def _cross_check(config: Config) -> list[str]:
         for section, values, low, high in orders
         if getattr(values, low) > getattr(values, high)
     ]
+    errors += _check_ledger(config.auditor.ledger_dsn, config.auditor.ledger_dsn_file)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,15}", config.hft.prefix):
         errors.append(f"[hft] prefix: {config.hft.prefix!r} is not 1 to 16 of a-z, 0-9 and _, a letter first")
     errors += nats_address.settings_errors(config.nats)
+    return errors
+
+
+def _check_ledger(dsn: str, dsn_file: str) -> list[str]:
+    """Never shows the DSN: what is wrong with it may be that it holds a password."""
+    errors = []
+    if dsn and dsn_file:
+        errors.append("[service:auditor] ledger_dsn and ledger_dsn_file: only one of them may be set")
+    if dsn and not dsn.startswith("postgresql://"):
+        errors.append("[service:auditor] ledger_dsn: not of the form postgresql://USER@HOST/DATABASE")
+    elif dsn and (":" in dsn[13:].rpartition("@")[0] or "password=" in dsn.lower()):
+        errors.append(
+            "[service:auditor] ledger_dsn: holds a password, which settings files and run.json must not;"
+            " put the DSN into a file of mode 0600 and name it in ledger_dsn_file"
+        )
     return errors

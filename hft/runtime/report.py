@@ -237,10 +237,9 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         "results",
         "auditor",
-        ("in_executed",),
+        ("in_executed", "recovered_results"),
         exact=(
-            "out_metrics",
-            "dropped_metrics_no_room",
+            "booked_results",
             "dropped_duplicate",
             "dropped_corrupt",
             "held_results",

@@ -192,6 +192,12 @@ class Auditor:
 
     idle: str = _idle()
     cpus: str = _own_cpus()
+    ledger_dsn: str = string(
+        "", "PostgreSQL for the ledger: postgresql://USER@HOST/DATABASE without a password; empty: SQLite."
+    )
+    ledger_dsn_file: str = string(
+        "", "File of mode 0600 whose first line is that DSN, which may then hold a password; empty: none."
+    )
 
 
 @dataclass(frozen=True)

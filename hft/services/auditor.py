@@ -1,21 +1,27 @@
 """The auditor: results → ledger → running profit and loss on ``metrics``.
 
-Each result is booked once, by plan id and by (signature, leg); one delivered twice is counted and ignored.
-A ledger that can't be written keeps the result and the link waits: money is never dropped.
+Each result is booked once, by plan id and by signature; one delivered twice is counted and ignored. What is
+taken from the link is in the spool before it counts as read, so that a crash loses nothing; while the
+ledger can't be written it stays there, and is tried again with back-off. The spool is bounded: full, the
+link waits, then the executor, which takes no more plans. What is booked is told once, though a crash come
+between the two.
 
-Counters: in_executed = out_metrics + dropped_metrics_no_room + dropped_duplicate + dropped_corrupt +
-held_results.
+Counters: in_executed + recovered_results = booked_results + dropped_duplicate + dropped_corrupt +
+held_results, and booked_results = out_metrics + held_metrics, but for those of an earlier run, which are
+booked and not told again.
 """
 
-import sqlite3
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
 from hft.runtime.exit_codes import ExitCode, HftError
-from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
-from hft.services.ledger import FILE_NAME, Ledger, trade_of
-from hft.strategy.pnl import book, unexplained
+from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
+from hft.services.ledger import Booking, Ledger, bookable, trade_of
+from hft.services.ledger_place import LedgerError, place_of
+from hft.services.money import GAUGES, Gauges, pnl_message
+from hft.services.spool import FILE_NAME, Spool, Spooled
+from hft.strategy.pnl import Accounts, unexplained
 from hft.wire import ExecutionResult
 
 if TYPE_CHECKING:
@@ -28,32 +34,36 @@ COUNTERS: tuple[str, ...] = (
     "dropped_corrupt",
     "dropped_planned_corrupt",
     "dropped_duplicate",
-    "dropped_metrics_no_room",
+    "recovered_results",
+    "booked_results",
     "held_results",
+    "held_metrics",
     "ledger_errors",
+    "spool_errors",
+    "spool_full_cycles",
+    "spool_cut_bytes",
     "out_metrics",
+    "blocked_metrics",
     "plans_seen",
-    "trades",
-    "landed_ok",
-    "landed_failed",
-    "not_landed",
-    "wins",
-    "losses",
-    "pnl_lamports",
-    "peak_pnl_lamports",
-    "drawdown_lamports",
-    "expected_pnl_lamports",
-    "unexplained_lamports",
-    "fees_lamports",
-    "tips_lamports",
-    "wallet_lamports",
+    *GAUGES,
     *SYSTEM_COUNTERS,
 )
-HISTOGRAMS: tuple[str, ...] = ("handoff_executor_auditor_ns", "stage_auditor_ns")
+HISTOGRAMS: tuple[str, ...] = ("handoff_executor_auditor_ns", "stage_auditor_ns", "ledger_write_ns")
 
 BATCH_LIMIT = 64
+SPOOL_LIMIT = 4_096
+"""Results that wait for the ledger at most: several seconds at the greatest rate."""
 RETRY_NS = 100_000_000
-U64 = 1 << 64
+RETRY_LIMIT_NS = 5_000_000_000
+
+
+class _Waiting(NamedTuple):
+    """A result that is not in the ledger. ``received_ns``: monotonic."""
+
+    result: ExecutionResult
+    run_id: bytes
+    unix_ns: int
+    received_ns: int
 
 
 def build(ctx: "Context") -> "Auditor":
@@ -68,60 +78,101 @@ class Auditor:
         self._ctx = ctx
         self._clock = ctx.clock
         self._counters = ctx.counters
+        self._run_id = ctx.run.run_id
         self.primary = ctx.subscription("executed")
         self._planned = ctx.subscription("planned")
-        self._out = Drops(ctx, "metrics")
+        self._out = Outbox(ctx, "metrics")
         self._system = SystemLink(ctx)
-        self._waiting: deque[tuple[ExecutionResult, int]] = deque()
-        self._retry_ns = 0
+        self._ledger = Ledger(place_of(ctx.run.state_dir, ctx.config.auditor), ctx.run)
+        self._accounts: Accounts | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._retry_ns, self._pause_ns = 0, RETRY_NS
+        self._unsafe = False  # something waits that is not on disk
         index = ctx.counters.index
-        self._in, self._corrupt, self._duplicate = (
-            index("in_executed"),
-            index("dropped_corrupt"),
-            index("dropped_duplicate"),
+        self._in, self._corrupt, self._duplicate = map(
+            index, ("in_executed", "dropped_corrupt", "dropped_duplicate")
         )
         self._in_planned, self._plans_seen = index("in_planned"), index("plans_seen")
-        self._bad_planned = index("dropped_planned_corrupt")
-        self._errors = index("ledger_errors")
-        self._handoff = ctx.counters.histogram_index("handoff_executor_auditor_ns")
-        self._stage = ctx.counters.histogram_index("stage_auditor_ns")
+        self._booked, self._bad_planned = index("booked_results"), index("dropped_planned_corrupt")
+        self._gauges = Gauges(ctx.counters)
+        histogram = ctx.counters.histogram_index
+        self._handoff, self._stage = histogram("handoff_executor_auditor_ns"), histogram("stage_auditor_ns")
+        self._write = histogram("ledger_write_ns")
 
     def on_start(self) -> None:
-        """Opens the ledger and takes up this run's totals where a predecessor left them.
+        """Takes up what a predecessor left in the spool, and opens the ledger where its database answers.
 
-        ``HftError`` when it can't be read or written.
+        ``HftError`` when the ledger or the spool can't be used at all; a database that is away for a while
+        is waited for: the executor, which must know today's losses, does not begin without it.
         """
-        folder = self._ctx.run.state_dir
+        folder, now_ns = self._ctx.run.state_dir, self._clock.monotonic_ns()
         try:
-            self._ledger = Ledger(folder, self._ctx.run.run_id)
-            self._totals = self._ledger.totals()
-        except sqlite3.Error as error:
-            raise HftError(f"{folder / FILE_NAME}: {error}", ExitCode.STATE_FOLDER) from error
-        self._show()
+            self._spool = Spool(folder)
+            left = self._spool.load()
+        except OSError as error:
+            raise HftError(f"{folder / FILE_NAME}: {error.strerror}", ExitCode.STATE_FOLDER) from error
+        self._counters.set(self._counters.index("spool_cut_bytes"), self._spool.cut_bytes)
+        for one in left:
+            self._wait(one, now_ns)
+        self._counters.add(self._counters.index("recovered_results"), len(left))
+        self._open()
 
     def do_work(self) -> int:
         """Takes results, books them in one transaction, publishes the totals after each."""
-        count = self._planned.poll(self._on_planned, BATCH_LIMIT)
-        if len(self._waiting) < BATCH_LIMIT:
-            count += self.primary.poll(self._on_result, BATCH_LIMIT - len(self._waiting))
+        count = self._planned.poll(self._on_planned, BATCH_LIMIT) + self._out.flush()
+        room = SPOOL_LIMIT - len(self._waiting)
+        if room > 0 and not self._unsafe:
+            count += self.primary.poll(self._on_result, min(room, BATCH_LIMIT))
+        else:
+            self._counters.add(self._counters.index("spool_full_cycles"))
         if self._waiting and self._clock.monotonic_ns() >= self._retry_ns:
             self._book()
         return count
 
     def pending(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + self._out.held
 
     def on_housekeeping(self, now_ns: int) -> None:
         self._system.poll()
         counters = self._counters
+        if self._accounts is None and now_ns >= self._retry_ns:
+            self._open()
+        if not self._waiting:
+            self._spool.clear()
+            self._unsafe = False
         counters.set(counters.index("held_results"), len(self._waiting))
+        counters.set(counters.index("held_metrics"), self._out.held)
         counters.set(counters.index("lost_planned"), self._planned.lost)
 
     def on_close(self) -> None:
+        """What can't be booked now stays in the spool for the next start."""
         if self._waiting:
             self._book()
+        self._counters.set(self._counters.index("held_results"), len(self._waiting))
+        self._spool.close()
         self._ledger.close()
         self._out.close()
+
+    def _open(self) -> None:
+        try:
+            accounts = self._ledger.open()
+            untold = self._ledger.untold(self._out.sequence)
+        except LedgerError as error:
+            if not error.temporary:
+                raise
+            self._later()
+            return
+        self._accounts = accounts
+        for message in untold:
+            self._out.put_message(message)
+        self._gauges.show(accounts.total)
+
+    def _later(self) -> None:
+        """The ledger refuses: try again after a pause that doubles."""
+        self._counters.add(self._counters.index("ledger_errors"))
+        self._retry_ns = self._clock.monotonic_ns() + self._pause_ns
+        self._pause_ns = min(2 * self._pause_ns, RETRY_LIMIT_NS)
+        self._spool.flush()
 
     def _on_planned(self, view: memoryview) -> None:
         """Only counted: how many plans there were to execute."""
@@ -135,78 +186,65 @@ class Auditor:
     def _on_result(self, view: memoryview) -> None:
         now_ns = self._clock.monotonic_ns()
         self._counters.add(self._in)
+        one = Spooled(self._run_id, self._clock.unix_ns(), bytes(view))
         try:
-            result = wire.execution_result.decode(view)
-        except wire.WireError:
+            self._spool.append(one)
+        except OSError:  # a full disk: it waits in memory, and nothing more is taken until it is booked
+            self._unsafe = True
+            self._counters.add(self._counters.index("spool_errors"))
+        self._wait(one, now_ns)
+
+    def _wait(self, one: Spooled, now_ns: int) -> None:
+        try:
+            result = wire.execution_result.decode(one.message)
+            sound = bookable(result)
+        except (wire.WireError, ValueError):
+            sound = False
+        if not sound:
             self._counters.add(self._corrupt)
             return
         self._counters.record(self._handoff, max(now_ns - result.settled_ns, 0))
-        self._waiting.append((result, now_ns))
+        self._waiting.append(_Waiting(result, one.run_id, one.unix_ns, now_ns))
 
     def _book(self) -> None:
-        """All that waits in one transaction; on an error everything stays and is tried again."""
-        unix_ns = self._clock.unix_ns()
-        totals = self._totals
-        booked = []
-        try:
-            self._ledger.begin()
-            for result, received_ns in self._waiting:
-                trade = trade_of(result)
-                if self._ledger.append(result, unexplained(totals, trade), unix_ns):
-                    totals = book(totals, trade)
-                    booked.append((result, received_ns, totals))
-            self._ledger.commit()
-        except sqlite3.Error:
-            self._ledger.rollback()
-            self._counters.add(self._errors)
-            self._retry_ns = self._clock.monotonic_ns() + RETRY_NS
+        """What waits, a batch in one transaction; on an error everything stays and is tried again."""
+        if self._accounts is None:
             return
-        self._counters.add(self._duplicate, len(self._waiting) - len(booked))
-        self._waiting.clear()
-        for result, received_ns, after in booked:
-            self._totals = after
-            self._publish(result, received_ns, unix_ns)
-        self._show()
+        began_ns = self._clock.monotonic_ns()
+        batch = [self._waiting[place] for place in range(min(BATCH_LIMIT, len(self._waiting)))]
+        try:
+            new = self._ledger.new([(one.run_id, one.result) for one in batch])
+            bookings, accounts = self._bookings([one for one, first in zip(batch, new, strict=True) if first])
+            if bookings:
+                self._ledger.book(bookings, self._out.told)
+        except LedgerError:
+            self._later()
+            return
+        self._pause_ns, now_ns = RETRY_NS, self._clock.monotonic_ns()
+        self._counters.add(self._booked, len(bookings))
+        self._counters.add(self._duplicate, len(batch) - len(bookings))
+        self._counters.record(self._write, now_ns - began_ns)
+        self._accounts = accounts
+        self._gauges.show(accounts.total)
+        for one in batch:
+            self._waiting.popleft()
+            self._counters.record(self._stage, now_ns - one.received_ns)
+        for booking in bookings:
+            if booking.message:
+                self._out.put_message(booking.message)
 
-    def _publish(self, result: ExecutionResult, received_ns: int, unix_ns: int) -> None:
-        totals = self._totals
-        now_ns = self._clock.monotonic_ns()
-        self._out.put(
-            wire.pnl_metric,
-            result.trace_id,
-            self._out.sequence,
-            totals.slot,
-            result.strategy,
-            totals.trades,
-            totals.landed_ok,
-            totals.landed_failed,
-            totals.not_landed,
-            totals.wins,
-            totals.losses,
-            totals.pnl_lamports,
-            totals.peak_pnl_lamports,
-            totals.drawdown_lamports,
-            totals.expected_pnl_lamports,
-            totals.fees_lamports,
-            totals.tips_lamports,
-            totals.wallet_lamports,
-            totals.win_rate_ppm,
-            now_ns,
-            unix_ns,
-        )
-        self._counters.record(self._stage, now_ns - received_ns)
-
-    def _show(self) -> None:
-        """The totals as gauges; signed ones in two's complement."""
-        counters, totals = self._counters, self._totals
-        for name in ("trades", "landed_ok", "landed_failed", "not_landed", "wins", "losses", "pnl_lamports"):
-            counters.set(counters.index(name), getattr(totals, name) % U64)
-        for name in (
-            "peak_pnl_lamports",
-            "drawdown_lamports",
-            "expected_pnl_lamports",
-            "unexplained_lamports",
-        ):
-            counters.set(counters.index(name), getattr(totals, name) % U64)
-        for name in ("fees_lamports", "tips_lamports", "wallet_lamports"):
-            counters.set(counters.index(name), getattr(totals, name) % U64)
+    def _bookings(self, new: list[_Waiting]) -> tuple[list[Booking], Accounts]:
+        """Bookings of ``new`` and the accounts after them; what an earlier run left is in its accounts."""
+        accounts, sequence = self._accounts or Accounts(), self._out.sequence
+        now_ns, unix_ns = self._clock.monotonic_ns(), self._clock.unix_ns()
+        bookings = []
+        for one in new:
+            result, outside, message = one.result, 0, b""
+            if one.run_id == self._run_id:
+                trade = trade_of(result)
+                outside = unexplained(accounts.total, trade)
+                accounts = accounts.book(result.strategy, trade)
+                message = pnl_message(result.trace_id, sequence, result.strategy, accounts, now_ns, unix_ns)
+            bookings.append(Booking(result, outside, one.unix_ns, one.run_id, sequence, message))
+            sequence += bool(message)
+        return bookings, accounts

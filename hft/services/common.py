@@ -41,6 +41,17 @@ class Outbox:
     def held(self) -> int:
         return len(self._held)
 
+    @property
+    def told(self) -> int:
+        """Sequence below which everything is published."""
+        return self._publication.sequence
+
+    def put_message(self, message: bytes) -> None:
+        """Publish one message that is encoded already; its sequence must be ``sequence``."""
+        self._held.append(message)
+        if not self.flush():
+            self._counters.add(self._blocked)
+
     def put(self, codec: Any, *fields: Any) -> None:
         """Publish one message, its fields in schema order."""
         view = None if self._held else self._claim(codec.size)

@@ -1,57 +1,30 @@
-"""The ledger: an append-only SQLite file in the state folder, the record of every execution and of every
-lamport.
+"""The ledger: the append-only record of every execution and of every lamport, in SQLite or PostgreSQL.
 
-``executions`` has one row a plan, unique by plan id. ``entries`` has one row a movement, unique by (run,
-signature, leg): each run of the paper cluster is a chain of its own, on which the same seed makes the same
-signatures again. The entries in lamports of one signature add up to its profit. Nothing is ever updated or
-deleted: triggers refuse it. Amounts are integers in base units.
+Each execution is booked once, by plan id and by the signature of what landed; each movement once, by
+(chain, signature, leg). A run of the paper cluster is a chain of its own, on which the same seed makes the
+same signatures again. The lamports of one signature add up to its profit. The message that tells of a
+booking is written in the same transaction, so that after a crash in between it can still be told, once.
 """
 
-import sqlite3
-from collections.abc import Iterable
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hft.strategy.pnl import Totals, Trade, book, landed
+from sqlalchemy import delete, insert, or_, select
+
+from hft.services.ledger_place import Place, engine_of, guarded, prepare
+from hft.services.ledger_tables import ENTRIES, EXECUTIONS, I63, OUTBOX
+from hft.strategy.pnl import Accounts, Trade, landed
 from hft.wire import ExecutionResult, base58, text
 from hft.wire.enums import EndState, ExecutionReason
 
-FILE_NAME = "ledger.sqlite3"
-DAY_NS = 86_400_000_000_000
-U63 = (1 << 63) - 1
+if TYPE_CHECKING:
+    from hft.runtime.context import Run
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS executions (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
-  run_id BLOB NOT NULL, plan_id BLOB NOT NULL UNIQUE, trace_id BLOB NOT NULL, signature BLOB NOT NULL,
-  sequence INTEGER NOT NULL, strategy INTEGER NOT NULL, slot INTEGER NOT NULL,
-  end_state TEXT NOT NULL, reason TEXT NOT NULL, error_code INTEGER NOT NULL, error_index INTEGER NOT NULL,
-  detail TEXT NOT NULL, venue_1 INTEGER NOT NULL, venue_2 INTEGER NOT NULL,
-  pool_1 TEXT NOT NULL, pool_2 TEXT NOT NULL, base_mint TEXT NOT NULL, quote_mint TEXT NOT NULL,
-  amount_in INTEGER NOT NULL, expected_profit_lamports INTEGER NOT NULL,
-  actual_profit_lamports INTEGER NOT NULL,
-  base_fee_lamports INTEGER NOT NULL, priority_fee_lamports INTEGER NOT NULL, tip_lamports INTEGER NOT NULL,
-  rent_lamports INTEGER NOT NULL, compute_units INTEGER NOT NULL,
-  wallet_before_lamports INTEGER NOT NULL, wallet_after_lamports INTEGER NOT NULL,
-  recorded_unix_ns INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS executions_by_time ON executions (recorded_unix_ns);
-CREATE TABLE IF NOT EXISTS entries (
-  run_id BLOB NOT NULL, signature BLOB NOT NULL, leg INTEGER NOT NULL, kind TEXT NOT NULL, mint TEXT NOT NULL,
-  amount INTEGER NOT NULL,
-  plan_id BLOB NOT NULL, recorded_unix_ns INTEGER NOT NULL, PRIMARY KEY (run_id, signature, leg)
-) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS executions_no_update BEFORE UPDATE ON executions
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS executions_no_delete BEFORE DELETE ON executions
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS entries_no_update BEFORE UPDATE ON entries
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS entries_no_delete BEFORE DELETE ON entries
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
+MAINNET: Final = b"mainnet-beta".ljust(16, b"\0")
 
-LEG_SWAPS, LEG_BASE_FEE, LEG_PRIORITY_FEE, LEG_TIP, LEG_RENT, LEG_QUOTE_DUST, LEG_UNEXPLAINED = range(7)
+LEG_SWAPS, LEG_BASE_FEE, LEG_PRIORITY_FEE, LEG_TIP, LEG_RENT, LEG_QUOTE_DUST, LEG_OUTSIDE = range(7)
+LEG_PART: Final = 16
+"""A movement of more than 63 bits: its further rows have this added to the leg, once a row."""
 
 
 class Entry(NamedTuple):
@@ -63,32 +36,56 @@ class Entry(NamedTuple):
     amount: int
 
 
-def entries(result: ExecutionResult, unexplained_lamports: int = 0) -> list[Entry]:
+class Booking(NamedTuple):
+    """One result to be booked, what came from outside before it, when it was received, in which run, and the
+    message that tells of it (empty: none) with its sequence.
+    """
+
+    result: ExecutionResult
+    outside_lamports: int
+    unix_ns: int
+    run_id: bytes
+    sequence: int = 0
+    message: bytes = b""
+
+
+def entries(result: ExecutionResult, outside_lamports: int = 0) -> list[Entry]:
     """The movements of one landed execution; none for one that did not land.
 
-    Swaps + fees + tip + rent = profit. The quote token's change (dust) and lamports that came or went
-    without a trade are booked beside it and are no part of the profit.
+    Swaps + fees + tip + rent = profit. Wrapping SOL moves nothing: SOL and wSOL count as one. The quote
+    token's change (dust) and lamports that came or went without a trade of ours (deposit, withdrawal) stand
+    beside it and are no part of the profit. A Token-2022 fee is inside the swaps, whose amounts are what
+    arrived.
     """
     if not landed(EndState(result.end_state)):
         return []
     spent = (
         result.base_fee_lamports + result.priority_fee_lamports + result.tip_lamports + result.rent_lamports
     )
-    moves = [
-        Entry(LEG_SWAPS, "swaps", result.base_mint, result.actual_profit_lamports + spent),
-        Entry(LEG_BASE_FEE, "base_fee", result.base_mint, -result.base_fee_lamports),
-        Entry(LEG_PRIORITY_FEE, "priority_fee", result.base_mint, -result.priority_fee_lamports),
-        Entry(LEG_TIP, "tip", result.base_mint, -result.tip_lamports),
-        Entry(LEG_RENT, "rent", result.base_mint, -result.rent_lamports),
-        Entry(
-            LEG_QUOTE_DUST,
-            "quote_dust",
-            result.quote_mint,
-            result.quote_token_after - result.quote_token_before,
-        ),
-        Entry(LEG_UNEXPLAINED, "unexplained", result.base_mint, unexplained_lamports),
+    dust = result.quote_token_after - result.quote_token_before
+    outside = "deposit" if outside_lamports > 0 else "withdrawal"
+    moves = (
+        (LEG_SWAPS, "swaps", result.base_mint, result.actual_profit_lamports + spent),
+        (LEG_BASE_FEE, "base_fee", result.base_mint, -result.base_fee_lamports),
+        (LEG_PRIORITY_FEE, "priority_fee", result.base_mint, -result.priority_fee_lamports),
+        (LEG_TIP, "tip", result.base_mint, -result.tip_lamports),
+        (LEG_RENT, "rent", result.base_mint, -result.rent_lamports),
+        (LEG_QUOTE_DUST, "quote_dust", result.quote_mint, dust),
+        (LEG_OUTSIDE, outside, result.base_mint, outside_lamports),
+    )
+    return [
+        Entry(leg + LEG_PART * part, kind, mint, amount)
+        for leg, kind, mint, total in moves
+        for part, amount in enumerate(_parts(total))
     ]
-    return [move for move in moves if move.amount]
+
+
+def _parts(amount: int) -> Iterable[int]:
+    """Summands of ``amount`` that fit a row; none for zero."""
+    while amount:
+        part = max(-I63, min(amount, I63))
+        yield part
+        amount -= part
 
 
 def trade_of(result: ExecutionResult) -> Trade:
@@ -106,132 +103,122 @@ def trade_of(result: ExecutionResult) -> Trade:
     )
 
 
+def bookable(result: ExecutionResult) -> bool:
+    """Do its lamports fit the ledger? More than 2^63 - 1 of them there are not: such a result is corrupt."""
+    row = _row(result)
+    return all(-I63 <= value <= I63 for value in row.values() if isinstance(value, int))
+
+
 class Ledger:
-    """One open ledger file; sqlite3.Error when it can't be read or written."""
+    """One open ledger, for its one writer. Every method: ``LedgerError`` when the database refuses."""
 
-    def __init__(self, folder: Path, run_id: bytes) -> None:
-        self._run_id = run_id
-        self._connection = sqlite3.connect(folder / FILE_NAME, timeout=0, isolation_level=None)
-        run = self._connection.execute
-        run("PRAGMA journal_mode=WAL")
-        run("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(_SCHEMA)
+    def __init__(self, place: Place, run: "Run") -> None:
+        """Nothing is opened before ``open``."""
+        self._place = place
+        self._mode = run.config.hft.mode
+        self._run_id = run.run_id
+        self._engine = engine_of(place)
 
-    def begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+    def open(self) -> Accounts:
+        """Makes the tables if there are none; the accounts of this run, rebuilt from its rows in order."""
+        accounts = Accounts()
+        columns = (
+            "strategy",
+            "end_state",
+            "slot",
+            "expected_profit_lamports",
+            "actual_profit_lamports",
+            "base_fee_lamports",
+            "priority_fee_lamports",
+            "tip_lamports",
+            "wallet_before_lamports",
+            "wallet_after_lamports",
+        )
+        rows = select(*(EXECUTIONS.c[name] for name in columns)).order_by(EXECUTIONS.c.number)
+        with guarded(self._place), self._engine.begin() as connection:
+            prepare(connection, self._place)
+            for row in connection.execute(rows.where(EXECUTIONS.c.run_id == self._run_id)):
+                accounts = accounts.book(row[0], Trade(EndState[row[1].upper()], *row[2:]))
+        return accounts
 
-    def commit(self) -> None:
-        self._connection.execute("COMMIT")
-
-    def rollback(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def append(self, result: ExecutionResult, unexplained_lamports: int, unix_ns: int) -> bool:
-        """Books one result with its movements, inside ``begin``/``commit``; False if its plan or
-        its transaction is booked already.
+    def untold(self, sequence: int) -> list[bytes]:
+        """Messages of this run that were booked and not published, in order; ``sequence``: the link's next
+        one.
         """
-        row = (
-            self._run_id,
-            result.plan_id,
-            result.trace_id,
-            result.signature,
-            result.sequence,
-            result.strategy,
-            result.slot,
-            EndState(result.end_state).name.lower(),
-            ExecutionReason(result.reason).name.lower(),
-            result.error_code,
-            result.error_index,
-            text(result.detail),
-            result.venue_1,
-            result.venue_2,
-            base58(result.pool_1),
-            base58(result.pool_2),
-            base58(result.base_mint),
-            base58(result.quote_mint),
-            min(result.amount_in, U63),
-            result.expected_profit_lamports,
-            result.actual_profit_lamports,
-            result.base_fee_lamports,
-            result.priority_fee_lamports,
-            result.tip_lamports,
-            result.rent_lamports,
-            result.compute_units,
-            result.lamports_before + result.base_token_before,
-            result.lamports_after + result.base_token_after,
-            unix_ns,
-        )
-        if landed(EndState(result.end_state)) and self._has(result.signature):
-            return False
-        marks = ",".join("?" * len(row))
-        done = self._connection.execute(f"INSERT OR IGNORE INTO executions VALUES (NULL,{marks})", row)
-        if done.rowcount == 0:
-            return False
-        self._connection.executemany(
-            "INSERT INTO entries VALUES (?,?,?,?,?,?,?,?)",
-            [
-                (
-                    self._run_id,
-                    result.signature,
-                    move.leg,
-                    move.kind,
-                    base58(move.mint),
-                    move.amount,
-                    result.plan_id,
-                    unix_ns,
-                )
-                for move in entries(result, unexplained_lamports)
-            ],
-        )
-        return True
+        rows = select(OUTBOX.c.message).where(OUTBOX.c.run_id == self._run_id, OUTBOX.c.sequence >= sequence)
+        with guarded(self._place), self._engine.begin() as connection:
+            return [bytes(row[0]) for row in connection.execute(rows.order_by(OUTBOX.c.number))]
 
-    def _has(self, signature: bytes) -> bool:
-        """Is this transaction booked already, under whatever plan?"""
-        key = (self._run_id, signature)
-        found = self._connection.execute("SELECT 1 FROM entries WHERE run_id = ? AND signature = ?", key)
-        return found.fetchone() is not None
-
-    def totals(self) -> Totals:
-        """The running totals of this run, rebuilt from its rows in the order they were booked."""
-        rows = self._connection.execute(
-            "SELECT end_state, slot, expected_profit_lamports, actual_profit_lamports, base_fee_lamports,"
-            " priority_fee_lamports, tip_lamports, wallet_before_lamports, wallet_after_lamports"
-            " FROM executions WHERE run_id = ? ORDER BY number",
-            (self._run_id,),
+    def new(self, results: Sequence[tuple[bytes, ExecutionResult]]) -> list[bool]:
+        """Which of these (run id, result) are not booked yet: of each plan and each landed signature the
+        first.
+        """
+        plans = {result.plan_id for _, result in results}
+        signatures = {result.signature for _, result in results if _landed(result)}
+        columns = (EXECUTIONS.c.chain, EXECUTIONS.c.plan_id, EXECUTIONS.c.signature, EXECUTIONS.c.end_state)
+        rows = select(*columns).where(
+            or_(EXECUTIONS.c.plan_id.in_(plans), EXECUTIONS.c.signature.in_(signatures))
         )
-        return replay(Trade(EndState[row[0].upper()], *row[1:]) for row in rows)
+        seen: set[bytes] = set()
+        with guarded(self._place), self._engine.begin() as connection:
+            for chain, plan_id, signature, end_state in connection.execute(rows):
+                seen.add(bytes(plan_id))
+                if landed(EndState[end_state.upper()]):
+                    seen.add(bytes(chain) + bytes(signature))
+        found = []
+        for run_id, result in results:
+            keys = {result.plan_id}
+            if _landed(result):
+                keys.add(self._chain(run_id) + result.signature)
+            found.append(not keys & seen)
+            seen |= keys
+        return found
+
+    def book(self, bookings: Sequence[Booking], told: int) -> None:
+        """All of them in one transaction, or none. Messages of a sequence below ``told`` leave the outbox."""
+        executions, movements, messages = [], [], []
+        for booking in bookings:
+            result = booking.result
+            common = {"chain": self._chain(booking.run_id), "recorded_unix_ns": booking.unix_ns}
+            executions.append(common | {"run_id": booking.run_id, "mode": self._mode} | _row(result))
+            owner = common | {"signature": result.signature, "plan_id": result.plan_id}
+            for entry in entries(result, booking.outside_lamports):
+                movements.append(owner | entry._asdict() | {"mint": base58(entry.mint)})
+            if booking.message:
+                row = {"run_id": booking.run_id, "sequence": booking.sequence, "plan_id": result.plan_id}
+                messages.append(row | {"message": booking.message})
+        done = (OUTBOX.c.run_id != self._run_id) | (OUTBOX.c.sequence < told)
+        with guarded(self._place), self._engine.begin() as connection:
+            connection.execute(delete(OUTBOX).where(done))
+            for table, rows in ((EXECUTIONS, executions), (ENTRIES, movements), (OUTBOX, messages)):
+                if rows:
+                    connection.execute(insert(table), rows)
+
+    def _chain(self, run_id: bytes) -> bytes:
+        """Where a signature means one transaction: each paper or replayed run is a chain of its own."""
+        return MAINNET if self._mode == "live" else run_id
 
     def close(self) -> None:
-        self._connection.close()
+        self._engine.dispose()
 
 
-def replay(trades: Iterable[Trade]) -> Totals:
-    """The totals after these trades; the same trades always give the same totals."""
-    totals = Totals()
-    for trade in trades:
-        totals = book(totals, trade)
-    return totals
+def _landed(result: ExecutionResult) -> bool:
+    return landed(EndState(result.end_state))
 
 
-def profit_of_day(folder: Path, unix_ns: int) -> int:
-    """Profit in lamports booked since the last UTC midnight before ``unix_ns``; 0 when there is no ledger
-    yet.
-
-    sqlite3.Error when the file is there and can't be read: what was lost today is then not known.
-    """
-    path = folder / FILE_NAME
-    if not path.exists():
-        return 0
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'executions'").fetchone()
-        if known is None:
-            return 0
-        row = connection.execute(
-            "SELECT COALESCE(SUM(actual_profit_lamports), 0) FROM executions WHERE recorded_unix_ns >= ?",
-            (unix_ns // DAY_NS * DAY_NS,),
-        ).fetchone()
-        return int(row[0])
-    finally:
-        connection.close()
+def _row(result: ExecutionResult) -> dict[str, Any]:
+    """The columns of ``executions`` that the result itself gives."""
+    kept = (
+        *("plan_id", "trace_id", "signature", "sequence", "strategy", "slot", "error_code", "error_index"),
+        *("venue_1", "venue_2", "amount_in", "expected_profit_lamports", "actual_profit_lamports"),
+        *("base_fee_lamports", "priority_fee_lamports", "tip_lamports", "rent_lamports", "compute_units"),
+    )
+    return {
+        **{name: getattr(result, name) for name in kept},
+        **{name: base58(getattr(result, name)) for name in ("pool_1", "pool_2", "base_mint", "quote_mint")},
+        "end_state": EndState(result.end_state).name.lower(),
+        "reason": ExecutionReason(result.reason).name.lower(),
+        "detail": text(result.detail),
+        "wallet_before_lamports": result.lamports_before + result.base_token_before,
+        "wallet_after_lamports": result.lamports_after + result.base_token_after,
+    }

@@ -3,7 +3,6 @@
 Also what the cluster tells beside: the newest block, and the wallet as the newest transaction left it.
 """
 
-import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
@@ -12,7 +11,8 @@ from hft.chain.local import ClusterClosed, LocalCluster
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.services.common import Outbox
 from hft.services.intents import Intent, Intents
-from hft.services.ledger import profit_of_day
+from hft.services.ledger_place import place_of
+from hft.services.ledger_reading import profit_of_day
 from hft.services.outcome import End, Signing, result_fields, settled
 from hft.strategy.gate import DayProfit
 from hft.venues import WRAPPED_SOL
@@ -94,6 +94,7 @@ class Submissions:
         self._clock = ctx.clock
         self._counters = ctx.counters
         self._folder = ctx.run.state_dir
+        self._config = ctx.config
         self.out = Outbox(ctx, "executed")
         self.intents = Intents(ctx.run.state_dir)
         self.open: dict[bytes, Work] = {}
@@ -115,9 +116,10 @@ class Submissions:
         """
         now_ns, unix_ns = self._clock.monotonic_ns(), self._clock.unix_ns()
         try:
-            profit = profit_of_day(self._folder, unix_ns)
+            place = place_of(self._folder, self._config.auditor)
+            profit = profit_of_day(place, unix_ns, self._config.hft.mode)
             intents = self.intents.load()
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
             raise HftError(f"{self._folder}: {error}", ExitCode.STATE_FOLDER) from error
         self.day = DayProfit(unix_ns // DayProfit.DAY_NS, profit)
         for intent in intents:

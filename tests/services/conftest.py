@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_support import Cluster, House
+from postgresql_server import Server, find_programs
+from service_support import Cluster, House, settings
 
 from hft.runtime.clock import Clock
 from hft.runtime.settings import Config
@@ -37,3 +38,30 @@ def cluster() -> Iterator[Callable[[House], Cluster]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server of its own; skips where Debian's package is not installed."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server: apt-get install postgresql")
+    server = Server(programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def books(request: pytest.FixtureRequest, house: Callable[..., House]) -> Callable[..., House]:
+    """Makes runs whose ledger is in either database."""
+    if request.param == "sqlite":
+        return house
+
+    def make(**keys: Any) -> House:
+        server: Server = request.getfixturevalue("postgresql")
+        return house(settings(auditor={"ledger_dsn": server.database()}, **keys))
+
+    return make

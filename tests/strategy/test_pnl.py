@@ -1,9 +1,24 @@
 """Profit and loss from balances."""
 
+import statistics
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hft.strategy.pnl import Balances, Totals, Trade, actual_profit, book, unexplained
+from hft.strategy.pnl import (
+    DAY_NS,
+    Accounts,
+    Balances,
+    Totals,
+    Trade,
+    actual_profit,
+    book,
+    daily_profits,
+    sharpe,
+    sharpe_per_year,
+    unexplained,
+)
 from hft.wire.enums import EndState
 
 OK = Trade(EndState.LANDED_OK, 7, 900, 800, 5_000, 100, 1_000, 10_000, 10_800)
@@ -86,3 +101,78 @@ def test_profit_adds_up_to_the_change_of_the_wallet(profits: list[int]) -> None:
     assert totals.drawdown_lamports >= 0
     if profits:
         assert totals.wallet_lamports - 10**12 == totals.pnl_lamports
+
+
+def traded(*profits: int) -> Totals:
+    totals, wallet = Totals(), 10**12
+    for profit in profits:
+        trade = OK._replace(
+            actual_profit_lamports=profit,
+            wallet_before_lamports=wallet,
+            wallet_after_lamports=wallet + profit,
+        )
+        totals, wallet = book(totals, trade), wallet + profit
+    return totals
+
+
+def test_row_25_the_statistics_of_known_trades() -> None:
+    totals = traded(600, -200, -100, 900, -300)
+    assert (totals.landed, totals.pnl_lamports, totals.wins, totals.losses) == (5, 900, 2, 3)
+    assert totals.win_rate_ppm == 400_000
+    assert totals.average_profit_lamports == 180
+    assert totals.average_cost_lamports == 6_100
+    assert totals.shortfall_lamports == 5 * 900 - 900
+    assert (totals.peak_pnl_lamports, totals.drawdown_lamports) == (1_200, 300)
+    assert totals.maximum_drawdown_lamports == 300
+    # mean 180, sum of squared deviations 420² + 380² + 280² + 720² + 480² = 1,148,000, over 4 = 287,000
+    assert totals.sharpe_per_trade == pytest.approx(180 / 287_000**0.5)
+
+
+def test_row_25_averages_round_against_us() -> None:
+    totals = traded(-1, -1, -1, 0)
+    assert totals.average_profit_lamports == -1  # -0.75
+    costs = [OK._replace(tip_lamports=tip, base_fee_lamports=0, priority_fee_lamports=0) for tip in (0, 1)]
+    assert book(book(Totals(), costs[0]), costs[1]).average_cost_lamports == 1
+
+
+def test_row_25_nothing_is_said_of_no_trades() -> None:
+    assert Totals().sharpe_per_trade is None
+    assert traded(5).sharpe_per_trade is None
+    assert traded(5, 5, 5).sharpe_per_trade is None  # no deviation
+    assert (Totals().average_profit_lamports, Totals().average_cost_lamports) == (0, 0)
+    assert sharpe([]) is None
+    assert daily_profits([]) == []
+    assert sharpe_per_year([7]) is None
+
+
+@given(st.lists(st.integers(-(10**12), 10**12), min_size=2, max_size=30))
+def test_the_running_ratio_is_that_of_the_whole_list(profits: list[int]) -> None:
+    found = traded(*profits).sharpe_per_trade
+    assert found == sharpe(profits)
+    if len(set(profits)) > 1:
+        assert found == pytest.approx(statistics.mean(profits) / statistics.stdev(profits))
+    else:
+        assert found is None
+
+
+def test_days_without_a_trade_count_as_zero() -> None:
+    booked = [(DAY_NS - 1, 10), (DAY_NS, 20), (DAY_NS + 5, -5), (4 * DAY_NS, 30)]
+    assert daily_profits(booked) == [10, 15, 0, 0, 30]
+    expected = statistics.mean([10, 15, 0, 0, 30]) / statistics.stdev([10, 15, 0, 0, 30]) * 365**0.5
+    assert sharpe_per_year(daily_profits(booked)) == pytest.approx(expected)
+
+
+def test_strategies_have_accounts_of_their_own_and_one_wallet() -> None:
+    first = OK._replace(wallet_before_lamports=10_000, wallet_after_lamports=10_800)
+    second = OK._replace(
+        actual_profit_lamports=-300, wallet_before_lamports=10_800, wallet_after_lamports=10_500
+    )
+    third = OK._replace(
+        actual_profit_lamports=100, wallet_before_lamports=10_577, wallet_after_lamports=10_677
+    )
+    accounts = Accounts().book(1, first).book(2, second).book(1, third)
+    assert accounts.total.pnl_lamports == 600
+    assert accounts.total.unexplained_lamports == 77
+    assert (accounts.strategies[1].pnl_lamports, accounts.strategies[2].pnl_lamports) == (900, -300)
+    assert accounts.strategies[2].drawdown_lamports == 300
+    assert [own.unexplained_lamports for own in accounts.strategies.values()] == [0, 0]

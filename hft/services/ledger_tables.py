@@ -1,0 +1,173 @@
+"""The ledger's tables, the same for SQLite and PostgreSQL.
+
+``executions`` has one row a plan, ``entries`` one row a movement of a landed one, ``outbox`` the message
+about each until it is published. Money is integers of 64 signed bits: lamports never come near (all SOL is
+6·10^17); of a token of which more than 2^63 - 1 base units move, the movement is several rows. Rows of the
+first two are never updated, deleted or replaced: triggers refuse it, in either database.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    event,
+)
+
+VERSION: Final = 1
+"""Of the schema below. Another one in a database is refused, never changed."""
+
+I63: Final = (1 << 63) - 1
+"""The largest amount of one row."""
+
+METADATA: Final = MetaData()
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself there
+
+
+def _int(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+LEDGER_VERSION: Final = Table("ledger_version", METADATA, Column("version", Integer, primary_key=True))
+
+EXECUTIONS: Final = Table(
+    "executions",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    _bytes("run_id"),
+    _text("mode"),
+    _bytes("chain"),
+    Column("plan_id", LargeBinary, nullable=False, unique=True),
+    _bytes("trace_id"),
+    _bytes("signature"),
+    *(_int(name) for name in ("sequence", "strategy", "slot")),
+    *(_text(name) for name in ("end_state", "reason")),
+    *(_int(name) for name in ("error_code", "error_index")),
+    _text("detail"),
+    *(_int(name) for name in ("venue_1", "venue_2")),
+    *(_text(name) for name in ("pool_1", "pool_2", "base_mint", "quote_mint")),
+    *(
+        _int(name)
+        for name in (
+            "amount_in",
+            "expected_profit_lamports",
+            "actual_profit_lamports",
+            "base_fee_lamports",
+            "priority_fee_lamports",
+            "tip_lamports",
+            "rent_lamports",
+            "compute_units",
+            "wallet_before_lamports",
+            "wallet_after_lamports",
+            "recorded_unix_ns",
+        )
+    ),
+    sqlite_autoincrement=True,
+)
+
+_LANDED = EXECUTIONS.c.end_state.in_(("landed_ok", "landed_failed"))
+Index("executions_by_time", EXECUTIONS.c.recorded_unix_ns)
+Index("executions_by_run", EXECUTIONS.c.run_id, EXECUTIONS.c.number)
+Index(
+    "executions_landed_once",
+    EXECUTIONS.c.chain,
+    EXECUTIONS.c.signature,
+    unique=True,
+    sqlite_where=_LANDED,
+    postgresql_where=_LANDED,
+)
+
+ENTRIES: Final = Table(
+    "entries",
+    METADATA,
+    _bytes("chain"),
+    _bytes("signature"),
+    _int("leg"),
+    _text("kind"),
+    _text("mint"),
+    _int("amount"),
+    Column("plan_id", LargeBinary, ForeignKey("executions.plan_id"), nullable=False),
+    _int("recorded_unix_ns"),
+    PrimaryKeyConstraint("chain", "signature", "leg"),
+    sqlite_with_rowid=False,
+)
+Index("entries_by_time", ENTRIES.c.recorded_unix_ns)
+Index("entries_by_plan", ENTRIES.c.plan_id)
+
+OUTBOX: Final = Table(
+    "outbox",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    _bytes("run_id"),
+    _int("sequence"),
+    Column("plan_id", LargeBinary, ForeignKey("executions.plan_id"), nullable=False, unique=True),
+    _bytes("message"),
+    sqlite_autoincrement=True,
+)
+
+REFUSAL: Final = "the ledger is append-only"
+
+
+def _sqlite_triggers(table: str, same: str) -> Iterable[str]:
+    for verb in ("UPDATE", "DELETE"):
+        yield (
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}"
+            f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+        )
+    # INSERT OR REPLACE deletes without a DELETE trigger.
+    yield (
+        f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table}"
+        f" WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})"
+        f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}: UNIQUE'); END"
+    )
+
+
+_SAME = {
+    "executions": (
+        "plan_id = NEW.plan_id OR number = NEW.number OR (chain = NEW.chain AND signature = NEW.signature"
+        " AND end_state IN ('landed_ok', 'landed_failed')"
+        " AND NEW.end_state IN ('landed_ok', 'landed_failed'))"
+    ),
+    "entries": "chain = NEW.chain AND signature = NEW.signature AND leg = NEW.leg",
+}
+_POSTGRESQL_FUNCTION = (
+    "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql"
+    f" AS $$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$"
+)
+
+
+def _triggers() -> None:
+    def after_creation(statement: str, dialect: str) -> None:
+        ddl = DDL(statement)  # type: ignore[no-untyped-call]
+        event.listen(METADATA, "after_create", ddl.execute_if(dialect=dialect))
+
+    after_creation(_POSTGRESQL_FUNCTION, "postgresql")
+    for table, same in _SAME.items():
+        for statement in _sqlite_triggers(table, same):
+            after_creation(statement, "sqlite")
+        after_creation(
+            f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
+            "postgresql",
+        )
+
+
+_triggers()
