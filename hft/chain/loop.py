@@ -31,7 +31,7 @@ class SteppedLoop:
 
     def wait(self, timeout_ns: int) -> None:
         """Runs until ``wake`` is called, at most ``timeout_ns``."""
-        handle = self.loop.call_later(timeout_ns / 1e9, self.loop.stop)
+        handle = self.loop.call_later(timeout_ns / 1e9, self.wake)
         self._waiting = True
         try:
             self.loop.run_forever()
@@ -42,19 +42,23 @@ class SteppedLoop:
     def wake(self) -> None:
         """Ends ``wait``; to be called from within the loop, as by a mailbox in which something came."""
         if self._waiting:
+            # Once: uvloop queues each stop, and one left over would end whatever runs next.
+            self._waiting = False
             self.loop.stop()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs ``work`` to its end; for start-up and close only."""
         return self.loop.run_until_complete(work)
 
-    def close(self) -> None:
-        """Cancels what still runs and closes the loop."""
+    def close(self, *last: Coroutine[Any, Any, Any]) -> None:
+        """Cancels what still runs, runs ``last`` (closing what they used), and closes the loop."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for work in last:
+            self.loop.run_until_complete(work)
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 

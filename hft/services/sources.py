@@ -83,8 +83,7 @@ class Sources:
 
     def close(self) -> None:
         """Ends every connection."""
-        self.loop.run(self.http.close())
-        self.loop.close()
+        self.loop.close(self.http.close())
 
     async def _look(self) -> None:
         while self.found is None:

@@ -1,5 +1,6 @@
 """The loop as a service's duty cycle turns it: never waiting in a step, woken by what comes."""
 
+import asyncio
 import time
 
 import pytest
@@ -60,3 +61,19 @@ def test_a_wait_ends_at_its_time_and_failures_are_told() -> None:
     with pytest.raises(ValueError, match="told"):
         raise stepped.failures[0]
     stepped.close()
+
+
+def test_a_loop_that_was_woken_more_than_once_still_runs_work_to_its_end() -> None:
+    loop = SteppedLoop()
+
+    async def wakes() -> None:
+        for _ in range(5):
+            loop.wake()
+            await asyncio.sleep(0)
+
+    for timeout_ns in (0, 1, 1_000_000):
+        task = loop.spawn(wakes())
+        loop.wait(timeout_ns)
+        loop.run(asyncio.sleep(0.001))
+        assert task.done()
+    loop.close()
