@@ -13,7 +13,9 @@ from perf.shapes import (
     ping_pong,
     quotes,
     routes,
+    simnet,
     table_read,
+    template,
     three_hop_pipeline,
 )
 
@@ -38,5 +40,7 @@ SHAPES: dict[str, Shape] = {
         routes.DECODE,
         routes.SCREEN,
         routes.SIZE,
+        template.SHAPE,
+        *simnet.SHAPES,
     )
 }

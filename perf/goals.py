@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from perf.model import Report
-from perf.shapes import routes
+from perf.shapes import routes, simnet
 
 
 class Goal(NamedTuple):
@@ -37,6 +37,8 @@ class Goal(NamedTuple):
         """A figure with its unit."""
         if self.ratio:
             return f"{figure:,.2f} x" if figure < 10 else f"{figure:,.0f} x"
+        if self.metric.endswith("_per_s"):
+            return f"{figure:,.0f}/s"
         if self.metric.endswith("_bytes"):
             return f"{figure:,.0f} B"
         return f"{figure / 1000:,.2f} us" if figure >= 1000 else f"{figure:,.0f} ns"
@@ -48,6 +50,10 @@ def _faster(shape: str, metric: str, bounds: dict[str, float], text: str) -> tup
 
 def _within(shape: str, case: str, bound: float, text: str, metric: str = "p50_ns") -> Goal:
     return Goal(shape, case, metric, bound, text, False, False)
+
+
+def _at_least(shape: str, case: str, bound: float, text: str, metric: str = "rate_per_s") -> Goal:
+    return Goal(shape, case, metric, bound, text, False)
 
 
 PIPELINE = "three_hop_pipeline"
@@ -137,6 +143,18 @@ GOALS: tuple[Goal, ...] = (
         _within("size_two_hop", f"{one}→{two}", 250_000, f"exact size of {one}→{two}")
         for one, two in routes.ROUTES
     ),
+    Goal("template", "solders, full build", "p50_ns", 3, "patch and sign faster than"),
+    _within("template", "plan to signed bytes", 60_000, "two-hop from plan to signed bytes"),
+    *(
+        _at_least("simnet_swaps", f"{name} in process", 1_000, f"executed swaps of {name}")
+        for name in simnet.VENUES
+    ),
+    *(
+        _at_least("simnet_swaps", f"{name} over HTTP", 1_000, f"executed swaps of {name}, one request each")
+        for name in simnet.VENUES
+    ),
+    _at_least("simnet_notifications", "accountSubscribe", 5_000, "account notifications to one subscriber"),
+    _within("simnet_two_hop", "two-hop", 2_000_000, "a full two-hop, executed"),
 )
 
 

@@ -47,6 +47,10 @@ OURS = {
     "decode_whirlpool": {"from bytes": "p50_ns", "one array changed": "p50_ns"},
     "screen": {"numpy, all routes": "p50_ns", "numpy, one pool changed": "p50_ns"},
     "size_two_hop": {"raydium_v4→raydium_cpmm": "p50_ns", "raydium_v4→whirlpool": "p50_ns"},
+    "template": {"plan to signed bytes": "p50_ns", "patch + sign, libsodium": "p50_ns", "patch": "p50_ns"},
+    "simnet_swaps": {"whirlpool in process": "rate_per_s", "meteora_dlmm over HTTP": "rate_per_s"},
+    "simnet_notifications": {"accountSubscribe": "rate_per_s"},
+    "simnet_two_hop": {"two-hop": "p50_ns"},
 }
 
 
