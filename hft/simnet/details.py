@@ -88,7 +88,7 @@ def token_balances(
     found = []
     for index, pubkey in enumerate(pubkeys):
         owner, data, _ = accounts[pubkey]
-        if owner not in _TOKEN_PROGRAMS or len(data) < TOKEN_ACCOUNT_SIZE or not data[108]:
+        if len(data) < TOKEN_ACCOUNT_SIZE or owner not in _TOKEN_PROGRAMS or not data[108]:
             continue
         mint = bytes(data[0:32])
         held = mints.get(mint)

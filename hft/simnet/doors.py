@@ -45,7 +45,8 @@ MAX_BATCH: Final = 100
 MAX_CHANNELS: Final = 256
 RATE_LIMITED: Final = -32097
 TIP_STREAM_S: Final = 1.0
-_JSON: Final = "application/json"
+_JSON: Final = "application/json; charset=utf-8"
+_PLAIN: Final = {"Content-Type": _JSON}
 METHODS: Final[dict[str, Method]] = {
     **rpc_accounts.METHODS,
     **rpc_chain.METHODS,
@@ -62,8 +63,8 @@ class Answer(NamedTuple):
 
     def response(self) -> web.Response:
         """As aiohttp sends it."""
-        headers = {"x-bundle-id": self.bundle} if self.bundle else None
-        return web.Response(status=self.status, text=self.text, content_type=_JSON, headers=headers)
+        headers = {"Content-Type": _JSON, "x-bundle-id": self.bundle} if self.bundle else _PLAIN
+        return web.Response(status=self.status, body=self.text.encode(), headers=headers)
 
 
 class Window:
@@ -291,7 +292,7 @@ class Doors:
             request.transport.abort()
         if take("rate_limit", node, method):
             text = _error(_id(asked), RATE_LIMITED, "Network congested. Endpoint is globally rate limited.")
-            return web.Response(status=429, text=text, content_type=_JSON, headers={"Retry-After": "1"})
+            return web.Response(status=429, body=text.encode(), headers={**_PLAIN, "Retry-After": "1"})
         broken = take("server_error", node, method)
         if broken is not None:
             return web.Response(status=broken.status, text="upstream is not available")

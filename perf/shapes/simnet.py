@@ -25,7 +25,7 @@ from hft.simnet.bank import Bank
 from hft.simnet.genesis import genesis_accounts
 from hft.simnet.market import load_market
 from hft.simnet.settlement import Settlement
-from hft.venues import Venue, swap_instruction
+from hft.venues import Venue, quote, swap_instruction
 from hft.venues.tokens import SOL_MINT
 from perf.cases import Hiccups, WorkerCase
 from perf.cluster import SEED, WALLET_LAMPORTS, Client, Server, Subscriber, usdc_pools
@@ -98,7 +98,8 @@ class Settled:
     def _two_hop(self) -> bytes:
         self._number += 1
         first, second = (self._bank.pools[self._pools[name].key] for name in ("raydium_v4", "whirlpool"))
-        order = TwoHop(first, second, SOL_MINT, 10**7, 1, 1, 400_000, self._number, 1_000, TIP_ACCOUNTS[0])
+        paid = quote(first, SOL_MINT, 10**7, self._bank.clock).amount_out * 9 // 10
+        order = TwoHop(first, second, SOL_MINT, 10**7, paid, 1, 400_000, self._number, 1_000, TIP_ACCOUNTS[0])
         return build_two_hop(order, self._wallet, self._bank.blockhash, self._user).data
 
 
