@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Command] = {
     "status": Command("hft.cli.status", "status"),
     "kill": Command("hft.cli.kill", "kill"),
     "resume": Command("hft.cli.resume", "resume"),
+    "command": Command("hft.cli.command", "command"),
     "stop": Command("hft.cli.stop", "stop"),
     "tail": Command("hft.cli.tail", "tail"),
     "streams": Command("hft.cli.streams", "streams"),

@@ -18,6 +18,7 @@ from hft.wire.enums import KillTrigger
 
 KILL_FILE = "kill.json"
 LOG_FILE = "kill_log.jsonl"
+REQUEST_FILE = "resume_request.json"
 TRACES_OF_USE = (LOG_FILE, "ledger.sqlite3", "settlement.jsonl")
 """Files that a state folder has once it was used: without the latch beside them, the latch was deleted."""
 
@@ -31,6 +32,14 @@ class Latch(NamedTuple):
 
     killed: bool
     trigger: KillTrigger
+    by: str
+    message: str
+    unix_ns: int
+
+
+class Request(NamedTuple):
+    """A resume that someone outside asked for. It changes nothing by itself."""
+
     by: str
     message: str
     unix_ns: int
@@ -89,7 +98,27 @@ def resume(folder: Path, by: str, message: str, unix_ns: int) -> Latch:
             folder,
             Latch(False, KillTrigger.NONE, clip(by, BY_LIMIT), clip(message, MESSAGE_LIMIT), unix_ns),
         )
+        (folder / REQUEST_FILE).unlink(missing_ok=True)
         return before
+
+
+def request_resume(folder: Path, by: str, message: str, unix_ns: int) -> None:
+    """Write down that a resume is asked for, for a person to see; the newest request stays. ``OSError`` when
+    it can't be written."""
+    request = Request(clip(by, MESSAGE_LIMIT), clip(message, MESSAGE_LIMIT), unix_ns)
+    with _exclusive(folder):
+        write_atomic(folder / REQUEST_FILE, json.dumps(request._asdict()) + "\n")
+        line = {"state": "resume_requested", **request._asdict(), "pid": os.getpid()}
+        append_durably(folder / LOG_FILE, json.dumps(line))
+
+
+def requested(folder: Path) -> Request | None:
+    """The resume that is asked for and not decided; never raises."""
+    try:
+        values = json.loads((folder / REQUEST_FILE).read_text("utf-8"))
+        return Request(str(values["by"]), str(values["message"]), int(values["unix_ns"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def establish(folder: Path, unix_ns: int) -> Latch:

@@ -1,5 +1,6 @@
 """Addresses of NATS, and what is wrong with ``[nats]`` before any file is read or socket opened."""
 
+import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -7,6 +8,7 @@ from hft.runtime.settings import Nats
 
 EMBEDDED = "embedded"
 DEFAULT_PORT = 4222
+_INSTANCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 class Server(NamedTuple):
@@ -66,4 +68,21 @@ def settings_errors(settings: Nats) -> list[str]:
         wrong.append("[nats] tls_cert_file and tls_key_file: one without the other is of no use")
     if settings.credentials_file and settings.nkey_seed_file:
         wrong.append("[nats] credentials_file and nkey_seed_file: only one can say who we are")
+    try:
+        check_instance(settings.command_instance)
+    except ValueError as error:
+        wrong.append(f"[nats] command_instance: {error}")
+    if settings.command_senders:
+        from hft.runtime.commands import parse_senders
+
+        try:
+            parse_senders(settings.command_senders)
+        except ValueError as error:
+            wrong.append(f"[nats] command_senders: {error}")
     return wrong
+
+
+def check_instance(name: str) -> None:
+    """``ValueError`` when ``name`` can't be an instance's."""
+    if not _INSTANCE.fullmatch(name):
+        raise ValueError(f"{name!r} is not 1 to 32 of a-z, 0-9, _ and -, a letter or digit first")

@@ -345,6 +345,13 @@ class Nats:
     nkey_seed_file: str = string("", "Who we are, without a JWT: an NKey seed (SU…), mode 0600.")
     stream_bytes: int = number(4 << 30, 1 << 20, 1 << 40, "Most bytes one stream may keep.")
     replicas: int = number(1, 1, 5, "Servers of a cluster that keep each stream: 1, 3 or 5.")
+    command_senders: tuple[str, ...] = strings(
+        "Who may halt this instance from outside: NAME:PUBLIC_NKEY, separated by commas; empty: nobody."
+    )
+    command_instance: str = string(
+        "hft", "The name by which commands address this instance, besides all: a-z, 0-9, _ and -."
+    )
+    command_age_limit_ms: int = number(30_000, 1_000, 600_000, "Oldest command that is still heeded.")
 
 
 @dataclass(frozen=True)
