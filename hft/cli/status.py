@@ -1,6 +1,8 @@
 """``hft status``: what a running instance does, from its shared memory."""
 
 import json
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +36,7 @@ def status(
             console.print(
                 f"kill latch: {'killed, ' + latch.message if latch.killed else 'running'}", soft_wrap=True
             )
+            _draw_request(console, folder)
         return int(ExitCode.NOT_RUNNING)
     run = options.running(folder)
     monitor = Monitor.attach(run, SystemClock())
@@ -50,6 +53,7 @@ def status(
 
 def _plain(run: Run, reading: Reading) -> dict[str, Any]:
     figures = totals(reading)
+    request = killstate.requested(run.state_dir)
     return {
         "running": True,
         "run_id": run.run_id.hex(),
@@ -59,6 +63,7 @@ def _plain(run: Run, reading: Reading) -> dict[str, Any]:
         "uptime_s": round((SystemClock().unix_ns() - run.started_unix_ns) / 1e9, 1),
         "kill_state": "killed" if reading.kill.killed else "running",
         "kill": reading.kill._asdict(),
+        "resume_requested": request._asdict() if request is not None else None,
         "services": {
             name: {
                 "state": page.state.name.lower(),
@@ -77,6 +82,17 @@ def _plain(run: Run, reading: Reading) -> dict[str, Any]:
         },
         "latency_ns": {stage: figure._asdict() for stage, figure in reading.latency.items()},
     }
+
+
+def _draw_request(console: Console, folder: Path) -> None:
+    """That someone outside asks for a resume, where it is so."""
+    request = killstate.requested(folder)
+    if request is not None:
+        when = datetime.fromtimestamp(request.unix_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        line = f"resume asked for by {request.by} at {when}: {request.message}"
+        console.print(
+            f'{line}; to go on: hft resume --approve "…"', markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def _draw(console: Console, run: Run, reading: Reading) -> None:
@@ -99,6 +115,7 @@ def _draw(console: Console, run: Run, reading: Reading) -> None:
         console.print(
             f"[bold red]■ HALTED[/bold red] {text.words(kill.trigger)} by {kill.by}: {kill.message}"
         )
+        _draw_request(console, run.state_dir)
     executions = ", ".join(f"{text.words(name)} {n:,}" for name, n in figures.executions.items()) or "none"
     console.print(
         f"updates {figures.updates:,} · opportunities {figures.opportunities:,} · plans {figures.plans:,} · "

@@ -140,7 +140,7 @@ def test_row_21_a_signed_kill_sets_the_latch_and_the_disk(
 
 
 def test_a_resume_from_outside_is_only_a_request_that_a_person_sees(
-    server: NatsServer, instances: Callable[..., Instance], tmp_path: Path
+    server: NatsServer, instances: Callable[..., Instance], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     instance = instances(server.url).open()
     (early,) = sent(server.url, order(Kind.RESUME))
@@ -157,6 +157,8 @@ def test_a_resume_from_outside_is_only_a_request_that_a_person_sees(
     assert any("RESUME ASKED FOR by alice: al@host: it was a false alarm" in line for line in instance.said)
     log = [json.loads(line) for line in (tmp_path / killstate.LOG_FILE).read_text().splitlines()]
     assert [line["state"] for line in log] == ["killed", "resume_requested"]
+    run(["status", "--state-dir", str(tmp_path)])
+    assert "resume asked for by alice: al@host at" in capsys.readouterr().out
     killstate.resume(tmp_path, "test", "approved", time.time_ns())
     assert killstate.requested(tmp_path) is None
 
