@@ -238,6 +238,20 @@ class Sidecar:
 
 
 @dataclass(frozen=True)
+class EventLogger:
+    """``[service:event_logger]``"""
+
+    idle: str = _idle()
+    cpus: str = _own_cpus()
+    market_data_one_in: int = number(
+        100, 1, 1_000_000, "Of so many market-data updates one is written; all other events always are."
+    )
+    file_bytes: int = number(64 << 20, 1 << 16, 1 << 40, "Size at which a new file is begun.")
+    file_age_s: int = number(86_400, 60, 31_536_000, "Age at which a new file is begun.")
+    files: int = number(10, 1, 10_000, "Older files that are kept besides the newest.")
+
+
+@dataclass(frozen=True)
 class Risk:
     """``[risk]``: the executor's last gate; no other setting can pass it by."""
 
@@ -367,6 +381,7 @@ class Config:
     auditor: Auditor = field(default_factory=Auditor)
     manager: Manager = field(default_factory=Manager)
     sidecar: Sidecar = field(default_factory=Sidecar)
+    event_logger: EventLogger = field(default_factory=EventLogger)
     risk: Risk = field(default_factory=Risk)
     chain: Chain = field(default_factory=Chain)
     simnet: Simnet = field(default_factory=Simnet)
@@ -382,8 +397,12 @@ def sections() -> dict[str, tuple[type, str]]:
     table: dict[str, tuple[type, str]] = {"hft": (Hft, "hft"), "cpus": (Cpus, "cpus")}
     table |= {f"link:{entry.name}": (Link, f"links/{entry.name}") for entry in topology.LINKS}
     table |= {
-        f"service:{kind.__name__.lower()}": (kind, kind.__name__.lower())
-        for kind in (Feed, Scanner, Planner, Executor, Auditor, Manager, Sidecar)
+        f"service:{name}": (kind, name)
+        for name, kind in (
+            *((kind.__name__.lower(), kind) for kind in (Feed, Scanner, Planner, Executor, Auditor, Manager)),
+            ("sidecar", Sidecar),
+            ("event_logger", EventLogger),
+        )
     }
     table |= {
         "risk": (Risk, "risk"),

@@ -43,7 +43,7 @@ LINKS: tuple[Link, ...] = (
         "market_data",
         writer="feed",
         gating=(),
-        observing=("scanner", "planner", "sidecar"),
+        observing=("scanner", "planner", "sidecar", "event_logger"),
         depth=16384,
         mtu=256,
         why="a burst of 10,000 updates fits; the data is in the account table, never stale",
@@ -52,7 +52,7 @@ LINKS: tuple[Link, ...] = (
         "opportunities",
         writer="scanner",
         gating=(),
-        observing=("planner", "sidecar"),
+        observing=("planner", "sidecar", "event_logger"),
         depth=8192,
         mtu=512,
         why="16 s at 500/s; one older than 2 s is refused anyway, so it is dropped rather than waited for",
@@ -61,7 +61,7 @@ LINKS: tuple[Link, ...] = (
         "planned",
         writer="planner",
         gating=("executor", "sidecar"),
-        observing=("auditor",),
+        observing=("auditor", "event_logger"),
         depth=4096,
         mtu=512,
         why="plans and rejections are the audit trail: after a full lap (8 s at 500/s) the planner waits",
@@ -70,7 +70,7 @@ LINKS: tuple[Link, ...] = (
         "executed",
         writer="executor",
         gating=("auditor", "sidecar"),
-        observing=("manager",),
+        observing=("manager", "event_logger"),
         depth=1024,
         mtu=1024,
         why="results are money: never lost; fewer than plans, and the largest message",
@@ -79,7 +79,7 @@ LINKS: tuple[Link, ...] = (
         "metrics",
         writer="auditor",
         gating=(),
-        observing=("manager", "sidecar"),
+        observing=("manager", "sidecar", "event_logger"),
         depth=1024,
         mtu=512,
         why="one a trade; the newest replaces the older ones",
@@ -88,7 +88,7 @@ LINKS: tuple[Link, ...] = (
         "system",
         writer="manager",
         gating=(),
-        observing=("sidecar", "feed", "scanner", "planner", "executor", "auditor"),
+        observing=("sidecar", "event_logger", "feed", "scanner", "planner", "executor", "auditor"),
         depth=256,
         mtu=512,
         why="kill and resume are rare; the latch in shared memory, not this link, is what halts",
@@ -113,6 +113,7 @@ SERVICES: tuple[ServiceSpec, ...] = (
     ),
     ServiceSpec("manager", "hft.services.manager", False, False, "kill rules, heartbeats, the system link"),
     ServiceSpec("sidecar", "hft.services.sidecar", False, False, "every link to its NATS JetStream stream"),
+    ServiceSpec("event_logger", "hft.services.event_logger", False, False, "every event as a line of JSON"),
     ServiceSpec(
         SIMNET,
         "hft.simnet.service",
@@ -125,7 +126,7 @@ SERVICES: tuple[ServiceSpec, ...] = (
 """In the order in which they are stopped: each drains what its predecessor left, the cluster goes last."""
 
 START_WAVES: tuple[tuple[str, ...], ...] = (
-    (SIMNET, "sidecar", "auditor", "manager"),
+    (SIMNET, "sidecar", "event_logger", "auditor", "manager"),
     ("executor", "planner", "scanner"),
     ("feed",),
 )
@@ -216,6 +217,7 @@ DIAGRAM = """\
    │  table  │───────────────────┴─────────────────────────┘           │ simnet  │ │ auditor │
    └─────────┘                                                         └─────────┘ └────┬────┘
                                                                                         │ metrics
+   every link ──▶ event_logger ──▶ logs/events.jsonl                                    │
    every link ──▶ sidecar ──▶ NATS JetStream                                            ▼
    MARKET_DATA · OPPORTUNITIES · PLANNED · EXECUTED · METRICS · SYSTEM   system    ┌─────────┐
                                                                      ◀─────────────│ manager │

@@ -90,7 +90,7 @@ class House:
             cpus={},
             idle=dict.fromkeys(PIPELINE, "park"),
         )
-        pages = {name: declared_page(name) for name in (*PIPELINE, "sidecar")}
+        pages = {name: declared_page(name) for name in (*PIPELINE, "sidecar", "event_logger")}
         self.segments = Segments.create(self.run, pages)
         self.control = self.segments.control
         self.services: dict[str, Any] = {}
