@@ -24,6 +24,8 @@ class Timed(NamedTuple):
     less: Sequence[tuple[Any, ...]] = ()
     """Arguments that lack ``levels`` of what the others go through: the difference is what a level costs."""
     levels: int = 0
+    renew: Callable[..., tuple[Any, ...]] | None = None
+    """Makes the arguments anew before each call, outside the time."""
 
 
 class Sampler:
@@ -39,18 +41,19 @@ class Sampler:
         """
         timed = self._timed
         if not timed.levels:
-            return _samples(timed.call, timed.arguments, n).tobytes(), 0.0, ""
+            return _samples(timed, timed.arguments, n).tobytes(), 0.0, ""
         samples, base = array("q"), array("q")
         for _ in range(max(n // CHUNK, 1)):
-            samples += _samples(timed.call, timed.arguments, CHUNK)
-            base += _samples(timed.call, timed.less, CHUNK)
+            samples += _samples(timed, timed.arguments, CHUNK)
+            base += _samples(timed, timed.less, CHUNK)
         return samples.tobytes(), (median(samples) - median(base)) / timed.levels, ""
 
 
-def _samples(call: Callable[..., object], arguments: Sequence[tuple[Any, ...]], n: int) -> "array[int]":
+def _samples(timed: Timed, arguments: Sequence[tuple[Any, ...]], n: int) -> "array[int]":
+    call, renew = timed.call, timed.renew
     samples, now, mask = array("q", bytes(8 * n)), time.perf_counter_ns, len(arguments) - 1
     for i in range(n):
-        given = arguments[i & mask]
+        given = arguments[i & mask] if renew is None else renew(*arguments[i & mask])
         start = now()
         call(*given)
         samples[i] = now() - start

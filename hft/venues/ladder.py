@@ -46,6 +46,7 @@ class Stretch(NamedTuple):
 
 _stretch = partial(tuple.__new__, Stretch)
 _paid = attrgetter("paid")
+_NEVER = 1 << 512  # more than any total
 
 
 class Ladder:
@@ -55,7 +56,7 @@ class Ladder:
     fee ⌊fee·rate/base⌋ is put aside.
     """
 
-    __slots__ = ("_a_to_b", "_keep", "_path", "_shares", "_spent", "_stretches")
+    __slots__ = ("_a_to_b", "_keep", "_path", "_shares", "_spent", "_start", "_stretches")
 
     def __init__(
         self,
@@ -65,10 +66,11 @@ class Ladder:
         fee_rate: int,
         shares: tuple[int, int, int],
     ) -> None:
-        self._a_to_b, self._path, self._keep, self._shares = a_to_b, path, MILLION - fee_rate, shares
-        place = bisect_right(path.ticks, start[1]) - (1 if a_to_b else 0)
-        self._stretches: list[Stretch] = [self._work_out(*start, 0, 0, 0, 0, 0, 0, place)]
-        self._spent: list[int] = [0]
+        self._a_to_b, self._path, self._start = a_to_b, path, start
+        self._keep, self._shares = MILLION - fee_rate, shares
+        self._stretches: list[Stretch] = []
+        self._spent: list[int] = []
+        self._extend(0, _NEVER)
 
     def exact_in(self, amount: int) -> SwapEnd:
         """Swap ``amount`` (1..2^64−1) of input; all of it unless the path's limit stops it.
@@ -79,7 +81,7 @@ class Ladder:
         price, tick, liquidity, spent, paid, fees, owed_1, owed_2, crossings, whole_in, *_ = stretch
         remaining = amount - spent
         if remaining >= whole_in:
-            if remaining > whole_in and self._extend(amount, None):
+            if remaining > whole_in and self._extend(amount, _NEVER):
                 return self.exact_in(amount)
             return self._whole(stretch if remaining == whole_in else self._stretches[-1])
         calc = remaining * self._keep // MILLION
@@ -110,7 +112,7 @@ class Ladder:
         stretch = self._stretches[bisect_left(self._stretches, amount, key=_paid) - 1]
         remaining = amount - stretch.paid
         if remaining >= stretch.whole_out:
-            if remaining > stretch.whole_out and self._extend(None, amount):
+            if remaining > stretch.whole_out and self._extend(_NEVER, amount):
                 return self.exact_out(amount)
             return self._whole(stretch if remaining == stretch.whole_out else self._stretches[-1])
         price, target = stretch.price, stretch.target
@@ -151,72 +153,63 @@ class Ladder:
             return tick, stretch.liquidity, stretch.crossings
         return tick, self._path.cross(stretch.place, stretch.liquidity, self._a_to_b), stretch.crossings + 1
 
-    def _extend(self, amount_in: int | None, amount_out: int | None) -> bool:
+    def _extend(self, amount_in: int, amount_out: int) -> bool:
         """Add stretches until the last holds the end of a swap of one of the amounts; False if the price
         comes to the path's limit before. Raises QuoteError ARRAYS_EXHAUSTED at the path's bound.
         """
-        a_to_b, (_, nets, bound, limit, _), (share_1, share_2, base) = self._a_to_b, self._path, self._shares
-        stretches, on = self._stretches, -1 if a_to_b else 1
-        state = stretches[-1]
-        while True:
-            _, _, liquidity, spent, paid, fees, owed_1, owed_2, crossings, *rest = state
+        a_to_b, keep, (share_1, share_2, base) = self._a_to_b, self._keep, self._shares
+        ticks, nets, bound, limit, sqrt_price = self._path
+        stretches, values, last = self._stretches, nets.values, len(ticks) - 1
+        target, tick, liquidity = self._start
+        spent = paid = fees = owed_1 = owed_2 = crossings = whole_in = whole_out = fee = 0
+        if known := bool(stretches):
+            _, _, liquidity, spent, paid, fees, owed_1, owed_2, crossings, *rest = stretches[-1]
             whole_in, whole_out, fee, place, edge, _, target, initialised = rest
-            spent, paid = spent + whole_in, paid + whole_out
-            if amount_in is not None and amount_in <= spent:
-                return True
-            if amount_out is not None and amount_out <= paid:
-                return True
-            if target == limit:
-                return False
-            if not initialised:
-                raise exhausted(bound, None if amount_in is None else spent)
-            net = nets.values[place]
-            if net is None:
-                net = nets.at(place)
-            after = liquidity - net if a_to_b else liquidity + net
-            if after < 0:
-                self._path.cross(place, liquidity, a_to_b)
-            owed_1, owed_2 = owed_1 + fee * share_1 // base, owed_2 + fee * share_2 // base
-            tick = edge - 1 if a_to_b else edge
-            totals = (spent, paid, fees + fee, owed_1, owed_2, crossings + 1)
-            state = self._work_out(target, tick, after, *totals, place + on)
-            stretches.append(state)
-            self._spent.append(spent)
-
-    def _work_out(
-        self,
-        price: int,
-        tick: int,
-        liquidity: int,
-        spent: int,
-        paid: int,
-        fees: int,
-        owed_1: int,
-        owed_2: int,
-        crossings: int,
-        place: int,
-    ) -> Stretch:
-        """The stretch to the tick at ``place``."""
-        ticks, _, bound, limit, sqrt_price = self._path
-        keep = self._keep
-        if self._a_to_b:
-            initialised = place >= 0 and ticks[place] >= bound
-            edge = ticks[place] if initialised else bound
-            at_edge = sqrt_price(edge)
-            target = at_edge if at_edge > limit else limit
-            used = -(-(liquidity << 64) * (price - target) // (price * target))
-            out = liquidity * (price - target) >> 64
         else:
-            initialised = place < len(ticks) and ticks[place] <= bound
-            edge = ticks[place] if initialised else bound
-            at_edge = sqrt_price(edge)
-            target = at_edge if at_edge < limit else limit
-            used = -(-liquidity * (target - price) >> 64)
-            out = (liquidity << 64) * (target - price) // (price * target)
-        fee = -(-used * (MILLION - keep) // keep)
-        totals = (spent, paid, fees, owed_1, owed_2, crossings)
-        whole = (used + fee, out, fee)
-        return _stretch((price, tick, liquidity, *totals, *whole, place, edge, at_edge, target, initialised))
+            place = bisect_right(ticks, tick) - (1 if a_to_b else 0)
+        while True:
+            if known:
+                spent, paid = spent + whole_in, paid + whole_out
+                if amount_in <= spent or amount_out <= paid:
+                    return True
+                if target == limit:
+                    return False
+                if not initialised:
+                    raise exhausted(bound, None if amount_in == _NEVER else spent)
+                fees, owed_1, owed_2 = (
+                    fees + fee,
+                    owed_1 + fee * share_1 // base,
+                    owed_2 + fee * share_2 // base,
+                )
+                net = values[place]
+                if net is None:
+                    net = nets.at(place)
+                if (liquidity := liquidity - net if a_to_b else liquidity + net) < 0:
+                    self._beyond(stretches[-1])  # says so
+                crossings += 1
+                tick, place = (edge - 1, place - 1) if a_to_b else (edge, place + 1)
+            known, price = True, target
+            if a_to_b:
+                initialised = place >= 0 and ticks[place] >= bound
+                edge = ticks[place] if initialised else bound
+                at_edge = sqrt_price(edge)
+                target = at_edge if at_edge > limit else limit
+                used = -(-(liquidity << 64) * (price - target) // (price * target))
+                whole_out = liquidity * (price - target) >> 64
+            else:
+                initialised = place <= last and ticks[place] <= bound
+                edge = ticks[place] if initialised else bound
+                at_edge = sqrt_price(edge)
+                target = at_edge if at_edge < limit else limit
+                used = -(-liquidity * (target - price) >> 64)
+                whole_out = (liquidity << 64) * (target - price) // (price * target)
+            fee = -(-used * (MILLION - keep) // keep)
+            whole_in = used + fee
+            totals = (spent, paid, fees, owed_1, owed_2, crossings)
+            whole = (whole_in, whole_out, fee)
+            end = (place, edge, at_edge, target, initialised)
+            stretches.append(_stretch((price, tick, liquidity, *totals, *whole, *end)))
+            self._spent.append(spent)
 
 
 def _overflow(spent: int, paid: int) -> QuoteError:

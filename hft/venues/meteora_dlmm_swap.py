@@ -228,15 +228,19 @@ class Ladder:
         a_to_b, rows, passes, offers = self._a_to_b, self._rows, self._passes, self._offers
         bin_step, base_rate, control, highest, share, host_share, _, fee_on_y = self._rules
         _, reference, origin, _ = self.start
-        laddered = not (fee_on_y and a_to_b)
-        spent = paid = fees = parts = host = 0
+        laddered, source = not (fee_on_y and a_to_b), self._source
+        spent = paid = fees = parts = host = whole = rest = 0
         at = len(rows)
         if rows:
             spent, paid, fees, parts, host = self._totals(rows[-1])
         while True:
-            offer = offers[at] if at < len(offers) else self._offer(at)
-            if offer is None:
-                raise Beyond(spent)
+            if at == len(offers):
+                offer = next(source, None)
+                if offer is None:
+                    raise Beyond(spent)
+                offers.append(offer)
+            else:
+                offer = offers[at]
             bin_id, figures, offered, has_orders = offer
             price = figures[2] or _price(bin_step, bin_id)
             # No min() or abs() here: a call would cost more than the comparison, once a bin.
@@ -248,14 +252,16 @@ class Ladder:
             cost, enough = -1, _NEVER
             if laddered and not has_orders:
                 cost = -(-(offered << 64) // price) if a_to_b else -(-offered * price >> 64)
-                enough = spent - (-(cost + 1) * BILLION // (BILLION - rate))  # net a unit more than the cost
+                keep = BILLION - rate
+                whole, rest = divmod(cost * BILLION, keep)
+                enough = spent + whole - (-(rest + BILLION) // keep)  # net of fees a unit more than the cost
             totals = (spent, paid, fees, parts, host)
             rows.append(_row((bin_id, price, offered, cost, rate, accumulator, *totals, figures)))
             passes.append(enough)
             if amount < enough:
                 return at
             at += 1
-            fee = -(-cost * rate // (BILLION - rate))
+            fee = whole - cost + (rest > 0)
             shared = fee * share // SHARE_BASE
             spent, paid, fees, parts = spent + cost + fee, paid + offered, fees + fee, parts + shared
             host += shared * host_share // SHARE_BASE

@@ -1,33 +1,45 @@
 """Venues' published JavaScript SDKs as peers: a node process quotes the same pools and amounts.
 
-``HFT_PERF_NODE`` names a folder outside the project in which ``npm install @orca-so/whirlpools-core
-@raydium-io/raydium-sdk-v2`` was run.
+``scripts/peers`` installs them (``package.json`` beside this file) into ``.peers``; ``HFT_PERF_NODE`` names
+another folder. No SDK asks a node: what its loaders would fetch is decoded from the same account bytes.
 """
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 from array import array
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from solders.pubkey import Pubkey
+
+from hft.venues.encoders import encode
+from hft.venues.meteora_dlmm_accounts import array_address
+from hft.venues.raydium_clmm_accounts import extension_address, tick_array_address
+from perf.pools import Priced
+
 FOLDER = "HFT_PERF_NODE"
+OWN_FOLDER = Path(__file__).resolve().parents[2] / ".peers"
 SCRIPT = Path(__file__).with_suffix(".mjs")
 TICKS = 88
 ARRAYS = 5
 """As the SDK itself fetches: the one of the price and two to each side."""
 
 
+def folder() -> str:
+    """Where the SDKs are looked for."""
+    return os.environ.get(FOLDER) or str(OWN_FOLDER)
+
+
 def missing(package: str) -> str:
     """Why an SDK can't be run here; "" when it can."""
     if not shutil.which("node"):
         return "node is not installed"
-    folder = os.environ.get(FOLDER)
-    if not folder:
-        return f"{FOLDER} names no folder with node_modules"
-    if not (Path(folder) / "node_modules" / package).is_dir():
-        return f"{package} is not in {folder}/node_modules (npm install {package})"
+    if not (Path(folder()) / "node_modules" / package).is_dir():
+        return f"{package} is not in {folder()} (scripts/peers installs it)"
     return ""
 
 
@@ -36,8 +48,9 @@ def big(value: int) -> dict[str, str]:
     return {"bigint": str(value)}
 
 
-def whirlpool(figures: dict[str, Any], amounts: list[int], unix_timestamp: int) -> dict[str, Any]:
+def _whirlpool(priced: Priced) -> dict[str, Any]:
     """What ``swapQuoteByInputToken`` of @orca-so/whirlpools-core takes."""
+    figures = priced.figures
     pool = {
         "feeTierIndexSeed": list(int(figures["fee_tier_index_seed"]).to_bytes(2, "little")),
         "tickSpacing": figures["tick_spacing"],
@@ -55,8 +68,7 @@ def whirlpool(figures: dict[str, Any], amounts: list[int], unix_timestamp: int) 
     around = figures["tick"] // (TICKS * spacing) * TICKS * spacing
     nearest = sorted(figures["tick_arrays"], key=lambda each: abs(each[0] - around))[:ARRAYS]
     arrays = [_array(start, rows, spacing) for start, _, rows in sorted(nearest)]
-    common = {"sdk": "whirlpool", "pool": pool, "arrays": arrays, "time": big(unix_timestamp)}
-    return {**common, "amounts": [big(amount) for amount in amounts]}
+    return {"pool": pool, "arrays": arrays, "time": big(priced.clock.unix_timestamp)}
 
 
 def _array(start: int, rows: list[list[int]], spacing: int) -> dict[str, Any]:
@@ -77,16 +89,65 @@ def _array(start: int, rows: list[list[int]], spacing: int) -> dict[str, Any]:
     return {"startTickIndex": start, "ticks": ticks}
 
 
-def raydium_cpmm(figures: dict[str, Any], amounts: list[int]) -> dict[str, Any]:
+def _raydium_v4(priced: Priced) -> dict[str, Any]:
+    """What ``Liquidity.computeAmountOut`` of @raydium-io/raydium-sdk-v2 takes."""
+    pool: Any = priced.pool
+    return {
+        "mints": [_text(pool.mint_a), _text(pool.mint_b)],
+        "reserves": [big(pool.reserve_a), big(pool.reserve_b)],
+    }
+
+
+def _raydium_cpmm(priced: Priced) -> dict[str, Any]:
     """What ``CurveCalculator.swapBaseInput`` of @raydium-io/raydium-sdk-v2 takes."""
-    reserves = []
-    for place, side in enumerate(("a", "b")):
-        owed = figures["protocol_fees"][place] + figures["fund_fees"][place] + figures["creator_fees"][place]
-        reserves.append(figures[side]["vault_amount"] - owed)
-    trade, protocol, fund = figures["config_rates"]
-    known = [*reserves, trade, 0, protocol, fund]
-    amounts_given = [big(amount) for amount in amounts]
-    return {"sdk": "raydium_cpmm", "figures": [big(value) for value in known], "amounts": amounts_given}
+    pool: Any = priced.pool
+    trade, protocol, fund = priced.figures["config_rates"]
+    return {"figures": [big(n) for n in (pool.reserve_a, pool.reserve_b, trade, 0, protocol, fund)]}
+
+
+def _raydium_clmm(priced: Priced) -> dict[str, Any]:
+    """What ``swapInternal`` of @raydium-io/raydium-sdk-v2 takes, as account bytes."""
+    pool: Any = priced.pool
+    arrays = _texts(tick_array_address(pool.key, start) for start in pool.down)
+    known = {"config": _text(pool.config), "extension": _text(extension_address(pool.key)), "arrays": arrays}
+    return {**_accounts(priced), **known}
+
+
+def _meteora_dlmm(priced: Priced) -> dict[str, Any]:
+    """What ``DLMM.swapQuote`` of @meteora-ag/dlmm takes, as account bytes."""
+    pool: Any = priced.pool
+    return {**_accounts(priced), "arrays": _texts(array_address(pool.key, index) for index in pool.down)}
+
+
+def _accounts(priced: Priced) -> dict[str, Any]:
+    """The pool's accounts: bytes by address."""
+    accounts = {
+        _text(key): base64.b64encode(account.data).decode() for key, account in encode(priced.figures).items()
+    }
+    return {"pool": _text(priced.pool.key), "accounts": accounts, "time": priced.clock.unix_timestamp}
+
+
+def _text(key: bytes) -> str:
+    return str(Pubkey(key))
+
+
+def _texts(keys: Iterable[bytes]) -> list[str]:
+    return [_text(key) for key in keys]
+
+
+_GIVEN: Mapping[str, Callable[[Priced], dict[str, Any]]] = {
+    "whirlpool": _whirlpool,
+    "raydium_v4": _raydium_v4,
+    "raydium_cpmm": _raydium_cpmm,
+    "raydium_clmm": _raydium_clmm,
+    "meteora_dlmm": _meteora_dlmm,
+    "meteora_damm_v2": _accounts,
+}
+
+
+def given(venue: str, priced: Priced, amounts: list[int]) -> dict[str, Any]:
+    """What ``sdk.mjs`` takes to quote ``amounts`` of token A."""
+    return {"sdk": venue, "amounts": [big(amount) for amount in amounts], **_GIVEN[venue](priced)}
 
 
 class Sdk:
@@ -97,9 +158,10 @@ class Sdk:
             ["node", "--max-old-space-size=512", str(SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a dependency's remark on every start
             text=True,
         )
-        answer = self._ask({**given, "modules": os.environ[FOLDER]})
+        answer = self._ask({**given, "modules": folder()})
         theirs = [int(out) for out in answer["outs"]]
         self._wrong = sum(mine != other for mine, other in zip(outs, theirs, strict=True))
         self._outs = len(outs)

@@ -4,12 +4,13 @@
 
 within a tick (bin): the price stays where no initialised tick or bin edge is passed.
 8 crossings:         passes eight; what each costs is the difference to none, by turns in the same round.
+first quote:         of a pool as decoding leaves it; else of one that was asked before, as sizing asks.
 The published SDKs run in node: see perf/peers/sdk.py. Their amounts have to equal ours.
 """
 
 from collections.abc import Callable, Sequence
 
-from hft.venues import quote
+from hft.venues import ChainClock, Pool, quote
 from perf import made_up, pools
 from perf.cases import Hiccups
 from perf.engine import Case, Plan, Shape
@@ -50,77 +51,80 @@ def _whirlpool() -> Priced:
     return pools.shipped_whirlpool()[0]
 
 
-def timed(make: Callable[[], Priced], crossings: int) -> Timed:
-    """Quotes that cross so many levels, and as many that cross none."""
+def timed(make: Callable[[], Priced], crossings: int, fresh: bool = False) -> Timed:
+    """Quotes that cross so many levels, and as many that cross none; of a ``fresh`` pool each, if so said."""
     priced = make()
 
     def given(levels: int) -> list[tuple[object, ...]]:
         return [(priced.pool, priced.mint, n, priced.clock) for n in pools.amounts(priced, levels)]
 
-    return Timed(quote, given(crossings), given(0) if crossings else (), crossings)
+    less = given(0) if crossings else []
+    return Timed(quote, given(crossings), less, crossings, _as_decoded if fresh else None)
 
 
-def _ours(plan: Plan, name: str, make: Callable[[], Priced], crossings: int = 0) -> Case:
+def _as_decoded(pool: Pool, mint: bytes, amount: int, clock: ChainClock) -> tuple[object, ...]:
+    """The same question to a pool that nobody has asked yet."""
+    return pool.copy(), mint, amount, clock
+
+
+def _ours(plan: Plan, name: str, make: Callable[[], Priced], crossings: int = 0, fresh: bool = False) -> Case:
     group = ACROSS if crossings else INSIDE
-    return Sampled(f"{name} {group}".strip(), plan, timed, make, crossings, group=group, reference=True)
+    if fresh:
+        group += ", first quote"
+    return Sampled(f"{name} {group}", plan, timed, make, crossings, fresh, group=group, reference=True)
 
 
-def _sdk(plan: Plan, package: str, label: str, make: Callable[[], Priced], crossings: int) -> Case:
+def _sdk(
+    plan: Plan, package: str, venue: str, make: Callable[[], Priced], crossings: int = 0, group: str = ""
+) -> Case:
     """The SDK on the same pool and amounts."""
-    group = ACROSS if crossings else INSIDE
-    why = sdk.missing(package)
+    group = group or (ACROSS if crossings else INSIDE)
+    label, why = f"{package} {group}", sdk.missing(package)
     if why:
-        return Sampled(f"{package} {group}", plan, timed, make, 0, group=group, missing=why)
+        return Sampled(label, plan, timed, make, 0, group=group, missing=why)
     priced = make()
     amounts = pools.amounts(priced, crossings)
     outs = [quote(priced.pool, priced.mint, amount, priced.clock).amount_out for amount in amounts]
-    if label == "whirlpool":
-        given = sdk.whirlpool(priced.figures, amounts, priced.clock.unix_timestamp)
-    else:
-        given = sdk.raydium_cpmm(priced.figures, amounts)
-    return Sampled(f"{package} {group}", plan, given, outs, group=group, actor=sdk.Sdk)
+    return Sampled(label, plan, sdk.given(venue, priced, amounts), outs, group=group, actor=sdk.Sdk)
 
 
-def _unheld(plan: Plan, package: str, why: str) -> Case:
-    return Sampled(package, plan, timed, _v4, 0, group=INSIDE, missing=why)
+def _levels(plan: Plan, name: str, package: str, make: Callable[[], Priced]) -> list[Case]:
+    """A pool of ticks or bins: within one and across several, asked again and as it comes from decoding."""
+    found = [_ours(plan, name, make), _ours(plan, name, make, CROSSINGS)]
+    found += [_ours(plan, name, make, crossings, fresh=True) for crossings in (0, CROSSINGS)]
+    if plan.peers:
+        found += [_sdk(plan, package, name, make, crossings) for crossings in (0, CROSSINGS)]
+    return found
 
 
-ON_LINE = "not driven here: its quote wants the objects that its own RPC loaders build"
+RAYDIUM = "@raydium-io/raydium-sdk-v2"
 
 
 def whirlpool_cases(plan: Plan) -> Sequence[Case]:
     """The shipped SOL/USDC pool: real liquidity, five full tick arrays."""
-    found = [_ours(plan, "whirlpool", _whirlpool), _ours(plan, "whirlpool", _whirlpool, CROSSINGS)]
-    if plan.peers:
-        package = "@orca-so/whirlpools-core"
-        found += [_sdk(plan, package, "whirlpool", _whirlpool, crossings) for crossings in (0, CROSSINGS)]
-    return found
+    return _levels(plan, "whirlpool", "@orca-so/whirlpools-core", _whirlpool)
 
 
 def raydium_v4_cases(plan: Plan) -> Sequence[Case]:
     """Constant product."""
     found = [_ours(plan, "raydium_v4", _v4)]
-    return [*found, _unheld(plan, "@raydium-io/raydium-sdk-v2 liquidity", ON_LINE)] if plan.peers else found
+    return [*found, _sdk(plan, RAYDIUM, "raydium_v4", _v4)] if plan.peers else found
 
 
 def raydium_cpmm_cases(plan: Plan) -> Sequence[Case]:
     """Constant product."""
     found = [_ours(plan, "raydium_cpmm", _cpmm)]
-    if plan.peers:
-        found.append(_sdk(plan, "@raydium-io/raydium-sdk-v2", "raydium_cpmm", _cpmm, 0))
-    return found
+    return [*found, _sdk(plan, RAYDIUM, "raydium_cpmm", _cpmm)] if plan.peers else found
 
 
 def raydium_clmm_cases(plan: Plan) -> Sequence[Case]:
     """A tick every ten, all of them initialised."""
-    found = [_ours(plan, "raydium_clmm", _clmm), _ours(plan, "raydium_clmm", _clmm, CROSSINGS)]
-    return [*found, _unheld(plan, "@raydium-io/raydium-sdk-v2 clmm", ON_LINE)] if plan.peers else found
+    return _levels(plan, "raydium_clmm", RAYDIUM, _clmm)
 
 
 def meteora_dlmm_cases(plan: Plan) -> Sequence[Case]:
     """Bins of 0.2 %, a dynamic fee that grows with every bin."""
-    found = [_ours(plan, "meteora_dlmm", _dlmm), _ours(plan, "meteora_dlmm", _dlmm, CROSSINGS)]
-    return [*found, _unheld(plan, "@meteora-ag/dlmm", ON_LINE)] if plan.peers else found
+    return _levels(plan, "meteora_dlmm", "@meteora-ag/dlmm", _dlmm)
 
 
 def meteora_damm_v2_cases(plan: Plan) -> Sequence[Case]:
@@ -128,7 +132,10 @@ def meteora_damm_v2_cases(plan: Plan) -> Sequence[Case]:
     found: list[Case] = [_ours(plan, "meteora_damm_v2", _damm)]
     label, group = "meteora_damm_v2 compounding", "compounding"
     found.append(Sampled(label, plan, timed, _damm_compounding, 0, group=group, reference=True))
-    return [*found, _unheld(plan, "@meteora-ag/cp-amm-sdk", ON_LINE)] if plan.peers else found
+    if plan.peers:
+        package, venue = "@meteora-ag/cp-amm-sdk", "meteora_damm_v2"
+        found += [_sdk(plan, package, venue, _damm), _sdk(plan, package, venue, _damm_compounding, 0, group)]
+    return found
 
 
 _CASES: dict[str, Callable[[Plan], Sequence[Case]]] = {
