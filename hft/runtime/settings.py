@@ -287,6 +287,15 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Venues:
+    """``[venues]``: choices that a pool's accounts don't tell."""
+
+    own_host_fee: str = choice(
+        "on", ("on", "off"), "on: name the wallet's own account as DLMM host and DAMM v2 referrer."
+    )
+
+
+@dataclass(frozen=True)
 class Simnet:
     """``[simnet]``: the local cluster of paper mode."""
 
@@ -384,6 +393,7 @@ class Config:
     event_logger: EventLogger = field(default_factory=EventLogger)
     risk: Risk = field(default_factory=Risk)
     chain: Chain = field(default_factory=Chain)
+    venues: Venues = field(default_factory=Venues)
     simnet: Simnet = field(default_factory=Simnet)
     nats: Nats = field(default_factory=Nats)
     links: dict[str, Link] = field(
@@ -407,6 +417,7 @@ def sections() -> dict[str, tuple[type, str]]:
     table |= {
         "risk": (Risk, "risk"),
         "chain": (Chain, "chain"),
+        "venues": (Venues, "venues"),
         "simnet": (Simnet, "simnet"),
         "nats": (Nats, "nats"),
     }

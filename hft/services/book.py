@@ -9,11 +9,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from hft.chain.sysvars import CLOCK_KEY, CLOCK_LAYOUT
-from hft.venues import Account, ChainClock, Pool, PoolError, PoolErrorCode, decode, decode_changed, venue_of
+from hft.venues import (
+    DEFAULT_SETTINGS,
+    Account,
+    ChainClock,
+    Pool,
+    PoolError,
+    PoolErrorCode,
+    Settings,
+    decode,
+    decode_changed,
+    venue_of,
+)
 from hft.wire import account as account_record
 from hft.wire.account import AccountRecord
 
 if TYPE_CHECKING:
+    from hft.runtime.settings import Config
     from ringbuf import Table
 
 UNKNOWN = AccountRecord(0, 0, bytes(32), 0, 0, b"")
@@ -91,7 +103,8 @@ class _Accounts(Mapping[bytes, Account]):
 class Book:
     """Pools over a source of account records. ``mark`` what changed, then ask for ``entry``."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, settings: Settings = DEFAULT_SETTINGS) -> None:
+        self._settings = settings
         self._accounts = _Accounts(source)
         self._seen: set[bytes] = set()
         self._changed: dict[bytes, None] = {}
@@ -159,7 +172,7 @@ class Book:
         accounts.reader = entry
         try:
             if entry.pool is None:
-                entry.pool = decode(entry.key, accounts)
+                entry.pool = decode(entry.key, accounts, self._settings)
             else:
                 entry.pool = decode_changed(entry.pool, accounts, changed)
             entry.error = None
@@ -185,10 +198,15 @@ class Book:
             self.clock_received_ns = record.received_ns
 
 
+def pool_settings(config: "Config") -> Settings:
+    """What ``[venues]`` says of how pools are priced."""
+    return Settings(own_host_fee=config.venues.own_host_fee == "on")
+
+
 class TableBook(Book):
     """The book over the account table in shared memory."""
 
-    def __init__(self, table: "Table") -> None:
+    def __init__(self, table: "Table", settings: Settings = DEFAULT_SETTINGS) -> None:
         get = table.get
         unpack = account_record.unpack
 
@@ -199,7 +217,7 @@ class TableBook(Book):
             record = unpack(packed)
             return None if record == UNKNOWN else record
 
-        super().__init__(source)
+        super().__init__(source, settings)
         self._changed_since = table.changed_since
         self._cursor = 0
 

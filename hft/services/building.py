@@ -8,7 +8,7 @@ from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS, tip_account
 from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop
 from hft.services.book import TableBook
 from hft.services.outcome import BUILD_REASONS, End, refused
-from hft.venues import WRAPPED_SOL, Pool, PoolError, QuoteError
+from hft.venues import WRAPPED_SOL, Pool, PoolError, QuoteError, Settings
 from hft.wire import ExecutionPlan
 from hft.wire.enums import ExecutionReason
 
@@ -24,8 +24,8 @@ EXAMINED: Final = 32
 class Builder:
     """Signed transactions for one wallet. ``refresh`` between plans keeps pools decoded, routes prepared."""
 
-    def __init__(self, table: "Table", signer: LocalSigner) -> None:
-        self._book = TableBook(table)
+    def __init__(self, table: "Table", signer: LocalSigner, settings: Settings) -> None:
+        self._book = TableBook(table, settings)
         self._templates = TemplateCache(signer)
         self._known = 0
 

@@ -17,6 +17,7 @@ from hft.chain.local import ClusterError, LocalCluster
 from hft.chain.signers import LocalSigner
 from hft.chain.transaction import SignedTransaction
 from hft.services import submissions
+from hft.services.book import pool_settings
 from hft.services.building import Builder
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
 from hft.services.intents import Intent
@@ -73,7 +74,7 @@ class Executor:
         self._counters = ctx.counters
         signer = LocalSigner.of(paper_keypair(ctx.config.simnet.seed))
         self._wallet = signer.public_key
-        self._builder = Builder(ctx.table, signer)
+        self._builder = Builder(ctx.table, signer, pool_settings(ctx.config))
         self.primary = ctx.subscription("planned")
         self._work = Submissions(ctx)
         self._gate = PreTrade(ctx, self._work)

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from hft import wire
 from hft.chain.keys import paper_keypair
 from hft.services.announce import is_other_news
-from hft.services.book import Entry, TableBook
+from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
 from hft.services.plans import Stamps, plan_fields, policy, rejection_fields
 from hft.strategy import validation
@@ -67,7 +67,7 @@ class Planner:
         self._clock = ctx.clock
         self._control = ctx.control
         self._counters = ctx.counters
-        self._book = TableBook(ctx.table)
+        self._book = TableBook(ctx.table, pool_settings(ctx.config))
         self.primary = ctx.subscription("opportunities")
         self._market = ctx.subscription("market_data")
         self._out = Outbox(ctx, "planned")

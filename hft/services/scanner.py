@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
 from hft.services.announce import is_other_news
-from hft.services.book import Entry, TableBook
+from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
 from hft.strategy import two_hop
 from hft.strategy.costs import profit_bps_milli
@@ -71,15 +71,17 @@ class Scanner:
         settings, planner = ctx.config.scanner, ctx.config.planner
         self._clock = ctx.clock
         self._counters = ctx.counters
-        self._book = TableBook(ctx.table)
+        self._book = TableBook(ctx.table, pool_settings(ctx.config))
         self.primary = ctx.subscription("market_data")
         self._poll = self.primary.poll
         self._out = Drops(ctx, "opportunities")
         self._system = SystemLink(ctx)
-        self._minimum_gross = settings.minimum_gross_profit_lamports
         self._minimum_gross_bps = CONSERVATIVE_GROSS_BPS_MILLI if planner.profile == "conservative" else 0
-        self._minimum_in = settings.minimum_size_lamports
-        self._maximum_in = settings.maximum_size_lamports
+        self._limits = {
+            "minimum_in": settings.minimum_size_lamports,
+            "maximum_in": settings.maximum_size_lamports,
+            "minimum_profit": settings.minimum_gross_profit_lamports,
+        }
         self._deduper = Deduper(settings.dedupe_slots)
         self._data_age_limit_ns = planner.data_age_limit_ms * 1_000_000
         self._slot_age_limit = planner.slot_age_limit
@@ -190,15 +192,13 @@ class Scanner:
 
     def _consider(self, pool_1: Pool, pool_2: Pool, update: _Update) -> None:
         counters, book = self._counters, self._book
-        found = two_hop.size(
-            pool_1, pool_2, WRAPPED_SOL, book.clock, minimum_in=self._minimum_in, maximum_in=self._maximum_in
-        )
+        found = two_hop.size(pool_1, pool_2, WRAPPED_SOL, book.clock, **self._limits)
         counters.add(self._sized)
-        if found is None or found.gross_profit <= 0:
-            counters.add(self._unprofitable)
+        if found is None:
+            counters.add(self._unprofitable)  # no size earns the minimum
             return
         bps = profit_bps_milli(found.gross_profit, found.amount_in)
-        if found.gross_profit < self._minimum_gross or bps < self._minimum_gross_bps:
+        if bps < self._minimum_gross_bps:
             counters.add(self._below)
             return
         entry_1, entry_2 = book.entries[pool_1.key], book.entries[pool_2.key]

@@ -401,7 +401,11 @@ class MeteoraDlmmPool(Pool):
         return Instruction(Pubkey(PROGRAM), data, keys)
 
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
-        """The pair (active bin, volatility, protocol fees) and the bin arrays whose bins changed."""
+        """The pair (active bin, volatility, protocol fees) and the bin arrays whose bins changed.
+
+        A bin's totals of fulfilled orders and of their fees are left as they are: how the program splits a
+        fee among them is in no public source and in no vector, and no quote reads them.
+        """
         data = bytearray(spl.find_account(accounts, self.key, "pair").data)
         PAIR_VARIABLES.pack_into(data, PAIR_VARIABLES_AT, *self.volatility)
         PAIR_STATE.pack_into(data, PAIR_STATE_AT, self.pair_type, self.active_id, self.bin_step, self.status)

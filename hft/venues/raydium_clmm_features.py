@@ -24,7 +24,6 @@ from hft.venues.concentrated import (
     too_many_steps,
 )
 from hft.venues.raydium_clmm_accounts import DynamicFee, Orders
-from hft.venues.types import QuoteError, QuoteErrorCode
 
 _GROUP = 10_000
 _FEE_CAP = 100_000
@@ -204,11 +203,7 @@ class FeatureSwap:
         orders = self.market.orders.get(edge)
         if orders is not None and orders.unfilled:
             if self.remaining > 0:
-                if not exact_in:
-                    raise QuoteError(
-                        QuoteErrorCode.INSUFFICIENT_LIQUIDITY, "no exact-out swap through limit orders"
-                    )
-                orders = self._serve(edge, orders)
+                orders = self._serve(edge, orders, exact_in)
             if orders.unfilled:
                 self.tick = edge if self.down else edge - 1
                 return 0
@@ -217,25 +212,29 @@ class FeatureSwap:
         self.crossings += 1
         return -1 if self.down else 1
 
-    def _serve(self, edge: int, orders: Orders) -> Orders:
+    def _serve(self, edge: int, orders: Orders, exact_in: bool) -> Orders:
         """Trade against the limit orders at the tick's price, at the fee of the step that led there."""
-        rate = self.rate
+        rate, on_input = self.rate, self.fee_on_input
         square = self.price * self.price
         px = square >> 64 if self.down else -(-square >> 64)
-        fee = -(-self.remaining * rate // MILLION) if self.fee_on_input else 0
-        net = self.remaining - fee
-        out = net * px >> 64 if self.down else (net << 64) // px
-        if out > orders.unfilled:
-            out = orders.unfilled
-            net = -(-(out << 64) // px) if self.down else -(-out * px >> 64)
-            fee = -(-net * rate // (MILLION - rate)) if self.fee_on_input else 0
-        if not self.fee_on_input:
-            fee = -(-out * rate // MILLION)
-            self.remaining -= net
-            self.other += out - fee
+        if exact_in:
+            fee = -(-self.remaining * rate // MILLION) if on_input else 0
+            net = self.remaining - fee
+            out = net * px >> 64 if self.down else (net << 64) // px
+            whole = out <= orders.unfilled
         else:
-            self.remaining -= net + fee
-            self.other += out
+            wanted, net = min(self.remaining, orders.unfilled), 0
+            out = wanted if on_input else -(-wanted * MILLION // (MILLION - rate))
+            whole = False
+        if not whole:
+            out = min(out, orders.unfilled)
+            net = -(-(out << 64) // px) if self.down else -(-out * px >> 64)
+            fee = -(-net * rate // (MILLION - rate)) if on_input else 0
+        if not on_input:
+            fee = -(-out * rate // MILLION)
+        taken, paid = (net + fee, out) if on_input else (net, out - fee)
+        self.remaining -= taken if exact_in else paid
+        self.other += paid if exact_in else taken
         self._book(fee)
         phase, amount, part = orders
         if out < part:
