@@ -1,4 +1,4 @@
-"""``[venues]`` reaches the pools that the services price: with one's own host account off, no rebate is counted."""
+"""``[venues]`` reaches the pools that services price: with the own host account off, no rebate is counted."""
 
 from dataclasses import replace
 

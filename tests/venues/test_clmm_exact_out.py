@@ -1,4 +1,4 @@
-"""Exact-out swaps over CLMM pools with limit orders, dynamic fee and fee side, as Raydium's SDK computes them.
+"""Exact-out swaps over CLMM pools with limit orders, dynamic fee and fee side: as Raydium's SDK has them.
 
 ``clmm_exact_out.json`` holds its answers for made-up pools. Where the SDK is installed (scripts/peers) they
 are computed anew and compared; run this file as a program to write them.
