@@ -101,6 +101,11 @@ class Counters(_core.Counters):
         segment.seal()
         return cls(segment)
 
+    @staticmethod
+    def size_of(*, counters: int, histograms: int) -> int:
+        """Bytes of shared memory that a page with so many of them takes."""
+        return _geometry(counters, histograms)[1]
+
     @classmethod
     def attach(cls, name: str) -> Self:
         """Map an existing page. SegmentMissing, SegmentMismatch."""

@@ -41,6 +41,11 @@ class Ring:
         segment.seal()
         return cls(segment)
 
+    @staticmethod
+    def size_of(*, depth: int, mtu: int, max_subscriptions: int = 16) -> int:
+        """Bytes of shared memory that such a ring takes."""
+        return _geometry(depth, mtu, max_subscriptions)[1]
+
     @classmethod
     def attach(cls, name: str, *, schema_hash: int | None = None) -> Self:
         """Map an existing ring; schema_hash None is not compared. SegmentMissing, SegmentMismatch."""

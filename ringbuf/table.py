@@ -38,11 +38,15 @@ class Table(_core.Table):
             raise InvalidArgument(f"table {name!r}: capacity {capacity} must lie in 1..{ENTRY_LIMIT}")
         if data_bytes < 1:
             raise InvalidArgument(f"table {name!r}: data_bytes {data_bytes} must be at least 1")
-        arena = 2 * layout.round_up(data_bytes + 63 * capacity, 64)
-        params, size = _geometry(capacity, arena)
+        params, size = _geometry(capacity, _arena(capacity, data_bytes))
         segment = Segment.create(name, Kind.TABLE, size, schema_hash, params)
         segment.seal()
         return cls(segment)
+
+    @staticmethod
+    def size_of(*, capacity: int, data_bytes: int) -> int:
+        """Bytes of shared memory that such a table takes."""
+        return _geometry(capacity, _arena(capacity, data_bytes))[1]
 
     @classmethod
     def attach(cls, name: str, *, schema_hash: int | None = None) -> Self:
@@ -82,6 +86,11 @@ class Table(_core.Table):
     def unlink(self) -> None:
         """Remove the table's name."""
         self._segment.unlink()
+
+
+def _arena(capacity: int, data_bytes: int) -> int:
+    """Bytes for records: each twice, rounded up to a cache line."""
+    return 2 * layout.round_up(data_bytes + 63 * capacity, 64)
 
 
 def _geometry(capacity: int, arena: int) -> tuple[tuple[int, ...], int]:

@@ -51,9 +51,15 @@ class Live:
         self.facts = Facts("", "paper", "", {}, None, "")
         self.events: deque[str] = deque(maxlen=64)
         self.restarts: Mapping[str, int] = {}
+        self.hint = "Ctrl-C stops in order · hft kill halts at once · hft tail EXECUTED listens"
+        """The view's last line."""
         self._readings: deque[tuple[Reading, Totals]] = deque(maxlen=HISTORY)
         self._window: deque[tuple[Reading, Totals]] = deque()
         self._began_ns = 0
+
+    def began(self, at_ns: int) -> None:
+        """The run began at this monotonic time; without it, at the first reading."""
+        self._began_ns = at_ns
 
     def add(self, reading: Reading) -> None:
         """Take a reading in."""
@@ -222,8 +228,7 @@ class Live:
 
     def _news(self) -> RenderableType:
         lines = [_news_line(event, panels.event_style(event)) for event in list(self.events)[-EVENTS:]]
-        hint = _news_line("Ctrl-C stops in order · hft kill halts at once · hft tail EXECUTED listens", "dim")
-        return Group(*lines, hint)
+        return Group(*lines, _news_line(self.hint, "dim"))
 
 
 def _news_line(line: str, style: str) -> Text:

@@ -1,18 +1,14 @@
 """``hft start``: the whole pipeline, with a live view and a closing report."""
 
 import json
-import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import live as rich_live
-from rich.console import Console
 
-from hft.cli import options, report_view
-from hft.cli.live import Facts, Live
+from hft.cli import options, report_view, views
+from hft.cli.live import Facts
 from hft.runtime import report as reporting
 from hft.runtime.clock import SystemClock
 from hft.runtime.exit_codes import ExitCode, HftError
@@ -20,11 +16,6 @@ from hft.runtime.monitor import Reading
 from hft.runtime.session import Session
 from hft.runtime.settings import Config
 from hft.runtime.supervisor import Supervisor
-
-LIVE_TICK_S = 0.5
-PLAIN_TICK_S = 5.0
-PLAIN_WIDTH = 120
-"""Columns of the report where there is no terminal to fit it to."""
 
 
 def start(
@@ -59,13 +50,16 @@ def start(
     """
     config = _with_options(options.load_config(config_file, overlays, sets), cpu_list, market, seed)
     _check_report_file(report_file)
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
-    view = _LiveView(console) if console.is_terminal and not headless else _PlainView(console)
-    view.live.facts = Facts("", config.hft.mode, _market_name(config), {}, duration, "")
+    view = views.make(plain=headless)
+    console = view.console
+    view.live.facts = Facts("", config.hft.mode, views.market_name(config), {}, duration, "")
     session = Session(config, options.state_folder(state_dir, config), SystemClock(), view.tell)
+
+    def tick(supervisor: Supervisor, reading: Reading) -> None:
+        view.tick(supervisor.run, supervisor.restarts_of, reading)
+
     with view.shown():
-        report, failure = session.run(duration, view.tick_s, view.tick)
+        report, failure = session.run(duration, view.tick_s, tick)
     if report is not None:
         console.print(report_view.render(report, console.width))
         if report_file is not None:
@@ -73,72 +67,6 @@ def start(
     if failure is not None:
         raise failure
     return int(ExitCode.OK)
-
-
-class _View:
-    """What the session talks to."""
-
-    tick_s = PLAIN_TICK_S
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.live = Live()
-        self._began = time.monotonic()
-
-    def shown(self) -> AbstractContextManager[object]:
-        """Open while the run lasts."""
-        return nullcontext()
-
-    def tell(self, line: str) -> None:
-        """Take one line of news."""
-        raise TypeError("a view tells in its own way")
-
-    def tick(self, supervisor: Supervisor, reading: Reading) -> None:
-        """Take a reading."""
-        run = supervisor.run
-        self.live.facts = self.live.facts._replace(run_id=run.run_id8, cpus=run.cpus, nats_url=run.nats_url)
-        self.live.restarts = supervisor.restarts_of
-        self.live.add(reading)
-        self.draw()
-
-    def draw(self) -> None:
-        """Show what is new."""
-
-
-class _PlainView(_View):
-    """Lines of text: for logs, pipes and CI."""
-
-    def tell(self, line: str) -> None:
-        self._print(line)
-
-    def draw(self) -> None:
-        self._print(self.live.line())
-
-    def _print(self, line: str) -> None:
-        self.console.file.write(line + "\n")
-        self.console.file.flush()
-
-
-class _LiveView(_View):
-    """The picture that moves."""
-
-    tick_s = LIVE_TICK_S
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._display = rich_live.Live(
-            console=console, auto_refresh=False, screen=False, vertical_overflow="crop"
-        )
-
-    def shown(self) -> AbstractContextManager[object]:
-        return self._display
-
-    def tell(self, line: str) -> None:
-        self.live.events.append(line)
-        self.draw()
-
-    def draw(self) -> None:
-        self._display.update(self.live.render(self.console.width, self.console.height), refresh=True)
 
 
 def _with_options(
@@ -157,11 +85,6 @@ def _with_options(
         if not Path(file).is_file():
             raise HftError(f"market file {file}: there is no such file", ExitCode.MARKET)
     return config
-
-
-def _market_name(config: Config) -> str:
-    names = [Path(file).name.removesuffix(".json.gz") for file in config.simnet.market]
-    return f"market {' + '.join(names)}" if names else "shipped market"
 
 
 def _check_report_file(file: Path | None) -> None:

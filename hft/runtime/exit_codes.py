@@ -36,6 +36,10 @@ class ExitCode(IntEnum):
     """The state folder cannot be made, written or read."""
     STREAMS = 13
     """A stream is missing, or not as its table says."""
+    PROFILE = 20
+    """A service cannot be profiled: py-spy is missing or the kernel does not let it look."""
+    CHECK = 21
+    """hft check found something that would stop or harm a run."""
 
 
 class HftError(Exception):

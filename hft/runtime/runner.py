@@ -21,7 +21,7 @@ from hft.runtime.exit_codes import ExitCode
 from hft.runtime.notify import Notifier
 from hft.runtime.service import Service, ServiceState
 from hft.runtime.topology import service as service_spec
-from hft.runtime.usage import Usage
+from hft.runtime.usage import Usage, lock_memory
 
 HOUSEKEEPING_NS = 10_000_000
 """Time between two housekeepings, heartbeats among them."""
@@ -230,8 +230,10 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
         ctx.counters.set(ctx.counters.index("runner_cpu"), owned[0] + 1 if len(owned) == 1 else 0)
         ctx.counters.beat(ctx.clock.monotonic_ns())
         ctx.counters.set_state(ServiceState.HALTED if ctx.control.killed else ServiceState.RUNNING)
+        memory = ", memory locked" if lock_memory() else ""
         log.line(
-            f"runs, pid {os.getpid()}, CPU {cpus.format_list(owned) or 'any'}, idle {ctx.run.idle[ctx.name]}"
+            f"runs, pid {os.getpid()}, CPU {cpus.format_list(owned) or 'any'}, "
+            f"idle {ctx.run.idle[ctx.name]}{memory}"
         )
         notifier.ready(status_of(ctx.control.killed))
         while runner.step():

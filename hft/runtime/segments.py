@@ -11,6 +11,7 @@ from hft.runtime import topology
 from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.service import RUNNER_COUNTERS, RUNNER_HISTOGRAMS
+from hft.runtime.settings import Config
 
 
 class _Segment(Protocol):
@@ -40,6 +41,21 @@ def largest_messages() -> dict[str, int]:
     for entry in wire.REGISTRY.values():
         sizes[entry.link] = max(sizes.get(entry.link, 0), entry.codec.size)
     return sizes
+
+
+def required_bytes(config: Config) -> int:
+    """Shared memory that a run with these settings takes, the few kilobytes of the kill latch aside."""
+    rings = sum(ringbuf.Ring.size_of(depth=size.depth, mtu=size.mtu) for size in config.links.values())
+    table = ringbuf.Table.size_of(capacity=config.hft.accounts_capacity, data_bytes=config.hft.accounts_bytes)
+    pages = [declared_page(spec.name) for spec in topology.SERVICES]
+    return (
+        rings
+        + table
+        + sum(
+            ringbuf.Counters.size_of(counters=len(page.counters), histograms=len(page.histograms))
+            for page in pages
+        )
+    )
 
 
 class Segments:

@@ -8,6 +8,8 @@ import psutil
 
 from hft.runtime.context import Context
 
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
+
 _FROM_KERNEL: tuple[tuple[str, str], ...] = (
     ("runner_voluntary_switches", "ru_nvcsw"),
     ("runner_involuntary_switches", "ru_nivcsw"),
@@ -60,6 +62,14 @@ class Usage:
 
     def _refusals(self) -> int:
         return sum(self._counters.value(index) for index in self._blocked)
+
+
+def lock_memory() -> bool:
+    """Keep this process's pages from being swapped out, each from its first use on, where the limit is
+    infinite; False where it is not. A finite one would make later allocations fail."""
+    if _LIBC is None or resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
+        return False
+    return int(_LIBC.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) == 0
 
 
 def current_cpu() -> int:

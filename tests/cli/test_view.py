@@ -7,6 +7,7 @@ from rich.console import Console, RenderableType
 
 from hft.cli import report_view, stages, text
 from hft.cli.live import Facts, Live
+from hft.cli.monitor import news
 from hft.runtime import report, topology
 from hft.runtime.monitor import KillReading, Latency, LinkReading, ReaderReading, Reading, ServiceReading
 from hft.runtime.service import ServiceState
@@ -159,3 +160,15 @@ def test_the_report_says_whether_money_and_counters_agree(width: int) -> None:
 def test_stages_stand_in_the_order_of_the_datas_way() -> None:
     names = [stage.title for stage in stages.ordered(reading(1).latency)]
     assert names == ["bytes in → signed", "feed → scanner", "planner", "something else"]
+
+
+def test_news_of_a_run_are_what_changed() -> None:
+    before, now = reading(1), reading(2, killed=True)
+    assert list(news(None, now)) == []
+    assert list(news(before, before)) == []
+    assert list(news(before, now)) == ["KILL: manual by me: testing"]
+    assert list(news(now, before)) == ["RESUMED by me: testing"]
+    crashed = now.services["scanner"]._replace(state=ServiceState.FAILED)
+    successor = now.services["planner"]._replace(pid=43)
+    later = now._replace(services={**now.services, "scanner": crashed, "planner": successor})
+    assert list(news(now, later)) == ["scanner failed", "planner restarted, pid 43"]

