@@ -11,6 +11,7 @@ from perf.shapes import (
     one_to_three_multicast,
     parked_handoff,
     ping_pong,
+    placement,
     quotes,
     routes,
     simnet,
@@ -42,5 +43,6 @@ SHAPES: dict[str, Shape] = {
         routes.SIZE,
         template.SHAPE,
         *simnet.SHAPES,
+        placement.SHAPE,
     )
 }

@@ -90,7 +90,7 @@ class Cpus:
     placement: str = choice(
         "auto",
         PLACEMENTS,
-        "Hot services that get no core of their own. split: apart from all others; shared: among them.",
+        "Hot services without a core of their own. split (auto): apart from all others; shared: among them.",
     )
 
 

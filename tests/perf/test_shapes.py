@@ -51,7 +51,12 @@ OURS = {
     "simnet_swaps": {"whirlpool in process": "rate_per_s", "meteora_dlmm over HTTP": "rate_per_s"},
     "simnet_notifications": {"accountSubscribe": "rate_per_s"},
     "simnet_two_hop": {"two-hop": "p50_ns"},
+    "placement": {"split, 1,000 swaps/s": "p50_ns", "shared, 1,000 swaps/s": "p50_ns"},
 }
+
+WHOLE_PIPELINES = frozenset({"placement"})
+"""Shapes whose shortest round is a run of all services: left to the slow tests."""
+SHORT = [pytest.param(name, marks=[pytest.mark.slow] if name in WHOLE_PIPELINES else []) for name in SHAPES]
 
 
 def run(shape: Shape, plan: Plan, report: Report) -> list[str]:
@@ -64,7 +69,7 @@ def test_every_shape_is_named_here() -> None:
     assert list(SHAPES) == list(OURS)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", SHORT)
 def test_shape_runs_and_every_record_is_right(name: str, plan: Plan, report: Report) -> None:
     wanted = OURS[name]
     shape = replace(

@@ -23,6 +23,8 @@ def test_numbers_never_change_their_meaning() -> None:
         "NATS": 11,
         "STATE_FOLDER": 12,
         "STREAMS": 13,
+        "PROFILE": 20,
+        "CHECK": 21,
     }
 
 
