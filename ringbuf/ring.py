@@ -1,5 +1,6 @@
 """Ring: a stream from one publication to many subscriptions, through fixed cells of shared memory."""
 
+from struct import Struct
 from typing import Any, Self
 
 from ringbuf import _core, layout
@@ -10,6 +11,8 @@ from ringbuf.segment import NOBODY, Segment, this_process
 DEPTH_LIMIT = 1 << 24
 MTU_LIMIT = 1 << 20
 SUBSCRIPTION_LIMIT = 32
+
+_LENGTH = Struct("<I")
 
 
 class Ring:
@@ -206,6 +209,27 @@ class Subscription(_core.Subscription):
     label: str
     gating: bool
     closed: bool = False
+
+    def peek(self, limit: int) -> list[bytes]:
+        """Up to limit waiting records, copied and not read: ``poll(len, n)`` reads past n of them.
+
+        For what must be kept elsewhere before the publication may overwrite it, hence for gating
+        subscriptions only (InvalidArgument). Empty too while this one can still be lapped: right after it
+        joined a publication under way, until it has read what was there; ``take`` it then.
+        """
+        if not self.gating:
+            raise InvalidArgument(
+                f"subscription {self.label!r} is observing: its records may change under it"
+            )
+        segment, first = self._segment, self.sequence
+        count = min(self.lag, limit)
+        memory, depth, stride, cells_at = segment.memory, *(segment.param(i) for i in (0, 2, 4))
+        found = []
+        for sequence in range(first, first + count):
+            at = cells_at + (sequence & depth - 1) * stride
+            data_at = at + layout.CELL_HEADER_BYTES
+            found.append(memory[data_at : data_at + _LENGTH.unpack_from(memory, at)[0]])
+        return found if segment.load(layout.RING_INTENT_AT) <= first + depth else []
 
     def close(self) -> None:
         """Give the slot back; a gate is gone with it. RingError inside its own handler. Idempotent."""

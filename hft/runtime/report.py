@@ -255,8 +255,8 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         "messages",
         "sidecar",
-        tuple(f"in_{link.name}" for link in topology.LINKS),
-        exact=(*(f"out_{link.name}" for link in topology.LINKS), "spool_messages"),
+        tuple(f"{way}_{link.name}" for link in topology.LINKS for way in ("in", "recovered")),
+        exact=(*(f"out_{link.name}" for link in topology.LINKS), "journal_backlog"),
         prefixes=("dropped_",),
     ),
 )

@@ -46,6 +46,20 @@ def _own_cpus() -> Any:
     return string("", "CPUs it may run on, such as 1 or 2-3; empty: as [cpus] says.")
 
 
+def _journal_bytes(default: int) -> Any:
+    return number(default, 4 << 20, 1 << 40, "Most bytes of its journal on disk.")
+
+
+def _journal_age_s(default: int) -> Any:
+    return number(default, 1, 366 * 86_400, "Age after which its journal lets go of what is published.")
+
+
+def _journal_sync_ms(default: int) -> Any:
+    return number(
+        default, 0, 60_000, "Longest time its journal is not synced to disk; 0: left to the kernel."
+    )
+
+
 @dataclass(frozen=True)
 class Hft:
     """``[hft]``: the instance as a whole."""
@@ -231,10 +245,28 @@ class Manager:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """``[service:sidecar]``"""
+    """``[service:sidecar]``: the limits of each stream's journal."""
 
     idle: str = _idle()
     cpus: str = _own_cpus()
+    executed_bytes: int = _journal_bytes(512 << 20)
+    executed_age_s: int = _journal_age_s(604_800)
+    executed_sync_ms: int = _journal_sync_ms(20)
+    planned_bytes: int = _journal_bytes(512 << 20)
+    planned_age_s: int = _journal_age_s(86_400)
+    planned_sync_ms: int = _journal_sync_ms(20)
+    system_bytes: int = _journal_bytes(32 << 20)
+    system_age_s: int = _journal_age_s(86_400)
+    system_sync_ms: int = _journal_sync_ms(20)
+    metrics_bytes: int = _journal_bytes(64 << 20)
+    metrics_age_s: int = _journal_age_s(86_400)
+    metrics_sync_ms: int = _journal_sync_ms(1_000)
+    opportunities_bytes: int = _journal_bytes(256 << 20)
+    opportunities_age_s: int = _journal_age_s(3_600)
+    opportunities_sync_ms: int = _journal_sync_ms(1_000)
+    market_data_bytes: int = _journal_bytes(128 << 20)
+    market_data_age_s: int = _journal_age_s(300)
+    market_data_sync_ms: int = _journal_sync_ms(0)
 
 
 @dataclass(frozen=True)

@@ -1,129 +1,63 @@
-"""The sidecar: republishes every link to its NATS JetStream stream, as the raw bytes of each message.
+"""The sidecar: writes every link to its journal, then publishes it to its NATS JetStream stream.
 
-It reads every link, the gating ones without loss: their messages are kept until the server has acknowledged
-them, and while the bounded spool is full the link is not polled, so that its writer waits once the ring is
-full too. On observing links a full spool means overruns, which the ring counts; market data is conflated
-first, to the newest update of each pool. NATS being slow or away never blocks a duty cycle.
-
-What is in the spool when the process is killed is gone from the streams (not from the ledger).
+A message is in the journal before it goes anywhere else, and on the gating links before its writer may
+overwrite it: nothing of PLANNED and EXECUTED is lost between ring and stream, whoever is killed. NATS being
+slow or away never blocks a duty cycle: the journal grows, up to its limit, and is published from where the
+stream left off. Without room for another segment of a gating link ``journal_full`` is shown, upon which the
+executor refuses new plans; what is under way finds room in what is left.
 """
 
 from __future__ import annotations
 
-from hft import wire
-from hft.runtime import topology
+from hft.runtime import nats_options, streams
 from hft.runtime.context import Context
 from hft.runtime.jetstream import Publisher
-from hft.runtime.lane import Lane, Message
+from hft.runtime.journal_mark import MarkFile
+from hft.runtime.journal_sync import JournalSync
+from hft.runtime.lane import Lane
 from hft.runtime.runner import Log
-from hft.runtime.streams import STREAMS, with_limit
-from ringbuf import Subscription
+from hft.runtime.stream_journal import StreamJournal
+from hft.services.intake import BATCH, COUNTS, Intake
 
 NAME = "sidecar"
+FOLDER = "journal"
 
 # In order of precedence when all have something to send: money first, the firehose last.
 LINKS: tuple[str, ...] = ("executed", "planned", "system", "metrics", "opportunities", "market_data")
 CONFLATED = "market_data"
 
-GATING_SPOOL = 32_768
-"""Messages kept of a gating link: a minute at 500/s, some 30 MB."""
+STEP_NS = 200_000
+"""Longest time between two looks at the network while links keep the duty cycle busy."""
 
-OBSERVING_SPOOL = 8_192
-"""Messages kept of an observing link, whose oldest content is the least worth."""
-
-BATCH = 256
-"""Messages taken from a link in one duty cycle."""
-
-STEP_NS = 1_000_000
-"""Longest time between two moves of the network. A move costs some 50 µs however little there is to do, so a
-few messages wait for the next one, or for `wait`, which follows as soon as the links are empty."""
+SAVE_NS = 100_000_000
+"""Time between two looks at marks, ages and room."""
 
 COMPLAINT_PAUSE_NS = 1_000_000_000
 
-_COUNTS: tuple[str, ...] = ("in", "out", "lost", "dropped_corrupt", "dropped_conflated", "dropped_unsent")
-
-COUNTERS: tuple[str, ...] = (
-    *(f"{count}_{link}" for link in LINKS for count in _COUNTS),
-    "spool_full_cycles",
-    "spool_messages",
-    "journal_full",
-    "nats_connected",
+_TOTALS: tuple[str, ...] = (
     "nats_connects",
     "nats_connect_failures",
     "nats_repeated",
     "nats_duplicates",
     "nats_refused",
+    "nats_found",
     "stream_differences",
+    "journal_syncs",
 )
-"""Per link: in = out + dropped (by reason) + what is in the spool. out: acknowledged by the server; lost:
-overrun, never taken; corrupt: no valid message of this link; conflated: gave way to a newer one; unsent: left
-at the end."""
+"""found: read back from a stream at a connection instead of being sent again."""
+
+COUNTERS: tuple[str, ...] = (
+    *(f"{count}_{link}" for link in LINKS for count in COUNTS),
+    *(f"journal_bytes_{link}" for link in LINKS),
+    *_TOTALS,
+    "journal_backlog",
+    "journal_full",
+    "nats_connected",
+)
+"""journal_backlog: messages the streams are not known to have; journal_full: new trades halt."""
 
 HISTOGRAMS: tuple[str, ...] = ("stage_sidecar_ns",)
-"""From the ring to the acknowledgement."""
-
-
-class Feeder:
-    """One link's way from its ring into its lane."""
-
-    def __init__(self, link: str, subscription: Subscription) -> None:
-        self.link = link
-        self.gating = NAME in topology.link(link).gating
-        self.lane = Lane(link, strict=self.gating)
-        self.subscription = subscription
-        self.taken = 0
-        self.corrupt = 0
-        self.unsent = 0
-        self.complaint = ""
-        self._lost_before = subscription.lost
-        self._limit = GATING_SPOOL if self.gating else OBSERVING_SPOOL
-
-    def room(self) -> int:
-        """Messages that may be taken now."""
-        room = self._limit - self.lane.backlog
-        if room <= 0 and self.link == CONFLATED:
-            self.lane.conflate()
-            room = self._limit - self.lane.backlog
-        return room
-
-    def poll(self, room: int, now_ns: int) -> int:
-        """Take at most `room` messages, a batch at most; returns how many were taken."""
-        taken = 0
-        subscription = self.subscription
-        while taken < room and taken < BATCH:
-            payload = subscription.take()
-            if payload is None:
-                break
-            taken += 1
-            sequence = subscription.sequence - 1
-            try:
-                entry = wire.entry_of(payload)
-                record = entry.codec.decode(payload)
-            except wire.WireError as error:
-                self._refuse(sequence, str(error))
-                continue
-            if entry.link != self.link:
-                self._refuse(sequence, f"{entry.codec.name} belongs to {entry.link}")
-                continue
-            self.lane.offer(Message(sequence, entry.subject(record), payload, now_ns))
-        self.taken += taken
-        return taken
-
-    def _refuse(self, sequence: int, why: str) -> None:
-        self.corrupt += 1
-        self.complaint = f"message {sequence} of {self.link} is dropped: {why}"
-
-    def counts(self) -> tuple[int, ...]:
-        """Totals since the start, in the order of `_COUNTS`."""
-        lane = self.lane
-        return (
-            self.taken,
-            lane.acknowledged,
-            self.subscription.lost - self._lost_before,
-            self.corrupt,
-            lane.conflated,
-            self.unsent,
-        )
+"""From the ring to the acknowledgement, one sample a batch: its last message."""
 
 
 class Sidecar:
@@ -131,121 +65,153 @@ class Sidecar:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._feeders = tuple(Feeder(link, ctx.subscription(link)) for link in LINKS)
-        self._lanes = tuple(feeder.lane for feeder in self._feeders)
+        self._clock = ctx.clock
         self._log = Log(ctx.name, ctx.clock)
+        self._closed = False
+        counters = ctx.counters
+        self._places = {link: tuple(counters.index(f"{count}_{link}") for count in COUNTS) for link in LINKS}
+        self._intakes = tuple(self._intake(number, link) for number, link in enumerate(LINKS))
+        self._lanes = tuple(intake.lane for intake in self._intakes)
+        own = ctx.config.sidecar
+        self._ages_ns = tuple(getattr(own, f"{link}_age_s") * 1_000_000_000 for link in LINKS)
+        self._sync = JournalSync(
+            [lane.journal for lane in self._lanes],
+            [getattr(own, f"{link}_sync_ms") * 1_000_000 for link in LINKS],
+        )
         self._publisher = Publisher(
-            ctx.run.nats_url,
-            ctx.run.run_id.hex(),
-            self._lanes,
-            table=with_limit(ctx.config.nats.stream_bytes, STREAMS),
+            nats_options.connect_options(ctx.config.nats, ctx.run.nats_url),
+            [(link.upper(), lane) for link, lane in zip(LINKS, self._lanes, strict=True)],
+            table=streams.table(ctx.config.nats),
             monotonic_ns=ctx.clock.monotonic_ns,
-            on_acknowledged=self._on_acknowledged,
             say=self._log.line,
         )
         self._next_step_ns = 0
+        self._next_save_ns = 0
         self._next_complaint_ns = 0
-        self._spool_full = 0
-        counters = ctx.counters
         self._histogram = counters.histogram_index(HISTOGRAMS[0])
-        self._spool = counters.index("spool_messages")
-        self._connected = counters.index("nats_connected")
-        self._totals = tuple(counters.index(name) for name in self._total_names())
+        self._totals = tuple(counters.index(name) for name in _TOTALS)
         # The page outlives a crash: this process adds to what its predecessor counted.
-        self._told = [0] * len(self._totals)
+        self._totals_before = tuple(counters.value(place) for place in self._totals)
+        self._bytes = tuple(counters.index(f"journal_bytes_{link}") for link in LINKS)
+        self._backlog = counters.index("journal_backlog")
+        self._full = counters.index("journal_full")
+        self._connected = counters.index("nats_connected")
+        self._was_full = False
+        self._show()
 
     def on_start(self) -> None:
         """Begin to connect; links are read from the first duty cycle on, connected or not."""
-        self._publisher.start()
+        self._publisher.step()
 
     def do_work(self) -> int:
-        """Take what the links have, as far as the spool has room, and move the network a step."""
-        now_ns = self._ctx.clock.monotonic_ns()
+        """Take what the links have into their journals, and move the network a step."""
+        now_ns, unix_ns = self._clock.monotonic_ns(), self._clock.unix_ns()
         taken = 0
-        for feeder in self._feeders:
-            room = feeder.room()
-            if room > 0:
-                taken += feeder.poll(room, now_ns)
-            else:
-                self._spool_full += 1
+        for intake in self._intakes:
+            taken += intake.poll(now_ns, unix_ns)
         if taken >= BATCH or now_ns >= self._next_step_ns:
-            self._publisher.step()
-            self._next_step_ns = now_ns + STEP_NS
+            self._step(now_ns)
         return taken
 
     def wait(self, timeout_ns: int) -> None:
         """Sleep on the network until a link has something for which there is room."""
         self._publisher.wait(timeout_ns, self._ready)
-        self._next_step_ns = self._ctx.clock.monotonic_ns() + STEP_NS
-
-    def _ready(self) -> bool:
-        return any(feeder.subscription.lag and feeder.room() > 0 for feeder in self._feeders)
+        self._step(self._clock.monotonic_ns())
 
     def pending(self) -> int:
-        """Messages taken and not acknowledged."""
-        return self._publisher.backlog
+        """Messages that are on their way; without a server to be reached they wait in the journal."""
+        return 0 if self._publisher.away else self._publisher.backlog
 
     def on_housekeeping(self, now_ns: int) -> None:
-        """Bring the counters up to date."""
-        counters = self._ctx.counters
-        for position, total in enumerate(self._total_values()):
-            if total != self._told[position]:
-                counters.add(self._totals[position], total - self._told[position])
-                self._told[position] = total
-        counters.set(self._spool, self._publisher.backlog)
-        counters.set(self._connected, int(self._publisher.connected))
+        """Sync and trim the journals, write the marks down, bring the counters up to date."""
+        self._sync.poll(now_ns)
+        if now_ns >= self._next_save_ns:
+            self._next_save_ns = now_ns + SAVE_NS
+            unix_ns = self._clock.unix_ns()
+            for intake, age_ns in zip(self._intakes, self._ages_ns, strict=True):
+                intake.lane.save()
+                intake.expire(unix_ns - age_ns)
+                intake.retry()
+        self._show()
         if now_ns >= self._next_complaint_ns:
             self._complain(now_ns)
 
     def on_close(self) -> None:
-        """End the connection; what could not be delivered is counted, and told."""
+        """End the connection; what is not published stays in the journal for the next run, and is told."""
+        if self._closed:
+            return
+        self._closed = True
         self._publisher.close()
-        for feeder in self._feeders:
-            feeder.unsent = feeder.lane.backlog
-            if feeder.unsent:
-                self._log.line(f"{feeder.unsent} messages of {feeder.link} did not reach NATS")
-        self.on_housekeeping(self._ctx.clock.monotonic_ns())
+        self._show()
+        self._sync.close()
+        for lane in self._lanes:
+            if lane.backlog:
+                self._log.line(f"{lane.backlog} messages of {lane.name} wait in the journal for NATS")
+            lane.close()
+
+    def _intake(self, number: int, link: str) -> Intake:
+        ctx, own = self._ctx, self._ctx.config.sidecar
+        folder = ctx.run.state_dir / FOLDER / link.upper()
+        limit_bytes = getattr(own, f"{link}_bytes")
+        journal = StreamJournal(folder, link, ctx.run.run_id, limit_bytes, self._log.line)
+        lane = Lane(number, journal, MarkFile(folder), conflates=link == CONFLATED)
+        journal.reserve()
+        before = tuple(ctx.counters.value(place) for place in self._places[link])
+        return Intake(ctx.subscription(link), lane, before)
+
+    def _step(self, now_ns: int) -> None:
+        self._publisher.step()
+        self._next_step_ns = now_ns + STEP_NS
+        for intake in self._intakes:
+            if taken_ns := intake.acknowledged_ns():
+                self._ctx.counters.record(self._histogram, self._clock.monotonic_ns() - taken_ns)
+
+    def _ready(self) -> bool:
+        return any(intake.available for intake in self._intakes)
+
+    def _show(self) -> None:
+        counters = self._ctx.counters
+        for intake in self._intakes:
+            for place, total in zip(self._places[intake.link], intake.counts(), strict=True):
+                counters.set(place, total)
+        for place, before, total in zip(self._totals, self._totals_before, self._total_values(), strict=True):
+            counters.set(place, before + total)
+        for place, lane in zip(self._bytes, self._lanes, strict=True):
+            counters.set(place, lane.journal.disk_bytes)
+        full = any(i.lane.journal.low or i.stuck for i in self._intakes if i.gating)
+        counters.set(self._backlog, self._publisher.backlog)
+        counters.set(self._full, int(full))
+        counters.set(self._connected, int(self._publisher.connected))
+        if full != self._was_full:
+            self._was_full = full
+            words = "is full: new trades halt" if full else "has room again: trades may go on"
+            self._log.line(f"ALERT: the journal of PLANNED or EXECUTED {words}")
 
     def _complain(self, now_ns: int) -> None:
         """Tell of dropped messages: the newest of each link, at most once a second."""
-        for feeder in self._feeders:
-            if feeder.complaint:
-                self._log.line(f"{feeder.complaint} ({feeder.corrupt} so far)")
-                feeder.complaint = ""
+        for intake in self._intakes:
+            if intake.complaint:
+                self._log.line(f"{intake.complaint} ({intake.corrupt + intake.dropped_full} so far)")
+                intake.complaint = ""
                 self._next_complaint_ns = now_ns + COMPLAINT_PAUSE_NS
 
-    def _on_acknowledged(self, message: Message) -> None:
-        self._ctx.counters.record(self._histogram, self._ctx.clock.monotonic_ns() - message.taken_ns)
-
-    @staticmethod
-    def _total_names() -> tuple[str, ...]:
-        per_link = tuple(f"{count}_{link}" for link in LINKS for count in _COUNTS)
-        return (
-            *per_link,
-            "spool_full_cycles",
-            "nats_connects",
-            "nats_connect_failures",
-            "nats_repeated",
-            "nats_duplicates",
-            "nats_refused",
-            "stream_differences",
-        )
-
     def _total_values(self) -> tuple[int, ...]:
-        per_link = tuple(count for feeder in self._feeders for count in feeder.counts())
-        publisher = self._publisher
+        publisher, lanes = self._publisher, self._lanes
         return (
-            *per_link,
-            self._spool_full,
             publisher.connects,
             publisher.failures,
-            sum(lane.repeated for lane in self._lanes),
-            sum(lane.duplicates for lane in self._lanes),
-            sum(lane.refused for lane in self._lanes),
+            sum(lane.repeated for lane in lanes),
+            sum(lane.duplicates for lane in lanes),
+            sum(lane.refused for lane in lanes),
+            sum(lane.found for lane in lanes),
             publisher.differences,
+            self._sync.syncs,
         )
 
 
 def build(ctx: Context) -> Sidecar:
-    """The service for its run; its links are subscribed to here."""
+    """The service for its run; its links are subscribed to and its journals opened here.
+
+    Raises JournalError for a journal that is damaged anywhere but at its end.
+    """
     return Sidecar(ctx)

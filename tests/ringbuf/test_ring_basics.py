@@ -132,6 +132,41 @@ def test_bad_input_labels(prefix: str) -> None:
             r.subscribe("z", gating=True)
 
 
+def test_peek_copies_what_waits_and_reads_nothing(prefix: str) -> None:
+    with ring(prefix, depth=8) as r:
+        out, into = r.publication(), r.subscribe("gate", gating=True)
+        assert into.peek(4) == []
+        for lap in range(5):
+            records = [b"%d.%d" % (lap, n) * (n + 1) for n in range(8)]
+            assert all(map(out.offer, records))
+            assert not out.offer(b"a lap too far"), "what was peeked at still holds the publication up"
+            assert into.peek(3) == records[:3]
+            assert into.peek(100) == records
+            assert (into.lag, into.sequence) == (8, 8 * lap)
+            assert into.poll(len, limit=3) == 3
+            assert into.peek(100) == records[3:]
+            assert into.poll(len, limit=5) == 5
+
+
+def test_peek_is_for_gating_subscriptions(prefix: str) -> None:
+    with ring(prefix) as r:
+        r.publication()
+        with pytest.raises(InvalidArgument, match="is observing"):
+            r.subscribe("observer", gating=False).peek(1)
+
+
+def test_peek_gives_nothing_that_may_be_overwritten(prefix: str) -> None:
+    with ring(prefix, depth=8) as r:
+        out = r.publication()
+        for n in range(8):
+            out.offer(b"%d" % n)
+        late = r.subscribe("late", gating=True, from_start=True)
+        assert late.peek(8) == [b"%d" % n for n in range(8)]
+        while out.offer(b"more"):
+            pass
+        assert late.peek(8) in ([], [b"%d" % n for n in range(8)])
+
+
 def test_bad_input_a_view_used_after_its_poll(prefix: str) -> None:
     with ring(prefix) as r:
         out = r.publication()

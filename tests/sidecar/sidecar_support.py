@@ -119,13 +119,18 @@ class Pipeline:
 
     def drain(self) -> None:
         """Duty cycles until everything published has been acknowledged."""
-        self.until(lambda: not self.unread() and not self.service.pending())
+        self.cycle()
+        self.until(lambda: not self.unread() and not self.backlog())
         self.cycle()
 
     def unread(self) -> int:
         """Messages in the rings that the sidecar has not taken."""
         assert self.context is not None
         return self.context.backlog()
+
+    def backlog(self) -> int:
+        """Messages in the journals that are not known to be in their streams."""
+        return self.page.value(self.page.index("journal_backlog"))
 
     def counters(self) -> dict[str, int]:
         """The sidecar's page, without its zeros."""
@@ -135,12 +140,16 @@ class Pipeline:
         """Ids of all that was published to a link."""
         return [f"{self.run.run_id.hex()}:{link}:{number}" for number in range(len(self.published[link]))]
 
-    def close(self) -> None:
-        """End the service and remove the rings."""
+    def end(self) -> None:
+        """End the service as the runner does."""
         if self.context is not None:
             self.service.on_close()
             self.context.close()
             self.context = None
+
+    def close(self) -> None:
+        """End the service and remove the rings."""
+        self.end()
         for publication in self.publications.values():
             publication.close()
         self.segments.remove()

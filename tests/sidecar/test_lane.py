@@ -1,194 +1,189 @@
-"""The pure part of publishing: what is sent, what an answer means."""
+"""The lane: what is sent again when, and that nothing is ever left out or doubled."""
+
+import random
+import re
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from hft.runtime.lane import Lane, Message
+from hft.runtime import journal_format, lane
+from hft.runtime.journal_mark import MarkFile
+from hft.runtime.lane import Held, Lane
+from hft.runtime.stream_journal import MINIMUM_BYTES, StreamJournal
 
-
-def message(sequence: int, subject: str = "s") -> Message:
-    return Message(sequence, subject, b"%d" % sequence, 0)
-
-
-def lane_with(count: int, *, strict: bool = False, window: int = 100, group: int = 4) -> Lane:
-    lane = Lane("planned", strict=strict, window=window, group=group)
-    for sequence in range(count):
-        lane.offer(message(sequence))
-    return lane
-
-
-def send_all(lane: Lane) -> list[tuple[int, bool]]:
-    sent = []
-    while (item := lane.next()) is not None:
-        sent.append((item[0].sequence, item[1]))
-    return sent
-
-
-def test_strict_lane_asks_each_time() -> None:
-    assert send_all(lane_with(3, strict=True)) == [(0, True), (1, True), (2, True)]
-
-
-def test_group_lane_asks_each_time_until_the_streams_position_is_known_then_once_a_group() -> None:
-    lane = lane_with(2)
-    assert send_all(lane) == [(0, True), (1, True)]
-    assert lane.acknowledge(0, 0, 10, duplicate=False) == message(0)
-    assert lane.acknowledge(0, 1, 11, duplicate=False) == message(1)
-    for sequence in range(2, 12):
-        lane.offer(message(sequence))
-    asked = [sequence for sequence, ask in send_all(lane) if ask]
-    assert asked == [5, 9, 11]  # two groups of four, and the last that waits
-    assert lane.acknowledge(0, 5, 15, duplicate=False) == message(5)
-    assert (lane.acknowledged, lane.flying) == (6, 6)
-
-
-def test_window_bounds_what_flies_and_its_last_message_asks() -> None:
-    lane = lane_with(10, window=4, group=100)
-    assert send_all(lane)[-1] == (3, True)
-    assert (lane.flying, lane.waiting, lane.backlog) == (4, 6, 10)
-
-
-@pytest.mark.parametrize(
-    ("position", "duplicate", "why"),
-    [
-        (13, False, "the stream advanced by less than the group: one of it was not stored"),
-        (14, True, "a duplicate tells nothing of the rest of its group"),
-    ],
-)
-def test_group_that_fell_short_is_sent_again_with_an_answer_each(
-    position: int, duplicate: bool, why: str
-) -> None:
-    lane = lane_with(1)
-    send_all(lane)
-    lane.acknowledge(0, 0, 10, duplicate=False)
-    for sequence in range(1, 5):
-        lane.offer(message(sequence))
-    assert send_all(lane) == [(1, False), (2, False), (3, False), (4, True)]
-    assert lane.acknowledge(0, 4, position, duplicate=duplicate) is None, why
-    assert send_all(lane) == [(1, True), (2, True), (3, True), (4, True)]
-    assert lane.repeated == 4
-
-
-def test_missing_answer_before_another_rewinds() -> None:
-    lane = lane_with(3, strict=True)
-    send_all(lane)
-    assert lane.acknowledge(0, 1, 2, duplicate=False) is None
-    assert (lane.waiting, lane.flying, lane.epoch) == (3, 0, 1)
-
-
-def test_answers_to_an_earlier_epoch_say_nothing() -> None:
-    lane = lane_with(2, strict=True)
-    send_all(lane)
-    assert lane.rewind() == 2
-    send_all(lane)
-    assert lane.acknowledge(0, 1, 2, duplicate=False) is None
-    assert not lane.refuse(0)
-    assert lane.acknowledge(1, 0, 1, duplicate=True) == message(0)
-    assert (lane.acknowledged, lane.duplicates, lane.flying) == (1, 1, 1)
-
-
-def test_refusal_holds_the_lane_with_everything_kept_in_order() -> None:
-    lane = lane_with(3, strict=True)
-    send_all(lane)
-    assert lane.refuse(0)
-    assert lane.next() is None
-    assert (lane.backlog, lane.refused) == (3, 1)
-    lane.held = False
-    assert send_all(lane) == [(0, True)], "one at a time until one is taken"
-    assert lane.acknowledge(1, 0, 1, duplicate=False) == message(0)
-    assert send_all(lane) == [(1, True), (2, True)]
-
-
-def test_position_is_unknown_after_a_rewind_since_a_stream_in_memory_starts_anew() -> None:
-    lane = lane_with(1)
-    send_all(lane)
-    lane.acknowledge(0, 0, 5000, duplicate=False)
-    lane.rewind()
-    for sequence in range(1, 9):
-        lane.offer(message(sequence))
-    assert send_all(lane)[0] == (1, True)
-    assert lane.acknowledge(1, 1, 1, duplicate=False) == message(1)
-
-
-def test_conflation_keeps_the_newest_of_each_subject_in_order() -> None:
-    lane = Lane("market_data", strict=False)
-    for sequence, subject in enumerate("abacab"):
-        lane.offer(message(sequence, subject))
-    assert lane.conflate() == 3
-    assert [sequence for sequence, _ in send_all(lane)] == [3, 4, 5]
-    assert lane.conflated == 3
-
-
-@pytest.mark.parametrize(("window", "group"), [(0, 1), (1, 0)])
-def test_nonsense_limits_are_refused(window: int, group: int) -> None:
-    with pytest.raises(ValueError, match="must be at least 1"):
-        Lane("x", strict=True, window=window, group=group)
-
-
-class Stream:
-    """JetStream as its documentation has it: an id is stored once, in the order of arrival, and numbered."""
-
-    def __init__(self) -> None:
-        self.stored: list[int] = []
-        self.offset = 0
-
-    def publish(self, sequence: int) -> tuple[int, bool]:
-        """Position in the stream, and whether the id had been stored before."""
-        if sequence in self.stored:
-            return self.offset + self.stored.index(sequence) + 1, True
-        self.stored.append(sequence)
-        return self.offset + len(self.stored), False
-
-
-EVENTS = st.sampled_from(
-    ["send", "send", "send", "answer", "answer", "swallow", "cut", "refuse", "lose answer"]
+RUN = bytes(range(16))
+INBOX = b"_INBOX.test."
+_PUBLISHED = re.compile(
+    rb"HPUB (\S+) _INBOX\.test\.(\d+)\.(\d+)\.(\d+) (\d+) (\d+)\r\n"
+    rb"NATS/1\.0\r\nNats-Msg-Id: (\S+)\r\n\r\n(.*)\r\n",
+    re.DOTALL,
 )
 
+Sent = tuple[int, int, int]
+"""Sequence, epoch, ticket."""
 
-@settings(max_examples=300, deadline=None)
-@given(
-    events=st.lists(EVENTS, max_size=120),
-    strict=st.booleans(),
-    window=st.integers(1, 12),
-    group=st.integers(1, 6),
-)
-def test_every_message_is_stored_once_whatever_happens(
-    events: list[str], strict: bool, window: int, group: int
-) -> None:
-    """Messages swallowed by the server, answers lost, connections cut: in the end, each is there once."""
-    total = 40
-    lane = lane_with(total, strict=strict, window=window, group=group)
-    stream = Stream()
-    answers: list[tuple[int, int, int, bool]] = []
 
-    def apply(event: str) -> None:
-        if event in ("send", "swallow"):
-            sent = lane.next()
-            if sent is not None and event == "send":
-                position, duplicate = stream.publish(sent[0].sequence)
-                if sent[1]:
-                    answers.append((lane.epoch, sent[0].sequence, position, duplicate))
-        elif event in ("answer", "lose answer"):
-            if answers:
-                epoch, sequence, position, duplicate = answers.pop(0)
-                if event == "answer":
-                    lane.acknowledge(epoch, sequence, position, duplicate=duplicate)
-        elif event == "refuse":
-            lane.refuse(lane.epoch)
-            lane.held = False
-        else:
-            answers.clear()
-            lane.rewind()
+def made(folder: Path, *, run: bytes = RUN, conflates: bool = False, window: int = 8) -> Lane:
+    journal = StreamJournal(folder, "planned", run, MINIMUM_BYTES, print)
+    journal.reserve()
+    return Lane(3, journal, MarkFile(folder), conflates=conflates, window=window)
 
-    for event in events:
-        apply(event)
-    for _ in range(20 * total):
-        if not lane.backlog:
-            break
-        for event in ["send"] * window + ["answer"] * window:
-            apply(event)
-        if not answers:
-            lane.rewind()  # what the watch does when no answer comes
-    assert lane.backlog == 0
-    assert sorted(stream.stored) == list(range(total))
-    assert lane.acknowledged == total
+
+def started(folder: Path, **how: bool | int) -> Lane:
+    """A lane at an empty stream."""
+    found = made(folder, **how)  # type: ignore[arg-type]
+    found.resume(Held(1, 0, ()))
+    return found
+
+
+def write(lane: Lane, numbers: range, subject: bytes = b"s") -> None:
+    frames = [journal_format.encode(n, 1, b"%b.%d" % (subject, n % 10), b"p%d" % n) for n in numbers]
+    assert lane.journal.ready(sum(map(len, frames)))
+    assert lane.journal.append(frames, numbers[-1], 1)
+
+
+def send(lane: Lane, limit: int = 100) -> list[Sent]:
+    """What the lane sends now, taken apart again."""
+    found: list[Sent] = []
+    for message in lane.next(limit, INBOX):
+        parts = _PUBLISHED.fullmatch(message)
+        assert parts is not None
+        _, number, epoch, ticket, head, total, identity, payload = parts.groups()
+        run, name, sequence = identity.decode().split(":")
+        assert (int(number), run, name) == (3, RUN.hex(), "planned")
+        assert payload == b"p%b" % sequence.encode()
+        assert int(total) - int(head) == len(payload)
+        assert int(head) == len(b"NATS/1.0\r\nNats-Msg-Id: \r\n\r\n") + len(identity)
+        found.append((int(sequence), int(epoch), int(ticket)))
+    return found
+
+
+def answer(lane: Lane, sent: Sent, place: int) -> bool:
+    return lane.acknowledge(sent[1], sent[2], place, duplicate=False)
+
+
+def test_messages_go_in_order_within_the_window(tmp_path: Path) -> None:
+    one = started(tmp_path)
+    write(one, range(20))
+    first = send(one)
+    assert [sequence for sequence, _, _ in first] == list(range(8))
+    assert send(one) == []
+    for place, sent in enumerate(first[:3], 1):
+        assert answer(one, sent, place)
+    assert [sequence for sequence, _, _ in send(one)] == [8, 9, 10]
+    assert (one.published, one.flying, one.backlog, one.waiting) == (3, 8, 17, 9)
+
+
+def test_nothing_is_sent_before_the_stream_has_been_looked_at(tmp_path: Path) -> None:
+    one = made(tmp_path)
+    write(one, range(3))
+    assert send(one) == []
+    one.resume(Held(1, 0, ()))
+    assert len(send(one)) == 3
+
+
+def test_a_lost_answer_and_a_refusal_send_everything_again_from_there(tmp_path: Path) -> None:
+    one = started(tmp_path)
+    write(one, range(6))
+    sent = send(one)
+    assert answer(one, sent[0], 1)
+    assert not answer(one, sent[2], 3), "the answer to 1 should have come first"
+    again = send(one)
+    assert [sequence for sequence, _, _ in again] == [1, 2, 3, 4, 5]
+    assert not answer(one, sent[3], 4), "of an earlier epoch"
+    assert not one.refuse(sent[0][1])
+    assert one.refuse(again[0][1])
+    assert send(one) == []
+    one.resume(Held(1, 1, ()))
+    assert [sequence for sequence, _, _ in send(one)] == [1, 2, 3, 4, 5]
+    assert (one.repeated, one.refused) == (10, 1)
+
+
+def test_a_successor_goes_on_behind_the_mark_and_leaves_out_what_the_stream_has(tmp_path: Path) -> None:
+    one = started(tmp_path)
+    write(one, range(10))
+    sent = send(one)
+    for place, each in enumerate(sent[:4], 1):
+        answer(one, each, place)
+    one.save()
+    answer(one, sent[4], 5)
+    # Killed here: the mark is behind the stream, which has 4 too, and 6, but not 5.
+    two = made(tmp_path, window=100)
+    assert two.mark is not None
+    assert (two.mark.sequence, two.mark.stream_sequence) == (3, 4)
+    two.resume(Held(1, 7, [(RUN.hex(), 4), (RUN.hex(), 6)]))
+    rest = send(two)
+    assert [sequence for sequence, _, _ in rest] == [5, 7, 8, 9]
+    for place, each in enumerate(rest, 8):
+        assert answer(two, each, place)
+    assert (two.published, two.found, two.backlog) == (6, 2, 0)
+
+
+def test_a_stream_that_has_lost_its_end_gets_it_again(tmp_path: Path) -> None:
+    one = started(tmp_path)
+    write(one, range(8))
+    for place, each in enumerate(send(one), 1):
+        answer(one, each, place)
+    assert one.backlog == 0
+    one.rewind()
+    one.resume(Held(1, 5, (), (RUN.hex(), 4)))
+    assert [sequence for sequence, _, _ in send(one)] == [5, 6, 7]
+
+
+def test_conflation_sends_the_newest_of_each_subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "CONFLATE_ABOVE", 50)
+    one = started(tmp_path, conflates=True, window=1000)
+    write(one, range(70))
+    sent = send(one)
+    assert [sequence for sequence, _, _ in sent] == list(range(40, 50))
+    for place, each in enumerate(sent, 1):
+        assert answer(one, each, place)
+    assert (one.conflated, one.backlog) == (40, 20)
+    assert [sequence for sequence, _, _ in send(one)] == list(range(50, 70))
+
+
+def test_giving_up_the_oldest_moves_the_lane_on(tmp_path: Path) -> None:
+    one = started(tmp_path)
+    payload = bytes(60_000)
+    for number in range(20):
+        frame = journal_format.encode(number, 1, b"s", payload)
+        assert one.journal.ready(len(frame))
+        assert one.journal.append([frame], number, 1)
+    assert len(one.next(3, INBOX)) == 3
+    assert one.abandon_oldest()
+    assert one.abandoned == 8
+    assert one.backlog == 12
+    assert (b":%d\r\n\r\n" % 8) in one.next(1, INBOX)[0]
+
+
+def test_whatever_happens_the_stream_holds_each_message_once(tmp_path: Path) -> None:
+    """A server that loses answers, refuses and dies at random, and a sidecar that is killed at random."""
+    dice = random.Random(7)
+    stream: list[int] = []
+    current = started(tmp_path, window=16)
+    written = 0
+    while written < 600 or current.backlog:
+        if written < 600:
+            count = dice.randint(1, 20)
+            write(current, range(written, written + count))
+            written += count
+        for sent in send(current):
+            event = dice.random()
+            if event < 0.02:
+                current.refuse(sent[1])
+                break
+            if sent[0] not in stream:  # the server's own memory of ids
+                stream.append(sent[0])
+            if event > 0.03:
+                answer(current, sent, stream.index(sent[0]) + 1)
+        if dice.random() < 0.2:
+            current.save()
+        if dice.random() < 0.05:
+            current.journal._seal()
+            current = made(tmp_path, window=16)
+        if current.held:
+            mark = current.mark
+            behind = stream[mark.stream_sequence :] if mark is not None else stream
+            current.resume(Held(1, len(stream), [(RUN.hex(), sequence) for sequence in behind]))
+    assert sorted(stream) == list(range(written))
+    assert len(stream) == len(set(stream))

@@ -15,9 +15,10 @@ from nats.js import JetStreamContext
 from sidecar_support import Pipeline, asked, message_ids, record_bytes, stored
 
 from hft import wire
+from hft.runtime import lane
 from hft.runtime.nats_server import NatsServer
 from hft.runtime.service import ServiceState
-from hft.runtime.settings import Config, Link, Nats
+from hft.runtime.settings import Config, Link, Nats, Sidecar
 from hft.runtime.streams import BY_NAME, STREAMS, settings
 from hft.services import sidecar
 
@@ -95,6 +96,7 @@ def test_row_32_server_ends_under_load_and_nothing_is_lost_or_doubled(
     for restart in range(1, 4):
         target = 200 * restart
         load_until(lambda at=target: made.counters().get("out_executed", 0) >= at)
+        load_until(lambda: "nats_connected" in made.counters())
         os.kill(server.pid or 0, how)
         load_until(lambda: server.pid is None and not made.counters().get("nats_connected"))
         behind = len(made.published["executed"]) + 100
@@ -114,7 +116,7 @@ def test_row_32_server_absent_at_the_start_is_waited_for(server: NatsServer, pip
     for number, codec in itertools.product(range(10), wire.CODECS):
         made.publish(codec.layout.link, record_bytes(codec, number))
     made.until(lambda: made.unread() == 0 and made.counters().get("nats_connect_failures", 0) >= 2)
-    assert made.service.pending() == sum(map(len, made.published.values()))
+    assert made.backlog() == sum(map(len, made.published.values()))
     server.start()
     made.drain()
     assert_streams_equal_links(made, server.url)
@@ -138,51 +140,56 @@ def test_row_32_a_server_that_hangs_never_blocks_a_duty_cycle(server: NatsServer
                 slowest_ns = max(slowest_ns, waited_ns)
     finally:
         os.kill(server.pid or 0, signal.SIGCONT)
-    assert made.service.pending() > 3000
+    made.service.on_housekeeping(time.monotonic_ns())
+    assert made.backlog() > 3000
     assert slowest_ns < 1_000_000_000, "a blocking call would wait for the server for seconds"
     made.drain()
     assert_streams_equal_links(made, server.url, ("planned",))
 
 
-def test_row_32_a_full_spool_makes_the_writer_wait_and_loses_nothing(
-    server: NatsServer, pipeline: Make, monkeypatch: pytest.MonkeyPatch
+def journals(**limits: int) -> Config:
+    """The least journals there may be, and small rings."""
+    return replace(small_rings(32), sidecar=replace(Sidecar(), **limits))
+
+
+def test_row_32_a_full_journal_halts_then_makes_the_writer_wait_and_loses_nothing(
+    server: NatsServer, pipeline: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sidecar, "GATING_SPOOL", 64)
     server.stop()
-    made = pipeline(server.url, small_rings(32))
+    made = pipeline(server.url, journals(executed_bytes=4 << 20))
     made.open()
-    numbers = itertools.count()
-
-    def refused() -> bool:
-        return not made.publish("executed", record_bytes(wire.execution_result, next(numbers)))
-
-    for _ in range(1000):
-        refused()
-        made.cycle()
-        if made.counters().get("in_executed") == 64 and refused():
+    made.cycle()
+    halted_at = 0
+    message = itertools.count()
+    for _ in range(20_000):
+        made.publish("executed", record_bytes(wire.execution_result, next(message)))
+        if len(made.published["executed"]) % 8 == 0:
+            made.service.do_work()
+            made.service.on_housekeeping(time.monotonic_ns())
+        if not halted_at and made.counters().get("journal_full"):
+            halted_at = len(made.published["executed"])
+        if len(made.published["executed"]) - made.counters().get("in_executed", 0) == 32:
             break
-    assert len(made.published["executed"]) == 64 + 32, "spool and ring are full, and no more"
-    assert made.counters()["spool_full_cycles"] > 0
-    assert "lost_executed" not in made.counters()
+    written = made.counters()["in_executed"]
+    assert len(made.published["executed"]) == written + 32, "journal and ring are full, and no more"
+    assert written - halted_at > 500, "what is under way at the halt finds room"
+    assert made.counters()["journal_bytes_executed"] <= 4 << 20
+    assert "new trades halt" in capfd.readouterr().err
     server.start()
     made.drain()
+    made.until(lambda: "journal_full" not in made.counters())
     assert_streams_equal_links(made, server.url, ("executed",))
+    assert "lost_executed" not in made.counters()
 
 
-def test_row_02_overruns_of_an_observing_link_are_counted(
-    server: NatsServer, pipeline: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sidecar, "OBSERVING_SPOOL", 64)
-    server.stop()
+def test_row_02_overruns_of_an_observing_link_are_counted(server: NatsServer, pipeline: Make) -> None:
     made = pipeline(server.url, small_rings(32))
     made.open()
     for number in range(500):
         assert made.publish("opportunities", record_bytes(wire.two_hop_opportunity, number))
-        made.service.do_work()
-    server.start()
     made.drain()
     counters = made.counters()
-    assert counters["lost_opportunities"] > 300
+    assert counters["lost_opportunities"] > 400
     assert counters["in_opportunities"] + counters["lost_opportunities"] == 500
     assert counters["out_opportunities"] == counters["in_opportunities"]
     messages = stored(server.url, "OPPORTUNITIES")
@@ -191,10 +198,30 @@ def test_row_02_overruns_of_an_observing_link_are_counted(
     assert [made.published["opportunities"][p] for p in positions] == [m.data for m in messages]
 
 
+def test_row_32_an_observing_links_full_journal_gives_up_its_oldest_messages_counted(
+    server: NatsServer, pipeline: Make
+) -> None:
+    server.stop()
+    made = pipeline(server.url, journals(opportunities_bytes=4 << 20))
+    made.open()
+    for number in range(12_000):
+        assert made.publish("opportunities", record_bytes(wire.two_hop_opportunity, number))
+        if number % 16 == 15:
+            made.service.do_work()
+    server.start()
+    made.drain()
+    counters = made.counters()
+    dropped = counters["dropped_journal_full_opportunities"]
+    assert 0 < dropped < 12_000
+    assert counters["out_opportunities"] == 12_000 - dropped
+    ids = message_ids(stored(server.url, "OPPORTUNITIES"))
+    assert ids == made.expected_ids("opportunities")[dropped:]
+
+
 def test_market_data_under_pressure_is_conflated_to_the_newest_of_each_pool(
     server: NatsServer, pipeline: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sidecar, "OBSERVING_SPOOL", 64)
+    monkeypatch.setattr(lane, "CONFLATE_ABOVE", 200)
     server.stop()
     made = pipeline(server.url)
     made.open()
@@ -202,11 +229,11 @@ def test_market_data_under_pressure_is_conflated_to_the_newest_of_each_pool(
     for number in range(1000):
         update = record_bytes(wire.pool_update, number, pool=pools[number % 10], venue=1, slot=number)
         assert made.publish("market_data", update)
+    made.until(lambda: made.counters().get("in_market_data") == 1000)
     server.start()
     made.drain()
     counters = made.counters()
-    assert counters["in_market_data"] == 1000
-    assert counters["dropped_conflated_market_data"] > 800
+    assert counters["dropped_conflated_market_data"] > 700
     assert counters["out_market_data"] + counters["dropped_conflated_market_data"] == 1000
     messages = stored(server.url, "MARKET_DATA")
     assert len(messages) == counters["out_market_data"]
@@ -250,7 +277,7 @@ def test_a_full_stream_is_refused_visibly_and_loses_nothing(server: NatsServer, 
     for number in range(count):
         made.publish("executed", record_bytes(wire.execution_result, number))
     made.until(lambda: made.counters().get("nats_refused", 0) >= 2)
-    held = made.service.pending()
+    held = made.backlog()
     assert held > 0
 
     async def enlarge(js: JetStreamContext) -> None:
@@ -290,15 +317,27 @@ def test_streams_that_differ_are_told_and_left_as_they_are(
     assert "stream METRICS: max_age is 500, should be 86400" in capfd.readouterr().err
 
 
-def test_what_could_not_be_delivered_is_counted_at_the_end(server: NatsServer, pipeline: Make) -> None:
+def test_what_could_not_be_delivered_waits_in_the_journal_for_the_next_run(
+    server: NatsServer, pipeline: Make
+) -> None:
     server.stop()
-    made = pipeline(server.url)
-    made.open()
+    first = pipeline(server.url)
+    first.open()
     for number in range(5):
-        made.publish("metrics", record_bytes(wire.pnl_metric, number))
-    made.until(lambda: made.counters().get("in_metrics") == 5)
-    made.service.on_close()
-    assert made.counters()["dropped_unsent_metrics"] == 5
+        first.publish("planned", record_bytes(wire.execution_plan, number))
+    first.until(lambda: first.counters().get("in_planned") == 5)
+    first.until(lambda: first.service.pending() == 0)
+    first.end()
+    assert first.counters()["journal_backlog"] == 5
+    server.start()
+    second = pipeline(server.url)
+    second.open()
+    second.publish("planned", record_bytes(wire.execution_plan, 9))
+    second.drain()
+    counters = second.counters()
+    assert (counters["in_planned"], counters["recovered_planned"], counters["out_planned"]) == (1, 5, 6)
+    ids = message_ids(stored(server.url, "PLANNED"))
+    assert ids == first.expected_ids("planned") + second.expected_ids("planned")
 
 
 @pytest.fixture
