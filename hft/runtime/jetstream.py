@@ -160,12 +160,12 @@ class Publisher:
         if not answers:
             return
         lanes, progress = self._lanes, self._progress_ns
-        for number, epoch, ticket, place, duplicate, error in answers:
-            lane = lanes[number]
-            if error:
-                self._refused(lane, epoch, error, now_ns)
-            elif lane.acknowledge(epoch, ticket, place, duplicate=duplicate):
-                progress[number] = now_ns
+        for answer in answers:
+            lane = lanes[answer.lane]
+            if answer.error:
+                self._refused(lane, answer.epoch, answer.error, now_ns)
+            elif lane.acknowledge(answer):
+                progress[answer.lane] = now_ns
         if not answers[-1].error:
             self._refusals = 0
 
@@ -283,7 +283,7 @@ def _prepare(
     """In the thread: a connection if one is wanted, every stream made, and what the wanted ones hold."""
     wire = None
     if connect:
-        wire = nats_wire.connect(options, NAME, b"_INBOX.%b." % secrets.token_hex(8).encode())
+        wire = nats_wire.connect(options, NAME, b"_INBOX.%b." % secrets.token_hex(4).encode())
     try:
         held, differences = asyncio.run(_see_to_streams(options, table, wanted))
     except BaseException:

@@ -11,6 +11,8 @@
 Pure. A record is whole if its magic, its lengths and its checksum are right.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -87,10 +89,23 @@ def decode_header(data: bytes) -> Header | str:
     return Header(number, run, before, created, link.rstrip(b"\0").decode("utf-8", "replace"))
 
 
-def encode(sequence: int, unix_ns: int, subject: bytes, payload: bytes) -> bytes:
-    """One record's bytes."""
-    body = _BODY.pack(len(payload), len(subject), sequence, unix_ns) + subject + payload
-    return _HEAD.pack(RECORD_MAGIC, crc32(body)) + body
+def encode(records: Sequence[tuple[int, bytes, bytes]], unix_ns: int, at: int) -> tuple[bytes, list[Entry]]:
+    """The bytes of (sequence, subject, payload) records in a row, and what reading them back gives; ``at``:
+    where the first begins."""
+    parts: list[bytes] = []
+    entries: list[Entry] = []
+    body_of, head_of, new = _BODY.pack, _HEAD.pack, partial(tuple.__new__, Entry)
+    for sequence, subject, payload in records:
+        body = body_of(len(payload), len(subject), sequence, unix_ns) + subject + payload
+        parts += (head_of(RECORD_MAGIC, crc32(body)), body)
+        at += _BODY_AT + len(body)
+        entries.append(new((sequence, unix_ns, subject, payload, at)))
+    return b"".join(parts), entries
+
+
+def size(records: Sequence[tuple[int, bytes, bytes]]) -> int:
+    """Bytes that these records take."""
+    return sum(RECORD_BYTES + len(subject) + len(payload) for _, subject, payload in records)
 
 
 def entry_at(data: bytes, at: int) -> Entry | None:
@@ -115,7 +130,7 @@ def entry_at(data: bytes, at: int) -> Entry | None:
 def entries(data: bytes, at: int, base: int, limit: int) -> list[Entry]:
     """Up to ``limit`` whole records from ``at`` on; ``base`` is added to each ``end``."""
     found: list[Entry] = []
-    unpack, size, new = RECORD.unpack_from, len(data), Entry._make
+    unpack, size, new = RECORD.unpack_from, len(data), partial(tuple.__new__, Entry)
     while len(found) < limit and at + RECORD_BYTES <= size:
         magic, checksum, payload_bytes, subject_bytes, sequence, unix_ns = unpack(data, at)
         subject_at = at + RECORD_BYTES

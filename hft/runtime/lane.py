@@ -8,10 +8,12 @@ stream's duplicate window, and at each connection what the stream holds behind t
 
 from collections import deque
 from collections.abc import Collection
+from itertools import groupby
 from typing import NamedTuple
 
 from hft.runtime.journal_format import Entry, Header
 from hft.runtime.journal_mark import UNKNOWN, Mark, MarkFile
+from hft.runtime.nats_wire import Answer
 from hft.runtime.stream_journal import Position, Reader, StreamJournal
 
 WINDOW = 2048
@@ -21,9 +23,23 @@ CONFLATE_ABOVE = 8192
 """Unpublished messages of a conflated lane above which only the newest of each subject among them is sent."""
 
 
-Flight = tuple[int, int, int, int, bytes, int]
-"""A message on its way: the ticket that its answer carries (-1: none is asked for), segment, offset behind
-it, index behind it, run, sequence."""
+class Flight:
+    """Messages in a row on their way, of one segment. ticket: the first one's, -1 if no answer is asked for;
+    place: records of the journal before the first; done: how many are answered."""
+
+    __slots__ = ("done", "entries", "header", "place", "ticket")
+
+    def __init__(self, header: Header, entries: list[Entry], place: int, ticket: int) -> None:
+        self.header = header
+        self.entries = entries
+        self.place = place
+        self.ticket = ticket
+        self.done = 0
+
+    @property
+    def left(self) -> int:
+        """Messages that are not answered."""
+        return len(self.entries) - self.done
 
 
 class Held(NamedTuple):
@@ -61,6 +77,7 @@ class Lane:
         self.epoch = 0
         self.published = self.repeated = self.duplicates = self.found = 0
         self.refused = self.conflated = self.abandoned = 0
+        self._name = journal.link.encode()
         self._number = number
         self._marks = marks
         self._conflates = conflates
@@ -71,7 +88,10 @@ class Lane:
         self._base = at or journal.begin
         self._reader = Reader(journal, self._base)
         self._flying: deque[Flight] = deque()
+        self._last: Flight
+        self._in_flight = 0
         self._ticket = 0
+        self._next_ticket = 1
         self._known: set[tuple[str, int]] = set()
         self._newest = (mark.run, mark.sequence, mark.stream_sequence) if mark is not None else _NOTHING
         self._incarnation = mark.incarnation if mark is not None else 0
@@ -102,7 +122,7 @@ class Lane:
     @property
     def flying(self) -> int:
         """Messages sent and not answered."""
-        return len(self._flying)
+        return self._in_flight
 
     @property
     def backlog(self) -> int:
@@ -112,7 +132,7 @@ class Lane:
     def next(self, limit: int, inbox: bytes) -> list[bytes]:
         """At most ``limit`` messages to be sent now, as the client protocol wants them; answers go to
         ``inbox`` + lane, epoch and ticket."""
-        room = min(limit, self._window - len(self._flying))
+        room = min(limit, self._window - self._in_flight)
         if self.held or room <= 0 or self._reader.unread <= 0:
             return []
         pressed = self._conflates and self._reader.unread > CONFLATE_ABOVE
@@ -122,24 +142,21 @@ class Lane:
             return []
         header, entries = taken
         skipped = _superseded(entries) if pressed else frozenset()
-        return self._encode(header, entries, before.place, skipped, inbox)
+        if not skipped and not self._known:
+            return self._fly(header, entries, before.place, inbox)
+        return self._fly_around(header, entries, before.place, skipped, inbox)
 
-    def _encode(
-        self, header: Header, entries: list[Entry], index: int, skipped: Collection[int], inbox: bytes
-    ) -> list[bytes]:
-        run, number = header.run, header.number
+    def _fly(self, header: Header, entries: list[Entry], place: int, inbox: bytes) -> list[bytes]:
+        """Send all of these."""
+        prefix = b"NATS/1.0\r\nNats-Msg-Id: %b:%b:" % (header.run.hex().encode(), self._name)
         reply = b"%b%d.%d." % (inbox, self._number, self.epoch)
-        prefix = b"NATS/1.0\r\nNats-Msg-Id: %b:%b:" % (run.hex().encode(), self.name.encode())
-        known, ticket, fly = self._known, self._ticket, self._flying.append
         constant = len(prefix) + 4
+        ticket = self._ticket
+        self._flying.append(Flight(header, entries, place, ticket + 1))
+        self._in_flight += len(entries)
+        self._ticket += len(entries)
         sent: list[bytes] = []
-        for sequence, _, subject, payload, end in entries:
-            index += 1
-            if sequence in skipped or (known and (run.hex(), sequence) in known):
-                self.conflated += sequence in skipped
-                self.found += sequence not in skipped
-                fly((-1, number, end, index, run, sequence))
-                continue
+        for sequence, _, subject, payload, _ in entries:
             ticket += 1
             digits = b"%d" % sequence
             head = constant + len(digits)
@@ -147,27 +164,53 @@ class Lane:
                 b"HPUB %b %b%d %d %d\r\n%b%b\r\n\r\n%b\r\n"
                 % (subject, reply, ticket, head, head + len(payload), prefix, digits, payload)
             )
-            fly((ticket, number, end, index, run, sequence))
-        self._ticket = ticket
+        return sent
+
+    def _fly_around(
+        self, header: Header, entries: list[Entry], place: int, skipped: Collection[int], inbox: bytes
+    ) -> list[bytes]:
+        """Send these but for those that a newer one stands for, or that the stream has."""
+        run, known = header.run.hex(), self._known
+        sent: list[bytes] = []
+        for needless, row in groupby(entries, lambda e: e.sequence in skipped or (run, e.sequence) in known):
+            part = list(row)
+            if needless:
+                self._flying.append(Flight(header, part, place, -1))
+            else:
+                sent += self._fly(header, part, place, inbox)
+            place += len(part)
         self._settle_silent()
         return sent
 
-    def acknowledge(self, epoch: int, ticket: int, stream_sequence: int, *, duplicate: bool) -> bool:
-        """The server has the message of that ticket at that place. False: of an earlier epoch, or its answer
-        came before another's, which is lost; the lane rewinds then."""
-        flying = self._flying
-        if epoch != self.epoch or not flying or ticket < flying[0][0]:
+    def acknowledge(self, answer: Answer) -> bool:
+        """The server has these messages. False: of an earlier epoch, or their answer came before another's,
+        which is lost; the lane rewinds then."""
+        first = answer.ticket - answer.row + 1
+        if answer.epoch != self.epoch or not self._flying or first < self._next_ticket:
             return False
-        if flying[0][0] != ticket:
+        if first != self._next_ticket or answer.ticket > self._ticket:
             self.rewind()
             return False
-        _, number, offset, index, run, sequence = flying.popleft()
-        self._base = Position(number, offset, index)
-        self._newest = (run, sequence, stream_sequence)
-        self.published += 1
-        self.duplicates += duplicate
-        if flying and flying[0][0] < 0:
-            self._settle_silent()
+        count = answer.row
+        self._next_ticket += count
+        self._in_flight -= count
+        self.published += count
+        self.duplicates += answer.duplicates
+        while count:
+            flight = self._flying[0]
+            if flight.ticket < 0:
+                self._settle_silent()
+                continue
+            step = min(count, flight.left)
+            flight.done += step
+            count -= step
+            self._reach(flight)
+        self._newest = (
+            self._last.header.run,
+            self._last.entries[self._last.done - 1].sequence,
+            answer.stream_sequence,
+        )
+        self._settle_silent()
         return True
 
     def refuse(self, epoch: int) -> bool:
@@ -181,9 +224,11 @@ class Lane:
 
     def rewind(self) -> int:
         """Take everything in flight back, to be sent again in order; returns how many."""
-        count = sum(flight[0] >= 0 for flight in self._flying)
+        count = self._in_flight
         self.epoch += 1
         self._flying.clear()
+        self._in_flight = 0
+        self._next_ticket = self._ticket + 1
         self._reader.seek(self._base)
         self.repeated += count
         return count
@@ -235,13 +280,27 @@ class Lane:
 
     def _settle_silent(self) -> None:
         """What needs no answer and has nothing before it is done."""
-        flying = self._flying
-        while flying and flying[0][0] < 0:
-            _, number, offset, index, run, sequence = flying.popleft()
-            self._base = Position(number, offset, index)
-            if (run.hex(), sequence) in self._known:
-                self._known.discard((run.hex(), sequence))
-                self.published += 1
+        while self._flying and self._flying[0].ticket < 0:
+            flight = self._flying[0]
+            run = flight.header.run.hex()
+            for entry in flight.entries:
+                if (run, entry.sequence) in self._known:
+                    self._known.discard((run, entry.sequence))
+                    self.published += 1
+                    self.found += 1
+                else:
+                    self.conflated += 1
+            flight.done = len(flight.entries)
+            self._reach(flight)
+
+    def _reach(self, flight: Flight) -> None:
+        """Everything up to the flight's done messages is in the stream or left out."""
+        self._base = Position(
+            flight.header.number, flight.entries[flight.done - 1].end, flight.place + flight.done
+        )
+        self._last = flight
+        if not flight.left:
+            self._flying.popleft()
 
 
 _NOTHING = (bytes(16), UNKNOWN, 0)

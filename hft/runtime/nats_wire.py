@@ -31,13 +31,17 @@ class WireBroken(Exception):
 
 
 class Answer(NamedTuple):
-    """What the server says to one message. ``error``: its words, empty if the message is stored."""
+    """What the server says to messages of one lane in a row: ``ticket`` is the last one's, of ``row``.
+
+    stream_sequence: the last one's place. ``error``: the server's words, empty if all are stored.
+    """
 
     lane: int
     epoch: int
     ticket: int
+    row: int
     stream_sequence: int
-    duplicate: bool
+    duplicates: int
     error: str = ""
 
 
@@ -101,16 +105,21 @@ class Wire:
         self._socket.close()
 
     def _parse(self) -> list[Answer]:
+        """Whole pieces of what has come; the rest waits for more."""
+        data = self._in
+        end = data.rfind(b"}\r\n") + 3
+        stored = self._stored.findall(data, 0, end) if end > 2 else []
+        # Two line ends each: then nothing else stands between them.
+        if stored and data.count(b"\r\n", 0, end) == 2 * len(stored):
+            self._in = data[end:]
+            return _rows(stored)
         found: list[Answer] = []
-        data, at, match = self._in, 0, self._stored.match
+        at = 0
         while at < len(data):
-            stored = match(data, at)
-            if stored is not None:
-                lane, epoch, ticket, sequence, duplicate = stored.groups()
-                found.append(Answer(int(lane), int(epoch), int(ticket), int(sequence), duplicate is not None))
-                at = stored.end()
-                continue
-            end = self._other(data, at, found)
+            one = self._stored.match(data, at)
+            end = self._other(data, at, found) if one is None else one.end()
+            if one is not None:
+                found += _rows([one.groups(b"")])
             if end == at:
                 break
             at = end
@@ -150,14 +159,33 @@ class Wire:
             status = _STATUS.match(content)
             no_stream = status is not None and status[1] == b"503"
             what = "no stream takes the subject" if no_stream else content[:80].decode(errors="replace")
-            return Answer(lane, epoch, ticket, 0, False, what)
+            return Answer(lane, epoch, ticket, 1, 0, 0, what)
         try:
             said: dict[str, Any] = json.loads(content)
             if "error" in said:
-                return Answer(lane, epoch, ticket, 0, False, json.dumps(said["error"]))
-            return Answer(lane, epoch, ticket, int(said["seq"]), bool(said.get("duplicate")))
+                return Answer(lane, epoch, ticket, 1, 0, 0, json.dumps(said["error"]))
+            return Answer(lane, epoch, ticket, 1, int(said["seq"]), bool(said.get("duplicate")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise WireBroken(f"an answer that is none: {content[:80]!r}") from error
+
+
+def _rows(stored: list[tuple[bytes, ...]]) -> list[Answer]:
+    """Successes in the order they came, those with tickets in a row taken together."""
+    found: list[Answer] = []
+    of, last, count, place, duplicates = (b"", b""), -1, 0, b"", 0
+    for lane, epoch, ticket, sequence, duplicate in stored:
+        number = int(ticket)
+        if number == last + 1 and of == (lane, epoch):
+            count += 1
+        else:
+            if count:
+                found.append(Answer(int(of[0]), int(of[1]), last, count, int(place), duplicates))
+            of, count, duplicates = (lane, epoch), 1, 0
+        last, place = number, sequence
+        if duplicate:
+            duplicates += 1
+    found.append(Answer(int(of[0]), int(of[1]), last, count, int(place), duplicates))
+    return found
 
 
 def connect(options: ConnectOptions, name: str, inbox: bytes) -> Wire:

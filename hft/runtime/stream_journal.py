@@ -30,6 +30,9 @@ SEGMENTS = 8
 MINIMUM_BYTES = 4 << 20
 READ_BYTES = 256 << 10
 
+RECENT_LIMIT = 16
+"""Batches kept in memory besides, for a reader that is right behind the writer."""
+
 _SUFFIX = ".journal"
 _SPARE = "spare"
 
@@ -93,6 +96,7 @@ class StreamJournal:
         self._descriptor = -1
         self._spare = False
         self._kept = Position(0, 0, 0)
+        self._recent: dict[tuple[int, int], list[Entry]] = {}
         self.written_unsynced = False
         self.sealed: list[int] = []
         """Descriptors of finished files, to be synced and closed."""
@@ -152,13 +156,13 @@ class StreamJournal:
         self.reserve()
         return True
 
-    def append(self, records: Sequence[bytes], sequence: int, unix_ns: int) -> bool:
-        """Write whole records at once, the last of them with ``sequence``; ``ready`` said there is room.
+    def append(self, entries: Sequence[tuple[int, bytes, bytes]], unix_ns: int) -> bool:
+        """Write (sequence, subject, payload) records at once; ``ready`` said there is room for their size.
 
         False, and nothing is written, when the file system has no room after all.
         """
-        data = b"".join(records)
         segment = self.segments[-1]
+        data, written = journal_format.encode(entries, unix_ns, segment.used)
         try:
             done = os.pwrite(self._descriptor, data, segment.used)
             while done < len(data):
@@ -169,12 +173,22 @@ class StreamJournal:
             os.ftruncate(self._descriptor, segment.used)
             segment.reserved = segment.used
             return False
+        self._remember(segment, written)
         segment.used += len(data)
-        segment.count += len(records)
-        segment.last_sequence = sequence
+        segment.count += len(written)
+        segment.last_sequence = written[-1].sequence
         segment.newest_unix_ns = unix_ns
         self.written_unsynced = True
         return True
+
+    def recent(self, number: int, offset: int) -> list[Entry] | None:
+        """What was lately written at that place, once: so that it need not be read back."""
+        return self._recent.pop((number, offset), None)
+
+    def _remember(self, segment: Segment, written: list[Entry]) -> None:
+        if len(self._recent) >= RECENT_LIMIT:
+            self._recent.clear()
+        self._recent[segment.header.number, segment.used] = written
 
     def reserve(self) -> bool:
         """See that the spare stands ready, deleting published segments if it needs their space."""
@@ -411,18 +425,20 @@ class Reader:
         segment = self._segment()
         if segment is None:
             return None
-        taken: list[Entry] = []
         at = self._position.offset
+        taken: list[Entry] = []
         while len(taken) < limit and at < segment.used:
-            base = self._data_at
-            found = journal_format.entries(self._data, at - base, base, limit - len(taken))
+            base, room = self._data_at, limit - len(taken)
+            found = self._journal.recent(segment.header.number, at)
+            if found is None or len(found) > room:
+                found = journal_format.entries(self._data, at - base, base, room)
             if not found and not self._fill(segment, at):
                 raise JournalError(f"journal {segment.path}, offset {at}: not what was written there")
             if found:
                 taken += found
                 at = found[-1].end
-        number, _, index = self._position
-        self._position = Position(number, at, index + len(taken))
+        number, _, place = self._position
+        self._position = Position(number, at, place + len(taken))
         return segment.header, taken
 
     def close(self) -> None:

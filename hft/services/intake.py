@@ -6,6 +6,7 @@ An observing link's messages are taken as they come; without room in the journal
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hft import wire
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 BATCH = 256
 """Messages taken from a link in one duty cycle."""
+
+Record = tuple[int, bytes, bytes]
+"""Sequence, subject, payload."""
 
 COUNTS: tuple[str, ...] = (
     "in",
@@ -114,9 +118,9 @@ class Intake:
             self._wanted = self._journal.segment_bytes // 2
             self.stuck = not self._journal.ready(self._wanted)
             return 0 if self.stuck else self._take(now_ns, unix_ns)
-        frames, refused = self._frames(list(enumerate(payloads, first)), unix_ns)
+        records, refused = self._records(enumerate(payloads, first))
         last = first + len(payloads) - 1
-        if frames and not self._write(frames, last, now_ns, unix_ns):
+        if records and not self._write(records, last, now_ns, unix_ns):
             self.stuck = True
             return 0
         self.subscription.poll(len, limit=len(payloads))
@@ -129,40 +133,40 @@ class Intake:
         take, subscription = self.subscription.take, self.subscription
         while len(taken) < BATCH and (payload := take()) is not None:
             taken.append((subscription.sequence - 1, payload))
-        frames, refused = self._frames(taken, unix_ns)
+        records, refused = self._records(taken)
         self._refuse(refused)
-        if frames and not self._write(frames, taken[-1][0], now_ns, unix_ns):
-            self._make_room(frames, taken[-1][0], now_ns, unix_ns)
+        if records and not self._write(records, taken[-1][0], now_ns, unix_ns):
+            self._make_room(records, taken[-1][0], now_ns, unix_ns)
         return len(taken)
 
-    def _make_room(self, frames: list[bytes], last: int, now_ns: int, unix_ns: int) -> None:
+    def _make_room(self, records: list[Record], last: int, now_ns: int, unix_ns: int) -> None:
         before = self.lane.abandoned
         while self.lane.abandon_oldest():
-            if self._write(frames, last, now_ns, unix_ns):
+            if self._write(records, last, now_ns, unix_ns):
                 break
         else:
-            self.dropped_full += len(frames)
-            self.complaint = f"{len(frames)} messages of {self.link} are dropped: no room for the journal"
+            self.dropped_full += len(records)
+            self.complaint = f"{len(records)} messages of {self.link} are dropped: no room for the journal"
         self.dropped_full += self.lane.abandoned - before
 
-    def _write(self, frames: list[bytes], last: int, now_ns: int, unix_ns: int) -> bool:
+    def _write(self, records: list[Record], last: int, now_ns: int, unix_ns: int) -> bool:
         """Append to the journal; False when it has no room."""
-        self._wanted = sum(map(len, frames))
-        if not (self._journal.ready(self._wanted) and self._journal.append(frames, last, unix_ns)):
+        self._wanted = journal_format.size(records)
+        if not (self._journal.ready(self._wanted) and self._journal.append(records, unix_ns)):
             return False
         self._journaled = last
         self._stamps.append((self._journal.end.place, now_ns))
         return True
 
-    def _frames(self, taken: list[tuple[int, bytes]], unix_ns: int) -> tuple[list[bytes], list[str]]:
+    def _records(self, taken: Iterable[tuple[int, bytes]]) -> tuple[list[Record], list[str]]:
         """The journal's records of what is valid and not there yet; and what is wrong with the others."""
-        frames: list[bytes] = []
+        records: list[Record] = []
         refused: list[str] = []
         for sequence, payload in taken:
             if sequence <= self._journaled:
                 continue
             try:
-                entry = wire.entry_of(payload)
+                entry = wire.REGISTRY.get(payload[4:8]) or wire.entry_of(payload)
                 record = entry.codec.decode(payload)
             except wire.WireError as error:
                 refused.append(f"message {sequence} of {self.link} is dropped: {error}")
@@ -171,9 +175,8 @@ class Intake:
                 why = f"{entry.codec.name} belongs to {entry.link}"
                 refused.append(f"message {sequence} of {self.link} is dropped: {why}")
                 continue
-            subject = entry.subject(record).encode()
-            frames.append(journal_format.encode(sequence, unix_ns, subject, payload))
-        return frames, refused
+            records.append((sequence, entry.subject(record).encode(), payload))
+        return records, refused
 
     def _refuse(self, refused: list[str]) -> None:
         self.corrupt += len(refused)

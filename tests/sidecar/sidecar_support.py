@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,14 +16,20 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
+from hft import wire
 from hft.runtime.context import Context, Run
 from hft.runtime.segments import Segments, declared_page
+from hft.runtime.service import ServiceState
 from hft.runtime.settings import Config
+from hft.runtime.stream_journal import MINIMUM_BYTES, Reader, StreamJournal
 from hft.services import sidecar
 from hft.services.sidecar import Sidecar
 from hft.wire import Codec
 
 T = TypeVar("T")
+
+Started = list[subprocess.Popen[bytes]]
+"""Processes of a test."""
 
 
 def asked(url: str, question: Callable[[JetStreamContext], Awaitable[T]]) -> T:
@@ -69,6 +77,23 @@ def record_bytes(codec: Codec, number: int, **fields: object) -> bytes:
     view = bytearray(codec.size)
     codec.encode_into(view, *values)
     return bytes(view)
+
+
+def journal_content(state_dir: Path, link: str) -> list[tuple[str, str, bytes]]:
+    """(id, subject, payload) of every message in a link's journal, read by the files alone."""
+    journal = StreamJournal(state_dir / "journal" / link.upper(), link, bytes(16), MINIMUM_BYTES, print)
+    reader, found = Reader(journal, journal.begin), []
+    while (taken := reader.take(1024)) is not None:
+        header, entries = taken
+        found += [(f"{header.run.hex()}:{link}:{e.sequence}", e.subject.decode(), e.payload) for e in entries]
+    reader.close()
+    journal.close()
+    return found
+
+
+def stream_content(url: str, stream: str) -> list[tuple[str, str, bytes]]:
+    """The same of a stream, read by an outside consumer."""
+    return [((m.headers or {})["Nats-Msg-Id"], m.subject, m.data) for m in stored(url, stream)]
 
 
 class Pipeline:
@@ -139,6 +164,20 @@ class Pipeline:
     def expected_ids(self, link: str) -> list[str]:
         """Ids of all that was published to a link."""
         return [f"{self.run.run_id.hex()}:{link}:{number}" for number in range(len(self.published[link]))]
+
+    def spawn(self, started: Started) -> subprocess.Popen[bytes]:
+        """The service as the supervisor runs it, in a process of its own, once its duty cycles run."""
+        run_file = self.run.state_dir / "run.json"
+        run_file.write_text(self.run.to_json())
+        self.page.set_state(ServiceState.STARTING)
+        command = [sys.executable, "-m", "hft.runtime.process", "sidecar", str(run_file)]
+        process = subprocess.Popen(command, cwd=Path(wire.__file__).parents[2], stderr=subprocess.PIPE)
+        started.append(process)
+        deadline = time.monotonic() + 60
+        while not ServiceState(self.page.state).alive:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()[1].decode()
+        return process
 
     def end(self) -> None:
         """End the service as the runner does."""

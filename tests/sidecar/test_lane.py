@@ -9,6 +9,7 @@ import pytest
 from hft.runtime import journal_format, lane
 from hft.runtime.journal_mark import MarkFile
 from hft.runtime.lane import Held, Lane
+from hft.runtime.nats_wire import Answer
 from hft.runtime.stream_journal import MINIMUM_BYTES, StreamJournal
 
 RUN = bytes(range(16))
@@ -37,9 +38,9 @@ def started(folder: Path, **how: bool | int) -> Lane:
 
 
 def write(lane: Lane, numbers: range, subject: bytes = b"s") -> None:
-    frames = [journal_format.encode(n, 1, b"%b.%d" % (subject, n % 10), b"p%d" % n) for n in numbers]
-    assert lane.journal.ready(sum(map(len, frames)))
-    assert lane.journal.append(frames, numbers[-1], 1)
+    records = [(n, b"%b.%d" % (subject, n % 10), b"p%d" % n) for n in numbers]
+    assert lane.journal.ready(journal_format.size(records))
+    assert lane.journal.append(records, 1)
 
 
 def send(lane: Lane, limit: int = 100) -> list[Sent]:
@@ -59,7 +60,7 @@ def send(lane: Lane, limit: int = 100) -> list[Sent]:
 
 
 def answer(lane: Lane, sent: Sent, place: int) -> bool:
-    return lane.acknowledge(sent[1], sent[2], place, duplicate=False)
+    return lane.acknowledge(Answer(3, sent[1], sent[2], 1, place, 0))
 
 
 def test_messages_go_in_order_within_the_window(tmp_path: Path) -> None:
@@ -80,6 +81,21 @@ def test_nothing_is_sent_before_the_stream_has_been_looked_at(tmp_path: Path) ->
     assert send(one) == []
     one.resume(Held(1, 0, ()))
     assert len(send(one)) == 3
+
+
+def test_answers_in_a_row_count_as_one(tmp_path: Path) -> None:
+    one = started(tmp_path, window=100)
+    write(one, range(5))
+    first = send(one)
+    write(one, range(5, 12))
+    second = send(one)
+    assert one.acknowledge(Answer(3, first[0][1], second[2][2], 8, 20, 1))
+    assert (one.published, one.flying, one.backlog, one.duplicates) == (8, 4, 4, 1)
+    assert one.mark is not None
+    assert (one.mark.sequence, one.mark.stream_sequence) == (7, 20)
+    assert not one.acknowledge(Answer(3, first[0][1], first[-1][2], 1, 5, 0)), "answered before"
+    assert not one.acknowledge(Answer(3, first[0][1], second[-1][2] + 1, 5, 30, 0)), "never sent"
+    assert [sequence for sequence, _, _ in send(one)] == [8, 9, 10, 11]
 
 
 def test_a_lost_answer_and_a_refusal_send_everything_again_from_there(tmp_path: Path) -> None:
@@ -146,9 +162,9 @@ def test_giving_up_the_oldest_moves_the_lane_on(tmp_path: Path) -> None:
     one = started(tmp_path)
     payload = bytes(60_000)
     for number in range(20):
-        frame = journal_format.encode(number, 1, b"s", payload)
-        assert one.journal.ready(len(frame))
-        assert one.journal.append([frame], number, 1)
+        records = [(number, b"s", payload)]
+        assert one.journal.ready(journal_format.size(records))
+        assert one.journal.append(records, 1)
     assert len(one.next(3, INBOX)) == 3
     assert one.abandon_oldest()
     assert one.abandoned == 8

@@ -3,21 +3,17 @@
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from nats.js import JetStreamContext
-from sidecar_support import Pipeline, asked, message_ids, record_bytes, stored
+from sidecar_support import Pipeline, Started, asked, message_ids, record_bytes, stored
 
 from hft import wire
 from hft.runtime import lane
 from hft.runtime.nats_server import NatsServer
-from hft.runtime.service import ServiceState
 from hft.runtime.settings import Config, Link, Nats, Sidecar
 from hft.runtime.streams import BY_NAME, STREAMS, settings
 from hft.services import sidecar
@@ -340,35 +336,11 @@ def test_what_could_not_be_delivered_waits_in_the_journal_for_the_next_run(
     assert ids == first.expected_ids("planned") + second.expected_ids("planned")
 
 
-@pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes that are ended with the test."""
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def start_process(made: Pipeline, started: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """The service as the supervisor runs it, once its duty cycles run."""
-    run_file = made.run.state_dir / "run.json"
-    run_file.write_text(made.run.to_json())
-    made.page.set_state(ServiceState.STARTING)
-    command = [sys.executable, "-m", "hft.runtime.process", "sidecar", str(run_file)]
-    started.append(subprocess.Popen(command, cwd=Path(wire.__file__).parents[2], stderr=subprocess.PIPE))
-    deadline = time.monotonic() + 60
-    while not ServiceState(made.page.state).alive:
-        assert time.monotonic() < deadline
-        assert started[-1].poll() is None
-    return started[-1]
-
-
 def test_process_drains_on_sigterm_and_ends_with_zero(
-    server: NatsServer, pipeline: Make, processes: list[subprocess.Popen[bytes]]
+    server: NatsServer, pipeline: Make, processes: Started
 ) -> None:
     made = pipeline(server.url)
-    process = start_process(made, processes)
+    process = made.spawn(processes)
     deadline = time.monotonic() + 60
     for number, codec in itertools.product(range(500), wire.CODECS):
         while not made.publish(codec.layout.link, record_bytes(codec, number)):
@@ -386,11 +358,11 @@ def test_process_drains_on_sigterm_and_ends_with_zero(
 
 
 def test_successor_of_a_killed_process_goes_on_where_it_stopped(
-    server: NatsServer, pipeline: Make, processes: list[subprocess.Popen[bytes]]
+    server: NatsServer, pipeline: Make, processes: Started
 ) -> None:
     made = pipeline(server.url)
     for count in (50, 100, 150):
-        process = start_process(made, processes)
+        process = made.spawn(processes)
         deadline = time.monotonic() + 60
         while len(made.published["executed"]) < count:
             number = len(made.published["executed"])
