@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Command] = {
     "tail": Command("hft.cli.tail", "tail"),
     "streams": Command("hft.cli.streams", "streams"),
     "topology": Command("hft.cli.topology", "show"),
+    "export": Command("hft.cli.export", "export"),
     "quote": Command("hft.cli.quote", "quote"),
     "pools": Command("hft.cli.pools", "pools"),
     "arb": Command("hft.cli.arb", "arb"),

@@ -15,6 +15,8 @@ _END_TO_END: Mapping[str, str] = {
 }
 
 
+_BESIDE: Mapping[str, str] = {"ledger_write": "ledger, a batch"}
+"""What no trade waits for."""
 _CLUSTER: Mapping[str, str] = {"landing": "arrived → executed", "settle": "execution"}
 
 
@@ -41,11 +43,15 @@ def ordered(latency: Mapping[str, Latency]) -> list[Stage]:
         Stage("in service", name, latency[f"stage_{name}"]) for name in _FLOW if f"stage_{name}" in latency
     ]
     stages += [
+        Stage("in service", title, latency[name]) for name, title in _BESIDE.items() if name in latency
+    ]
+    stages += [
         Stage("in the cluster", title, latency[name]) for name, title in _CLUSTER.items() if name in latency
     ]
     shown = (
         set(_END_TO_END)
         | set(_CLUSTER)
+        | set(_BESIDE)
         | {name for name in latency if name.startswith(("handoff_", "stage_"))}
     )
     stages += [Stage("other", text.words(name), latency[name]) for name in sorted(latency.keys() - shown)]

@@ -1,12 +1,61 @@
 """Reading the ledger beside its writer: today's profit, and rows for people and spreadsheets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Column, Select, func, select
 
-from hft.services.ledger_place import Place, engine_of, guarded, version_of
-from hft.services.ledger_tables import EXECUTIONS
+from hft.services.ledger_place import LedgerError, Place, engine_of, guarded, version_of
+from hft.services.ledger_tables import ENTRIES, EXECUTIONS
 from hft.strategy.pnl import DAY_NS
+
+ROWS_AT_ONCE: Final = 500
+"""Rows held at a time while exporting, however many there are."""
+
+TRADES: Final = tuple(
+    EXECUTIONS.c[name]
+    for name in (
+        *("recorded_unix_ns", "run_id", "mode", "strategy", "plan_id", "trace_id", "signature", "slot"),
+        *("end_state", "reason", "error_code", "error_index", "venue_1", "venue_2", "pool_1", "pool_2"),
+        *("base_mint", "quote_mint", "amount_in", "expected_profit_lamports", "actual_profit_lamports"),
+        *("base_fee_lamports", "priority_fee_lamports", "tip_lamports", "rent_lamports", "compute_units"),
+        *("wallet_before_lamports", "wallet_after_lamports", "detail"),
+    )
+)
+LEGS: Final = (
+    *(ENTRIES.c.recorded_unix_ns, EXECUTIONS.c.run_id, EXECUTIONS.c.mode, EXECUTIONS.c.strategy),
+    *(ENTRIES.c[name] for name in ("plan_id", "signature", "leg", "kind", "mint", "amount")),
+)
+_TRADES: Final = select(*TRADES).order_by(EXECUTIONS.c.number)
+_LEGS: Final = select(*LEGS).join(EXECUTIONS).order_by(EXECUTIONS.c.number, ENTRIES.c.leg)
+EXPORTS: Final[Mapping[str, tuple[tuple[Column[Any], ...], Select[Any]]]] = MappingProxyType(
+    {"trades": (TRADES, _TRADES), "legs": (LEGS, _LEGS)}
+)
+"""What can be exported: its columns in their order, which stays, and the query; oldest first."""
+
+
+def read_rows(place: Place, what: str, from_ns: int, to_ns: int) -> Iterator[tuple[Any, ...]]:
+    """Rows of an entry of ``EXPORTS`` booked in [from, to) unix ns, ``ROWS_AT_ONCE`` held at a time.
+
+    ``LedgerError`` when there is no ledger or it can't be read.
+    """
+    if place.url is None and not place.file.exists():
+        raise LedgerError(f"{place}: there is no ledger; nothing has been booked with this state folder")
+    columns, rows = EXPORTS[what]
+    time = columns[0]
+    engine = engine_of(place, read_only=True)
+    try:
+        with guarded(place), engine.connect() as connection:
+            if version_of(connection, place) is None:
+                raise LedgerError(f"{place}: there is no ledger in this database; nothing has been booked")
+            options = {"yield_per": ROWS_AT_ONCE}
+            for row in connection.execute(
+                rows.where(time >= from_ns, time < to_ns), execution_options=options
+            ):
+                yield tuple(row)
+    finally:
+        engine.dispose()
 
 
 def profits_of_day(place: Place, unix_ns: int, mode: str) -> Mapping[int, int]:

@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_results import expired, failed, result
 from postgresql_server import Server
 
 from hft.runtime import config as configuration
 from hft.runtime.context import Run
 from hft.runtime.settings import Auditor, Config
-from hft.services.ledger import Ledger
+from hft.services.ledger import Booking, Ledger
 from hft.services.ledger_place import FILE_NAME, LedgerError, Place, place_of
-from hft.services.ledger_reading import profits_of_day
+from hft.services.ledger_reading import profits_of_day, read_rows
 from hft.services.spool import FILE_NAME as SPOOL
 from hft.services.spool import Spool, Spooled
 
@@ -138,6 +139,23 @@ def test_nobody_listening_is_told_as_temporary(tmp_path: Path) -> None:
         profits_of_day(place_of(tmp_path, settings), 0, "paper")
     assert caught.value.temporary
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["trades", "legs"])
+def test_both_databases_give_the_same_rows(tmp_path: Path, postgresql: Server, what: str) -> None:
+    booked = [Booking(each, 5, 7, b"r" * 16) for each in (result(0), failed(1), expired(2))]
+    found = []
+    for place in (Place(tmp_path / FILE_NAME), place_of(tmp_path, Auditor(ledger_dsn=postgresql.database()))):
+        with pytest.raises(LedgerError, match="there is no ledger"):
+            next(read_rows(place, what, 0, 8))
+        ledger = Ledger(place, run_in(tmp_path))
+        ledger.open()
+        ledger.book(booked, 0)
+        ledger.close()
+        found.append(list(read_rows(place, what, 7, 8)))
+        assert list(read_rows(place, what, 8, 9)) == []
+    assert found[0] == found[1]
+    assert len(found[0]) == {"trades": 3, "legs": 9}[what]
 
 
 ONE = Spooled(b"r" * 16, 17, b"a message")
