@@ -172,8 +172,7 @@ class MeteoraDammV2Pool(Pool):
         """See ``decode_changed``."""
         new = self.copy()
         if self.mint_a in changed or self.mint_b in changed:
-            new.program_a = spl.mint_program(accounts, self.mint_a)
-            new.program_b = spl.mint_program(accounts, self.mint_b)
+            spl.read_programs(new, accounts)
         if self.key in changed:
             new._read_pool(accounts)
         return new
@@ -409,8 +408,7 @@ def decode(
     data = accounts[pubkey].data
     pool.mint_a, pool.mint_b = data[168:200], data[200:232]
     pool.vault_a, pool.vault_b = data[232:264], data[264:296]
-    pool.program_a = spl.mint_program(accounts, pool.mint_a)
-    pool.program_b = spl.mint_program(accounts, pool.mint_b)
+    spl.read_programs(pool, accounts)
     return pool
 
 

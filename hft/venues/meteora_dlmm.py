@@ -218,8 +218,7 @@ class MeteoraDlmmPool(Pool):
         """See ``decode_changed``. Bins changed by quotes (``pool_after``) are read from the bytes again."""
         new = self.copy()
         if self.mint_a in changed or self.mint_b in changed:
-            new.program_a = spl.mint_program(accounts, self.mint_a)
-            new.program_b = spl.mint_program(accounts, self.mint_b)
+            spl.read_programs(new, accounts)
         if self.key in changed or extension_address(self.key) in changed:
             new._read_pair(accounts)
         new._read_arrays(accounts, self.arrays, changed)
@@ -436,8 +435,7 @@ def decode(
     pool.mint_a, pool.mint_b = data[88:120], data[120:152]
     pool.vault_a, pool.vault_b = data[152:184], data[184:216]
     pool.oracle = data[552:584]
-    pool.program_a = spl.mint_program(accounts, pool.mint_a)
-    pool.program_b = spl.mint_program(accounts, pool.mint_b)
+    spl.read_programs(pool, accounts)
     pool._read_arrays(accounts, {}, ())
     return pool
 

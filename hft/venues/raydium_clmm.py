@@ -16,7 +16,6 @@ from hft.venues import spl
 from hft.venues.concentrated import (
     MILLION,
     MIN_SQRT_PRICE,
-    Q64,
     Nets,
     Path,
     SwapEnd,
@@ -25,6 +24,7 @@ from hft.venues.concentrated import (
     tick_of,
 )
 from hft.venues.concentrated import RAYDIUM_MAX_SQRT_PRICE as MAX_SQRT_PRICE
+from hft.venues.concentrated_pool import ConcentratedPool, marginal_at
 from hft.venues.ladder import Ladder
 from hft.venues.raydium_clmm_accounts import (
     ARRAY_TICKS,
@@ -78,13 +78,11 @@ from hft.venues.types import (
     U64_MAX,
     Account,
     ChainClock,
-    Pool,
     PoolError,
     PoolErrorCode,
     Quote,
     QuoteError,
     QuoteErrorCode,
-    ScreenForm,
     Settings,
     Venue,
     VenueSpec,
@@ -95,7 +93,7 @@ SWAP_OFF = 16
 NO_ORDERS: dict[int, Orders] = {}
 
 
-class RaydiumClmmPool(Pool):
+class RaydiumClmmPool(ConcentratedPool):
     """A CLMM pool with the tick arrays around its price; A is token 0, B token 1."""
 
     __slots__ = (
@@ -108,10 +106,8 @@ class RaydiumClmmPool(Pool):
         "dynamic",
         "extension",
         "fee_on",
-        "fee_rate",
         "fund_fees",
         "fund_rate",
-        "liquidity",
         "nets",
         "observation",
         "open_time",
@@ -119,10 +115,7 @@ class RaydiumClmmPool(Pool):
         "protocol_fees",
         "protocol_rate",
         "shares",
-        "sqrt_price",
         "status",
-        "tick",
-        "tick_spacing",
         "up",
     )
 
@@ -132,14 +125,9 @@ class RaydiumClmmPool(Pool):
     observation: bytes
     extension: bool
     bits: int
-    tick_spacing: int
-    fee_rate: int
     protocol_rate: int
     fund_rate: int
     shares: tuple[int, int, int]
-    liquidity: int
-    sqrt_price: int
-    tick: int
     protocol_fees: tuple[int, int]
     fund_fees: tuple[int, int]
     status: int
@@ -240,8 +228,7 @@ class RaydiumClmmPool(Pool):
         """See ``decode_changed``."""
         new = self.copy()
         if self.mint_a in changed or self.mint_b in changed:
-            new.program_a = spl.mint_program(accounts, self.mint_a)
-            new.program_b = spl.mint_program(accounts, self.mint_b)
+            spl.read_programs(new, accounts)
         if self.config in changed:
             new._read_config(accounts)
         if self.key in changed or extension_address(self.key) in changed:
@@ -375,18 +362,11 @@ class RaydiumClmmPool(Pool):
         rate = self.fee_rate
         if dynamic is not None:
             rate = total_rate(rate, dynamic, dynamic.volatility, self.tick_spacing)
-        price: float = (end[6] / Q64) ** 2
-        keep: float = 1 - rate / MILLION
-        return price * keep if a_to_b else keep / price
+        return marginal_at(a_to_b, end[6], rate)
 
     def fee_mint(self, input_mint: bytes) -> bytes:
         """The token the fee is taken in."""
         return input_mint if self._fee_on_input(self.is_a(input_mint)) else self.other_mint(input_mint)
-
-    def spot_price(self, input_mint: bytes) -> float:
-        """Output base units per input base unit before fees; for screening only."""
-        price: float = (self.sqrt_price / (1 << 64)) ** 2
-        return price if self.is_a(input_mint) else 1 / price
 
     def fee_ppm(self, clock: ChainClock) -> int:
         """The fee rate in millionths; a dynamic one at the volatility the next swap begins with."""
@@ -395,14 +375,6 @@ class RaydiumClmmPool(Pool):
         group = self.tick // self.tick_spacing
         fee = refreshed(self.dynamic, group, clock.unix_timestamp)
         return total_rate(self.fee_rate, fee, volatility_at(fee, group), self.tick_spacing)
-
-    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """Marginal rates and virtual reserves."""
-        root = self.sqrt_price / (1 << 64)
-        keep = 1 - (self.fee_rate if clock is None else self.fee_ppm(clock)) / MILLION
-        return ScreenForm(
-            root * root * keep, keep / (root * root), self.liquidity / root, self.liquidity * root
-        )
 
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
@@ -454,8 +426,7 @@ def decode(
     pool._read_config(accounts)
     pool.mint_a, pool.mint_b = data[73:105], data[105:137]
     pool.vault_a, pool.vault_b = data[137:169], data[169:201]
-    pool.program_a = spl.mint_program(accounts, pool.mint_a)
-    pool.program_b = spl.mint_program(accounts, pool.mint_b)
+    spl.read_programs(pool, accounts)
     pool._read_arrays(accounts, None, ())
     return pool
 

@@ -324,8 +324,7 @@ def decode(
     pool.vault_a, pool.vault_b = data[72:104], data[104:136]
     pool.mint_a, pool.mint_b = data[168:200], data[200:232]
     pool.observation = data[296:328]
-    pool.program_a = spl.mint_program(accounts, pool.mint_a)
-    pool.program_b = spl.mint_program(accounts, pool.mint_b)
+    spl.read_programs(pool, accounts)
     if (data[232:264], data[264:296]) != (pool.program_a, pool.program_b):
         raise PoolError(
             PoolErrorCode.MINT_MISMATCH, f"pool {Pubkey(pubkey)} names other token programs than its mints'"

@@ -241,8 +241,7 @@ def decode(
     data = account.data
     pool.vault_a, pool.vault_b = data[336:368], data[368:400]
     pool.mint_a, pool.mint_b = data[400:432], data[432:464]
-    pool.program_a = spl.mint_program(accounts, pool.mint_a)
-    pool.program_b = spl.mint_program(accounts, pool.mint_b)
+    spl.read_programs(pool, accounts)
     pool.amount_a = spl.vault_amount(accounts, pool.vault_a, pool.mint_a)
     pool.amount_b = spl.vault_amount(accounts, pool.vault_b, pool.mint_b)
     pool._set_reserves()

@@ -7,7 +7,7 @@ from typing import Any
 from solders.instruction import AccountMeta
 from solders.pubkey import Pubkey
 
-from hft.venues.types import ABSENT, Account, PoolError, PoolErrorCode
+from hft.venues.types import ABSENT, Account, Pool, PoolError, PoolErrorCode
 
 
 def key(text: str) -> bytes:
@@ -183,6 +183,12 @@ def mint_program(accounts: Mapping[bytes, Account], mint: bytes) -> bytes:
                 "which may change or block transfers",
             )
     return owner
+
+
+def read_programs(pool: Pool, accounts: Mapping[bytes, Account]) -> None:
+    """Take over the token programs of a pool's two mints. Raises PoolError."""
+    pool.program_a = mint_program(accounts, pool.mint_a)
+    pool.program_b = mint_program(accounts, pool.mint_b)
 
 
 def mint_extensions(mint: bytes, data: bytes) -> dict[int, bytes]:

@@ -12,7 +12,6 @@ from solders.pubkey import Pubkey
 
 from hft.venues import spl
 from hft.venues.concentrated import (
-    MILLION,
     MIN_SQRT_PRICE,
     TICK_LIMIT,
     Nets,
@@ -23,19 +22,18 @@ from hft.venues.concentrated import (
     tick_of,
 )
 from hft.venues.concentrated import ORCA_MAX_SQRT_PRICE as MAX_SQRT_PRICE
+from hft.venues.concentrated_pool import ConcentratedPool, marginal_at
 from hft.venues.ladder import Ladder
 from hft.venues.types import (
     DEFAULT_SETTINGS,
     U64_MAX,
     Account,
     ChainClock,
-    Pool,
     PoolError,
     PoolErrorCode,
     Quote,
     QuoteError,
     QuoteErrorCode,
-    ScreenForm,
     Settings,
     Venue,
     VenueSpec,
@@ -68,7 +66,7 @@ from hft.venues.whirlpool_adaptive import FEE_CAP, Oracle, swap_adaptive
 from hft.venues.whirlpool_instruction import ERROR_NAMES, build_swap, parse_swap
 
 
-class WhirlpoolPool(Pool):
+class WhirlpoolPool(ConcentratedPool):
     """A Whirlpool with the tick arrays around its price."""
 
     __slots__ = (
@@ -76,8 +74,6 @@ class WhirlpoolPool(Pool):
         "_up",
         "adaptive",
         "arrays",
-        "fee_rate",
-        "liquidity",
         "nets",
         "oracle",
         "owed_a",
@@ -85,21 +81,13 @@ class WhirlpoolPool(Pool):
         "protocol_fee_rate",
         "reward_last_updated",
         "shares",
-        "sqrt_price",
-        "tick",
-        "tick_spacing",
     )
 
     _worked_out = ("_down", "_up")
     venue = Venue.WHIRLPOOL
     adaptive: bool
-    tick_spacing: int
-    fee_rate: int
     protocol_fee_rate: int
     shares: tuple[int, int, int]
-    liquidity: int
-    sqrt_price: int
-    tick: int
     owed_a: int
     owed_b: int
     reward_last_updated: int
@@ -205,8 +193,7 @@ class WhirlpoolPool(Pool):
         """See ``decode_changed``: parses the pool account and the tick arrays among ``changed`` only."""
         new = self.copy()
         if self.mint_a in changed or self.mint_b in changed:
-            new.program_a = spl.mint_program(accounts, self.mint_a)
-            new.program_b = spl.mint_program(accounts, self.mint_b)
+            spl.read_programs(new, accounts)
         if self.key in changed:
             new._read_head(self.key, spl.find_account(accounts, self.key, "pool"))
         if self.adaptive and oracle_address(self.key) in changed:
@@ -298,14 +285,7 @@ class WhirlpoolPool(Pool):
         """Output per further unit of input after the swap, fee taken off; floats, for sizing only."""
         a_to_b, _, end, oracle = state
         rate = self.fee_rate if oracle is None else oracle.fee_rate(self.fee_rate, oracle.volatility)
-        price: float = (end.price / (1 << 64)) ** 2
-        keep: float = 1 - rate / MILLION
-        return price * keep if a_to_b else keep / price
-
-    def spot_price(self, input_mint: bytes) -> float:
-        """Output base units per input base unit before fees; for screening only."""
-        price = (self.sqrt_price / (1 << 64)) ** 2
-        return price if self.is_a(input_mint) else 1 / price
+        return marginal_at(a_to_b, end[6], rate)
 
     def fee_ppm(self, clock: ChainClock) -> int:
         """The fee rate in millionths; adaptive pools at the volatility the next swap would begin with."""
@@ -315,14 +295,6 @@ class WhirlpoolPool(Pool):
         group = self.tick // oracle.group_size
         oracle = oracle.refreshed(group, clock.unix_timestamp)
         return oracle.fee_rate(self.fee_rate, oracle.volatility_at(group))
-
-    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """Marginal rates and virtual reserves."""
-        root = self.sqrt_price / (1 << 64)
-        keep = 1 - (self.fee_rate if clock is None else self.fee_ppm(clock)) / MILLION
-        return ScreenForm(
-            root * root * keep, keep / (root * root), self.liquidity / root, self.liquidity * root
-        )
 
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int
@@ -362,8 +334,7 @@ def decode(
     data = account.data
     pool.mint_a, pool.vault_a = data[101:133], data[133:165]
     pool.mint_b, pool.vault_b = data[181:213], data[213:245]
-    pool.program_a = spl.mint_program(accounts, pool.mint_a)
-    pool.program_b = spl.mint_program(accounts, pool.mint_b)
+    spl.read_programs(pool, accounts)
     pool._read_oracle(accounts)
     pool.arrays = {start: pool._read_array(start, accounts) for start in window(pool.tick, pool.tick_spacing)}
     pool._join()

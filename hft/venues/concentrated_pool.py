@@ -1,0 +1,42 @@
+"""What pools of concentrated liquidity share: price, liquidity and fee as floats, for screen and sizing."""
+
+from abc import abstractmethod
+
+from hft.venues.concentrated import MILLION, Q64
+from hft.venues.types import ChainClock, Pool, ScreenForm
+
+
+class ConcentratedPool(Pool):
+    """A pool with a Q64.64 root price, a tick, the liquidity there, and a fee in millionths of the input."""
+
+    __slots__ = ("fee_rate", "liquidity", "sqrt_price", "tick", "tick_spacing")
+
+    fee_rate: int
+    liquidity: int
+    sqrt_price: int
+    tick: int
+    tick_spacing: int
+
+    @abstractmethod
+    def fee_ppm(self, clock: ChainClock) -> int:
+        """The fee rate in millionths; a changing one at the volatility the next swap begins with."""
+
+    def spot_price(self, input_mint: bytes) -> float:
+        """Output base units per input base unit before fees; for screening only."""
+        price: float = (self.sqrt_price / Q64) ** 2
+        return price if self.is_a(input_mint) else 1 / price
+
+    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
+        """Marginal rates and virtual reserves."""
+        root = self.sqrt_price / Q64
+        keep = 1 - (self.fee_rate if clock is None else self.fee_ppm(clock)) / MILLION
+        return ScreenForm(
+            root * root * keep, keep / (root * root), self.liquidity / root, self.liquidity * root
+        )
+
+
+def marginal_at(a_to_b: bool, price: int, fee_rate: int) -> float:
+    """Output per further unit of input at a root price, fee taken off; floats, for sizing only."""
+    rate: float = (price / Q64) ** 2
+    keep: float = 1 - fee_rate / MILLION
+    return rate * keep if a_to_b else keep / rate
