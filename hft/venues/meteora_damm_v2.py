@@ -6,6 +6,7 @@ the mainnet binary of 2026-04. Liquidity carries 64 extra fraction bits.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from math import isqrt
 from struct import Struct
 from typing import Any, NamedTuple
@@ -73,10 +74,14 @@ class CurveEnd(NamedTuple):
     rate: int
 
 
+_curve_end = partial(tuple.__new__, CurveEnd)  # half the time of CurveEnd(...)
+
+
 class MeteoraDammV2Pool(Pool):
     """A DAMM v2 pool."""
 
     __slots__ = (
+        "_rate_at",
         "activation_point",
         "activation_type",
         "amount_a",
@@ -98,6 +103,7 @@ class MeteoraDammV2Pool(Pool):
         "stores_amounts",
     )
 
+    _worked_out = ("_rate_at",)
     venue = Venue.METEORA_DAMM_V2
     activation_point: int
     activation_type: int
@@ -118,6 +124,7 @@ class MeteoraDammV2Pool(Pool):
     sqrt_price: int
     status: int
     stores_amounts: bool
+    _rate_at: tuple[int, int] | None
 
     def _read_pool(self, accounts: Mapping[bytes, Account]) -> None:
         account = spl.find_account(accounts, self.key, "pool")
@@ -189,11 +196,17 @@ class MeteoraDammV2Pool(Pool):
             )
 
     def _rate(self, point: int, a_to_b: bool, amount: int) -> int:
-        """Fee rate in 1e-9 of a swap of ``amount``."""
+        """Fee rate in 1e-9 of a swap of ``amount``; without a rate limiter it is the point's."""
+        known = self._rate_at
+        if known is not None and known[0] == point:
+            return known[1]
         rate = self.base_fee.rate(point, self.activation_point, self.sqrt_price, a_to_b, amount)
         if self.dynamic is not None:
             rate += self.dynamic.rate()
-        return min(rate, self.fee_cap)
+        rate = min(rate, self.fee_cap)
+        if self.base_fee.mode is not Mode.RATE_LIMITER:
+            self._rate_at = point, rate
+        return rate
 
     def _fee_on_input(self, a_to_b: bool) -> bool:
         return self.fee_mode != FEES_BOTH and not a_to_b
@@ -201,7 +214,8 @@ class MeteoraDammV2Pool(Pool):
     def quote(self, input_mint: bytes, amount_in: int, clock: ChainClock) -> Quote:
         """Exact-in swap. Raises QuoteError."""
         a_to_b = input_mint == self.mint_a or self.is_a(input_mint)
-        check_amount(amount_in)
+        if not 0 < amount_in <= U64_MAX:
+            check_amount(amount_in)
         point = clock.unix_timestamp if self.activation_type else clock.slot
         if self.status or point < self.activation_point:
             self._check_open(point)
@@ -235,7 +249,7 @@ class MeteoraDammV2Pool(Pool):
         if self.fee_mode == COMPOUNDING:
             b += (fee - protocol) * self.compounding_bps // 10_000
             price = isqrt((b << _SHIFT) // a)
-        return CurveEnd(used, out, fee, protocol - referral, referral, price, a, b, rate)
+        return _curve_end((used, out, fee, protocol - referral, referral, price, a, b, rate))
 
     def _curve(self, a_to_b: bool, net: int) -> tuple[int, int]:
         """(root price after, output before an output fee) for ``net`` of input; compounding pools have
