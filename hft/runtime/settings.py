@@ -128,6 +128,23 @@ class Feed:
     start_wait_ms: int = number(
         5_000, 0, 60_000, "Longest wait for the chain at the start; after it the service asks on as it runs."
     )
+    reference_limit_bps: int = number(
+        500,
+        0,
+        10_000,
+        "A pool farther from its token's stake-pool value is disabled; 0: never.",
+    )
+    reference_interval_ms: int = number(
+        2_000, 100, 3_600_000, "Pause between two questions to Jupiter, and to Pyth."
+    )
+    jupiter_url: str = string("", "Jupiter's quote API; empty: not asked.")
+    jupiter_key_file: str = string("", "File of mode 0600 with its API key on the first line; empty: none.")
+    jupiter_amount_lamports: int = number(
+        LAMPORTS_PER_SOL, 1, MAXIMUM_U64, "SOL for which Jupiter is asked, one listed token after the other."
+    )
+    pyth_url: str = string("", "Pyth's Hermes API; empty: not asked.")
+    pyth_key_file: str = string("", "File of mode 0600 with its API key on the first line; empty: none.")
+    pyth_feeds: tuple[str, ...] = strings("Prices to ask Pyth for: SYMBOL=FEED_ID, separated by commas.")
 
 
 @dataclass(frozen=True)
@@ -315,6 +332,12 @@ class Chain:
     jito_urls: tuple[str, ...] = strings("Block engines for bundles; empty in paper mode: the local cluster.")
     pools: tuple[str, ...] = strings(
         "Pools to watch: base58 keys; empty in paper mode: every pool that the local cluster has."
+    )
+    yellowstone_url: str = string(
+        "", "Yellowstone gRPC server for market data, besides ws_urls (extra yellowstone); empty: none."
+    )
+    yellowstone_token_file: str = string(
+        "", "File of mode 0600 with its x-token on the first line; empty: none."
     )
 
 

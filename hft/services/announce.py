@@ -12,6 +12,7 @@ from hft.wire.enums import PoolDisabledReason, PoolStatus, SlotStatus
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
+    from hft.services.references import Reference
 
 COUNTERS: tuple[str, ...] = ("out_market_data", "dropped_market_data_no_room", "announced_disabled")
 HISTOGRAMS: tuple[str, ...] = ("stage_feed_ns",)
@@ -124,6 +125,24 @@ class Announcer:
             0,
             NO_KEY,
             unix_timestamp,
+            received_ns,
+            self._clock.monotonic_ns(),
+        )
+
+    def reference(self, told: "Reference") -> None:
+        """Say what a price from outside is."""
+        source, slot, uncertainty_ppm, *rest, source_unix_ns, received_ns = told
+        sequence = self._out.sequence
+        self._out.put(
+            wire.quote,
+            self._trace_head + sequence.to_bytes(8, "little"),
+            sequence,
+            slot,
+            source,
+            Venue.UNKNOWN,
+            uncertainty_ppm,
+            *rest,
+            source_unix_ns,
             received_ns,
             self._clock.monotonic_ns(),
         )

@@ -24,15 +24,19 @@ from hft.chain.subscribe import (
 )
 from hft.chain.subscribe_merge import Watch
 from hft.chain.sysvars import CLOCK_KEY
+from hft.runtime.endpoints import PAPER
+from hft.runtime.runner import Log
 from hft.services import announce, tally
 from hft.services.announce import DISABLED_REASONS, UNTOUCHED, Announcer, touches
 from hft.services.book import Entry
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
+from hft.services.pools import needs_of
+from hft.services.sanity import Sanity
 from hft.services.sources import Sources
 from hft.services.store import Store
 from hft.services.tally import Tally
 from hft.services.watchset import WatchSet
-from hft.venues import WRAPPED_SOL, PoolError, associated_token_address, required_accounts
+from hft.venues import WRAPPED_SOL, associated_token_address
 from hft.venues.tokens import Token
 from hft.wire.enums import PoolDisabledReason
 
@@ -72,6 +76,10 @@ class Feed:
         self._store = Store(ctx.table, self._tally)
         self._book = self._store.book
         self._reverted: set[bytes] = set()
+        self._sanity = Sanity(
+            self._store.account, ctx.config.feed.reference_limit_bps, strict=ctx.config.hft.mode != PAPER
+        )
+        self._log = Log("feed", ctx.clock)
         self._statuses: dict[bytes, PoolDisabledReason] = {}
         self._live = False
         self._vouched = False
@@ -131,7 +139,9 @@ class Feed:
         for pool, needs in found.pools.items():
             self._watchset.want(pool, (pool, *needs), now_ns)
         self._follow()
-        self._sources.connect()
+        self._sources.connect(self._announcer.reference)
+        for problem in found.problems:
+            self._log.line(f"token disabled: {problem.message}")
 
     def _on_event(self, event: FeedEvent) -> None:
         kind = type(event)
@@ -181,12 +191,15 @@ class Feed:
                 statuses[key] = STALE
                 announce(entries[key], UNTOUCHED, STALE)
             changed = {}
-        for key in changed:
-            if statuses.get(key) is NONE and not self._is_reverted(key):
-                announce(entries[key], touched.get(key, UNTOUCHED), NONE)
+        early = [key for key in changed if statuses.get(key) is NONE and self._goes_early(key)]
+        for key in early:
+            announce(entries[key], touched.get(key, UNTOUCHED), NONE)
         for key in changed:
             entry = self._book.entry(key)
-            if entry is not None and statuses.get(key) is not (reason := self._reason(entry)):
+            if entry is None:
+                continue
+            reason = self._reason(entry)
+            if statuses.get(key) is not reason or (reason is NONE and key not in early):
                 statuses[key] = reason
                 announce(entry, touched.get(key, UNTOUCHED), reason)
         self._watch(written)
@@ -199,7 +212,13 @@ class Feed:
             return PoolDisabledReason.REVERTED
         if entry.pool.mint_a not in self._tokens or entry.pool.mint_b not in self._tokens:
             return PoolDisabledReason.MINT_MISMATCH
+        if not self._sanity.agrees(entry.pool, self._tokens):
+            return PoolDisabledReason.OFF_REFERENCE
         return NONE
+
+    def _goes_early(self, pool: bytes) -> bool:
+        """May readers hear of it before it is decoded here? Not if its price is to be looked at first."""
+        return pool not in self._sanity.covered and not self._is_reverted(pool)
 
     def _is_reverted(self, pool: bytes) -> bool:
         return bool(self._reverted) and not self._reverted.isdisjoint(self._watchset.needs(pool))
@@ -209,11 +228,7 @@ class Feed:
         entries, now_ns = self._book.entries, self._clock.monotonic_ns()
         for key in written:
             account = self._store.account(key) if key in entries else None
-            if account is not None:
-                try:
-                    needs = required_accounts(key, account)
-                except PoolError:
-                    continue
+            if account is not None and (needs := needs_of(key, account, entries[key].pool)):
                 self._watchset.want(key, (key, *needs), now_ns)
         self._follow()
 

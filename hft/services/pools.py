@@ -11,7 +11,7 @@ from hft.chain.rpc import MAX_ACCOUNTS, RpcClient
 from hft.runtime.config import ConfigError
 from hft.runtime.endpoints import PAPER
 from hft.runtime.settings import Config
-from hft.venues import ABSENT, VENUES, Account, PoolError, decode, required_accounts, venue_of
+from hft.venues import ABSENT, VENUES, Account, Pool, PoolError, decode, required_accounts, venue_of
 from hft.venues.lst import TokenProblem, check_tokens
 from hft.venues.tokens import Token
 
@@ -62,8 +62,7 @@ async def survey(
     not exist, or is not sound, is no error: it is disabled until it is. ``RpcFault`` without an answer.
     """
     pools = await _accounts(rpc, named) if named else await _every_pool(rpc)
-    needs = {key: _needs(key, account) for key, account in pools.items()}
-    needed = dict.fromkeys(key for keys in needs.values() for key in keys)
+    needed = dict.fromkeys(key for pool in pools.items() for key in needs_of(*pool, None))
     states = [state for token in tokens.values() for state in (token.mint, token.state) if state is not None]
     accounts = {**await _accounts(rpc, [*needed, *states]), **pools}
     known = {key: account for key, account in accounts.items() if account.data}
@@ -71,38 +70,44 @@ async def survey(
     wrong: list[str] = []
     kept: dict[bytes, tuple[bytes, ...]] = {}
     for key, account in pools.items():
-        trouble = _trouble(key, account, accounts, tokens)
+        decoded = _decoded(key, accounts)
+        trouble = _trouble(account, decoded, tokens)
         if trouble and named:
             wrong.append(f"[chain] pools: {Pubkey(key)} {trouble}")
         elif not trouble and len(kept) < MAX_POOLS:
-            kept[key] = needs[key]
+            kept[key] = needs_of(key, account, decoded)
     if wrong:
         raise ConfigError(wrong)
     return Survey(kept, len(pools) - len(kept), good, tuple(problems))
 
 
-def _trouble(
-    key: bytes, account: Account, accounts: Mapping[bytes, Account], tokens: Collection[bytes]
-) -> str:
+def _trouble(account: Account, pool: Pool | None, tokens: Collection[bytes]) -> str:
     """Why nobody should trade that pool, ever; empty if nothing speaks against it."""
     if account == ABSENT:
         return ""
     if venue_of(account) is None:
         owner, size = Pubkey(account.owner), len(account.data)
         return f"is no pool of a known venue: {size} bytes, owned by {owner}"
-    try:
-        pool = decode(key, accounts)
-    except PoolError:
-        return ""
-    strangers = [str(Pubkey(mint)) for mint in (pool.mint_a, pool.mint_b) if mint not in tokens]
+    mints = () if pool is None else (pool.mint_a, pool.mint_b)
+    strangers = [str(Pubkey(mint)) for mint in mints if mint not in tokens]
     return f"trades {' and '.join(strangers)}, not in the token list" if strangers else ""
 
 
-def _needs(key: bytes, account: Account) -> tuple[bytes, ...]:
+def needs_of(key: bytes, account: Account, pool: Pool | None) -> tuple[bytes, ...]:
+    """What a pool rests on: what its decoder reads and, once it is decoded, both vaults, whose balances bound
+    what it can pay. Empty if the account is no sound pool."""
     try:
-        return required_accounts(key, account)
+        needs = required_accounts(key, account)
     except PoolError:
         return ()
+    return needs if pool is None else (*needs, pool.vault_a, pool.vault_b)
+
+
+def _decoded(key: bytes, accounts: Mapping[bytes, Account]) -> Pool | None:
+    try:
+        return decode(key, accounts)
+    except PoolError:
+        return None
 
 
 async def _every_pool(rpc: RpcClient) -> dict[bytes, Account]:

@@ -5,20 +5,22 @@ Nothing here blocks a duty cycle. A task that ends by an error of ours ends the 
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
 from hft.chain.backoff import BackoffRule
-from hft.chain.endpoint import Endpoint, Reach, check_endpoints, open_session
+from hft.chain.endpoint import Endpoint, EndpointError, Reach, check_endpoints, open_session
 from hft.chain.loop import SteppedLoop
 from hft.chain.rpc import RpcClient
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.subscribe import AccountFeed, AccountSource
 from hft.chain.subscribe_session import SessionRule
+from hft.runtime.config import ConfigError
 from hft.runtime.endpoints import PAPER, Endpoints, endpoints
 from hft.services.pools import Survey, named_pools, survey
-from hft.venues.tokens import load_tokens
+from hft.services.references import References, Tell, secret_of
+from hft.venues.tokens import TokenError, load_tokens
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
@@ -37,7 +39,10 @@ class Sources:
         """Opens no connection yet. ``HftError`` CONFIG: addresses, pools or tokens that can't be right."""
         config = ctx.config
         self._named = named_pools(config)
-        self._listed = load_tokens()
+        try:
+            self._listed = load_tokens()
+        except TokenError as error:
+            raise ConfigError([str(error)]) from error
         self._live = config.hft.mode != PAPER
         places = endpoints(ctx.run)
         self.loop = SteppedLoop()
@@ -46,10 +51,13 @@ class Sources:
         nodes, sockets = _nodes(places)
         self.rpc = RpcClient(self.http, nodes, clock_ns=ctx.clock.monotonic_ns)
         rule = SessionRule(config.feed.stale_after_ms * 1_000_000, REQUEST_NS, backoff=RECONNECT)
-        self._sources = [
+        self._sources: list[Any] = [
             AccountSource(self.http, socket, self.rpc, self.accounts, rule, clock_ns=ctx.clock.monotonic_ns)
             for socket in sockets
         ]
+        if config.chain.yellowstone_url:
+            self._sources.append(_yellowstone(ctx, places.reach, self.rpc, self.accounts))
+        self._references = References(config.feed, places.reach, self._listed, ctx.clock.monotonic_ns)
         self._start_wait_ns = config.feed.start_wait_ms * 1_000_000
         self.found: Survey | None = None
         self.survey_failures = 0
@@ -64,6 +72,11 @@ class Sources:
         """Connections that failed, for whatever reason."""
         return sum(source.lost.total() for source in self._sources)
 
+    @property
+    def reference_failures(self) -> int:
+        """Questions to Jupiter and Pyth that got no answer."""
+        return self._references.failures
+
     def start(self) -> None:
         """Looks for the pools, and waits a while for what is found; ``ConfigError`` if one that is named
         can't be right."""
@@ -71,8 +84,10 @@ class Sources:
         self.loop.run(_at_most(looking, self._start_wait_ns))
         self.check()
 
-    def connect(self) -> None:
-        """Has every source go live with what is watched by now."""
+    def connect(self, tell: Tell) -> None:
+        """Has every source go live with what is watched by now; ``tell`` gets prices from outside."""
+        for work in self._references.tasks(self.http, tell):
+            self.loop.spawn(work)
         for source in self._sources:
             self.loop.spawn(source.run())
 
@@ -93,6 +108,22 @@ class Sources:
                 self.survey_failures += 1
                 await asyncio.sleep(ASK_AGAIN_S)
         self.loop.wake()
+
+
+def _yellowstone(ctx: "Context", reach: Reach, rpc: RpcClient, accounts: AccountFeed) -> Any:
+    chain, key = ctx.config.chain, "[chain] yellowstone_url"
+    try:
+        from hft.chain.yellowstone import GeyserSource
+    except ImportError as error:
+        raise ConfigError([f"{key}: needs the extra: pip install 'hft[yellowstone]'"]) from error
+    file = chain.yellowstone_token_file
+    token = (("x-token", secret_of(file, "[chain] yellowstone_token_file")),) if file else ()
+    endpoint = Endpoint("yellowstone", chain.yellowstone_url, headers=token)
+    try:
+        check_endpoints([endpoint], reach)
+    except EndpointError as error:
+        raise ConfigError([f"{key}: {error}"]) from error
+    return GeyserSource(endpoint, reach, rpc, accounts, clock_ns=ctx.clock.monotonic_ns)
 
 
 async def _session(reach: Reach) -> aiohttp.ClientSession:

@@ -29,6 +29,7 @@ COUNTERS: tuple[str, ...] = (
     "silences",
     "connection_failures",
     "survey_failures",
+    "reference_failures",
     "reverts",
     "slot",
     "last_update_ns",
@@ -85,6 +86,7 @@ class Tally:
         self._grew("silences", "silences", sources.silences)
         self._grew("connection_failures", "failures", sources.failures)
         self._grew("survey_failures", "surveys", sources.survey_failures)
+        self._grew("reference_failures", "references", sources.reference_failures)
         self._grew("dropped_watch_limit", "watches", watchset.refused)
         self.set("watched_accounts", len(watchset))
         self.set("slot", slot)

@@ -198,6 +198,8 @@ class PoolDisabledReason(IntEnum):
     STALE = 12
     REVERTED = 13
     BLACKLISTED = 14
+    OFF_REFERENCE = 15
+    """Its price is too far from what the stake pool says the token is worth."""
 
 
 class PoolStatus(IntEnum):

@@ -103,6 +103,8 @@ def test_the_snapshot_announces_each_pool_once_and_fills_the_table(fed: Fed) -> 
         assert entry is not None
         assert entry.pool is not None
         assert (entry.pool.mint_a, entry.pool.mint_b) == (pool.mint_a, pool.mint_b)
+        assert fed.held(pool.vault_a) is not None
+        assert fed.held(pool.vault_b) is not None
     wallet = fed.run.services["feed"]._wallet
     assert unpack(fed.run.contexts["feed"].table.get(wallet) or b"").lamports > 0
 
@@ -359,3 +361,37 @@ def test_live_mode_without_pools_names_the_key(house: Make) -> None:
     config = settings(hft={"mode": "live"})
     with pytest.raises(ConfigError, match=r"\[chain\] pools: live mode needs at least one"):
         named_pools(config)
+
+
+def test_yellowstone_feeds_beside_the_websocket_and_alone_when_that_is_silent(house: Make) -> None:
+    pytest.importorskip("grpc")
+    config = settings(simnet={**QUIET, "grpc_port": 0}, feed={"stale_after_ms": 400, "start_wait_ms": 0})
+    run = house(config)
+    run.open("simnet")
+    port = run.services["simnet"]._doors.grpc_port
+    node = f"127.0.0.1:{run.services['simnet']._doors.port}/node/a"
+    urls = {"rpc_urls": (f"http://{node}",), "ws_urls": (f"ws://{node}",)}
+    chain = replace(config.chain, yellowstone_url=f"http://127.0.0.1:{port}", **urls)
+    object.__setattr__(run.run, "config", replace(config, chain=chain))
+    run.open("feed")
+    run.until(lambda: run.count("feed", "connects") == 2)
+    bank, cluster = run.services["simnet"]._bank, run.services["simnet"]._cluster
+    cluster.act(Fault(1, "silent_websocket", node="a", times=0))
+    run.until(lambda: run.count("feed", "silences") >= 1)
+    vault = next(iter(bank.pools.values())).vault_a
+    bank.write({vault: bank.accounts[vault]._replace(lamports=4_321)})
+    cluster.publish()
+
+    def held() -> bool:
+        packed = run.contexts["feed"].table.get(vault)
+        return packed is not None and unpack(packed).lamports == 4_321
+
+    run.until(held)
+    assert unpack(run.contexts["feed"].table.get(vault) or b"").write_version > 0
+
+
+def test_a_yellowstone_server_outside_is_refused_by_its_key(quiet: House) -> None:
+    config = quiet.run.config
+    chosen = replace(config, chain=replace(config.chain, yellowstone_url="https://grpc.example.org:443"))
+    object.__setattr__(quiet.run, "config", chosen)
+    assert "[chain] yellowstone_url" in refused(quiet)

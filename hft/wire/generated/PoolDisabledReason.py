@@ -19,3 +19,5 @@ class PoolDisabledReason(object):
     stale = 12
     reverted = 13
     blacklisted = 14
+    # Its price is too far from what the stake pool says the token is worth.
+    off_reference = 15
