@@ -25,6 +25,9 @@ POLL_S = 0.05
 BUSY = ("--set", "simnet.swaps_per_second=200")
 """An order flow four times the usual: trades come sooner."""
 
+IN_TRANSIT_NS = 250_000_000
+"""A submission written before a halt may reach the cluster this much later on a busy machine."""
+
 
 class Pipeline:
     """``hft start`` with a state folder and a shared-memory prefix of its own."""

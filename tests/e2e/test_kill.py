@@ -4,13 +4,10 @@ import json
 import time
 
 import ringbuf
-from tests.e2e.pipeline import BUSY, Pipeline, assert_whole
+from tests.e2e.pipeline import BUSY, IN_TRANSIT_NS, Pipeline, assert_whole
 
 AFTERMATH_S = 1.5
 """How long the halted pipeline is watched while the market goes on moving."""
-
-IN_TRANSIT_NS = 250_000_000
-"""A submission written before the trip may reach the cluster this much later on a busy machine."""
 
 
 def test_row_21_a_kill_under_load_stops_submissions_and_outlives_a_restart(pipeline: Pipeline) -> None:

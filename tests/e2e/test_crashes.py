@@ -1,0 +1,117 @@
+"""SIGKILL of each service in turn under load: the others go on, it comes back, nothing is sent twice."""
+
+import os
+import signal
+import time
+
+import pytest
+
+import ringbuf
+from hft.runtime import topology
+from hft.runtime.service import ServiceState
+from hft.runtime.streams import BY_NAME
+from tests.e2e.pipeline import BUSY, IN_TRANSIT_NS, Pipeline, assert_whole
+
+MANAGER_LIMIT_S = 2.5
+RESTARTABLE = [spec.name for spec in topology.SERVICES if spec.restartable]
+
+TOLERANT = (
+    *("--set", "service:manager.error_rate_ppm=1000000"),
+    *("--set", "service:manager.heartbeat_limit_ms=60000"),
+    *("--set", "service:manager.no_data_limit_ms=60000"),
+)
+"""On a busy machine many trades come too late and fail; what halts for that is tested elsewhere."""
+
+
+def state_of(pipeline: Pipeline, service: str) -> ServiceState:
+    try:
+        page = ringbuf.Counters.attach(pipeline.run().segment("counters", service))
+    except ringbuf.RingError:
+        return ServiceState.ABSENT
+    try:
+        return ServiceState(page.state) if page.owner.alive else ServiceState.ABSENT
+    finally:
+        page.close()
+
+
+def kill_and_await(pipeline: Pipeline, service: str) -> None:
+    """SIGKILL it; until its successor runs and trades have come since."""
+    old = pipeline.pid_of(service)
+    trades = pipeline.trades()
+    os.kill(old, signal.SIGKILL)
+    pipeline.until(f"a new {service}", lambda: pipeline.pid_of(service) not in (0, old))
+    pipeline.until(f"{service} to run", lambda: state_of(pipeline, service).alive)
+    pipeline.until(f"trades without the old {service}", lambda: pipeline.trades() > trades)
+
+
+def assert_nothing_twice(pipeline: Pipeline) -> None:
+    """By the cluster's own log: no transaction was executed twice, nor one plan by two transactions."""
+    landed = [entry["signature"] for entry in pipeline.settlements() if "landed" in entry["outcome"]]
+    assert landed
+    assert len(landed) == len(set(landed))
+
+
+def check(pipeline: Pipeline, services: list[str]) -> None:
+    pipeline.start(*BUSY, *TOLERANT)
+    pipeline.until("a trade", lambda: pipeline.trades() > 0)
+    for service in services:
+        kill_and_await(pipeline, service)
+    code, out, err = pipeline.stop()
+    assert (code, err) == (0, ""), out
+    report = pipeline.report()
+    assert report["restarts"] == len(services)
+    assert set(report["streams"]) == set(BY_NAME)
+    assert_nothing_twice(pipeline)
+    assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"]
+
+
+def test_row_01_29_planner_and_executor_are_killed_under_load(pipeline: Pipeline) -> None:
+    check(pipeline, ["planner", "executor"])
+
+
+@pytest.mark.slow
+def test_row_01_29_each_service_is_killed_in_turn_under_load(pipeline: Pipeline) -> None:
+    check(pipeline, RESTARTABLE)
+
+
+def test_row_23_executors_halt_while_the_manager_is_dead(pipeline: Pipeline) -> None:
+    """Its restart waits for 5 s; from the heartbeat limit on nothing is submitted until it is back."""
+    limit = f"service:manager.heartbeat_limit_ms={int(MANAGER_LIMIT_S * 1000)}"
+    pipeline.start(*BUSY, *TOLERANT, "--set", limit, "--set", "hft.restart_backoff_ms=5000")
+    pipeline.until("a trade", lambda: pipeline.trades() > 0)
+    old = pipeline.pid_of("manager")
+    os.kill(old, signal.SIGKILL)
+    dead_ns = time.monotonic_ns()
+    refused = pipeline.counter("executor", "end_rejected")
+    pipeline.until("plans refused", lambda: pipeline.counter("executor", "end_rejected") > refused)
+    assert state_of(pipeline, "manager") is ServiceState.ABSENT
+    pipeline.until("a new manager", lambda: pipeline.pid_of("manager") not in (0, old))
+    back_ns = time.monotonic_ns()
+    halted_ns = dead_ns + int(MANAGER_LIMIT_S * 1e9) + IN_TRANSIT_NS
+    sent = [entry["monotonic_ns"] for entry in pipeline.settlements()]
+    assert [at for at in sent if halted_ns < at < back_ns] == []
+    trades = pipeline.trades()
+    pipeline.until("trades with the new manager", lambda: pipeline.trades() > trades)
+    code, out, _ = pipeline.stop()
+    assert code == 0, out
+    assert pipeline.report()["kill_state"] == "running"
+    assert_whole(pipeline.report())
+
+
+def test_row_34_sigterm_in_mid_send_drains_records_and_a_second_changes_nothing(pipeline: Pipeline) -> None:
+    """A submission takes 1.5 s to land; the stop comes while some are on their way."""
+    pipeline.start(*BUSY, *TOLERANT, "--set", "simnet.landing_ms=1500")
+    pipeline.until("submissions on their way", lambda: pipeline.counter("simnet", "queued_submissions") > 0)
+    assert pipeline.process is not None
+    pipeline.process.send_signal(signal.SIGTERM)
+    pipeline.until_stopping()
+    pipeline.process.send_signal(signal.SIGTERM)
+    code, out, err = pipeline.settle()
+    assert (code, err) == (0, ""), out
+    report = pipeline.report()
+    assert_whole(report)
+    landed = [entry for entry in pipeline.settlements() if "landed" in entry["outcome"]]
+    ends = report["executions"]
+    assert len(landed) == ends.get("landed_ok", 0) + ends.get("landed_failed", 0) > 0
+    assert "unknown" not in ends
+    assert pipeline.segments() == []
