@@ -41,6 +41,8 @@ class Goal(NamedTuple):
             return f"{figure:,.0f}/s"
         if self.metric.endswith("_bytes"):
             return f"{figure:,.0f} B"
+        if self.metric == "rate_per_s":
+            return f"{figure:,.0f}/s"
         return f"{figure / 1000:,.2f} us" if figure >= 1000 else f"{figure:,.0f} ns"
 
 
@@ -161,6 +163,27 @@ GOALS: tuple[Goal, ...] = (
     ),
     _at_least("simnet_notifications", "accountSubscribe", 5_000, "account notifications to one subscriber"),
     _within("simnet_two_hop", "two-hop", 2_000_000, "a full two-hop, executed"),
+    Goal("sidecar_throughput", "sidecar", "rate_per_s", 50_000, "ring to journal to acknowledged", False),
+    *_faster(
+        "sidecar_throughput",
+        "rate_per_s",
+        {"nats-py publish_async": 5, "nats-py publish awaited": 12},
+        "journalled and acknowledged faster than",
+    ),
+    *_faster(
+        "sidecar_throughput",
+        "cpu_ns_per_message",
+        {"nats-py publish_async": 6},
+        "CPU of a message less than",
+    ),
+    _within("sidecar_latency", "sidecar", 3_000_000, "ring to acknowledged at 1,000/s, p50"),
+    _within("sidecar_latency", "sidecar", 20_000_000, "ring to acknowledged at 1,000/s, p99", "p99_ns"),
+    *(
+        Goal(
+            "sidecar_isolation", case, "p99_ns", 1.25, f"hot path's p99, {case}: against off", at_least=False
+        )
+        for case in ("sidecar on", "sidecar on, NATS stopped")
+    ),
 )
 
 

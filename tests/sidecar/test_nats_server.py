@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -11,6 +13,7 @@ import pytest
 from nats.js import JetStreamContext
 from sidecar_support import asked
 
+import hft
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.nats_server import HOST, NatsServer, NatsServerError, NatsServerReason, find_binary
 
@@ -139,6 +142,25 @@ def test_orphan_of_a_killed_supervisor_is_ended_before_its_store_is_used_again(t
     finally:
         second.stop()
         first.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_the_server_ends_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from hft.runtime.nats_server import NatsServer\n"
+        "server = NatsServer(Path(sys.argv[1])); server.start(); print(server.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "nats")],
+        cwd=Path(hft.__file__).parents[1],
+        stdout=subprocess.PIPE,
+    )
+    assert parent.stdout is not None
+    server = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.communicate()
+    assert server.wait(10) is None or not server.is_running()
 
 
 def test_a_pid_file_that_names_a_stranger_harms_nobody(tmp_path: Path) -> None:
