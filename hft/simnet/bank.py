@@ -30,13 +30,15 @@ from hft.venues import (
     required_accounts,
     store,
 )
-from hft.venues.spl import TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM, token_amount
+from hft.venues.spl import TOKEN_2022_PROGRAM, TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM, token_amount
+from hft.venues.transfer_fee import TransferFeePool
 
 BLOCKHASH_LIFE: Final = 150  # blocks after which a blockhash is dead
 # Mainnet skipped about this many slots up to 2026; the heights differ so that nobody can take one for the
 # other.
 SKIPPED_SLOTS: Final = 22_000_000
 _NATIVE_AT: Final = 109
+_ACCOUNT_TYPE: Final = 2
 _RENT_EPOCH: Final = 2**64 - 1
 SLOTS_PER_EPOCH: Final = 432_000
 BLOCKS_KEPT: Final = 1024
@@ -222,13 +224,15 @@ class Bank:
         before = self.pools[pool]
         vault_in, vault_out = before.vaults(input_mint)
         paying = self.accounts[vault_out]
-        if token_amount(paying.data) < quote.amount_out:
-            raise ValueError(
-                f"vault {Pubkey(vault_out)} holds less than the {quote.amount_out} it should pay"
-            )
+        if token_amount(paying.data) < quote.paid:
+            raise ValueError(f"vault {Pubkey(vault_out)} holds less than the {quote.paid} it should pay")
+        received = quote.amount_in_used
+        if isinstance(before, TransferFeePool):
+            fee = before.fee_a if input_mint == before.mint_a else before.fee_b
+            received -= fee.withheld(received, self.clock.slot // SLOTS_PER_EPOCH) if fee else 0
         changed = {
-            vault_in: with_token_amount(self.accounts[vault_in], quote.amount_in_used),
-            vault_out: with_token_amount(paying, -quote.amount_out),
+            vault_in: with_token_amount(self.accounts[vault_in], received),
+            vault_out: with_token_amount(paying, -quote.paid),
         }
         after = quote.pool_after
         for key, data in store(after, self.accounts).items():
@@ -330,7 +334,7 @@ class Bank:
     def _write(self, pubkey: bytes, account: Account, *, in_svm: bool = True) -> None:
         self._write_version += 1
         self._versions[pubkey] = (self.clock.slot, self._write_version)
-        if account.owner == TOKEN_PROGRAM and len(account.data) == TOKEN_ACCOUNT_SIZE:
+        if is_token_account(account):
             self._holders.setdefault(bytes(account.data[32:64]), set()).add(pubkey)
         elif not account.data:
             for held in self._holders.values():
@@ -359,6 +363,17 @@ class Bank:
         if needs:
             self.write(needs)
             self.decode_again(needs.keys())
+
+
+def is_token_account(account: Account) -> bool:
+    """Whether it holds tokens of either token program. A Token-2022 account may be longer: then its type
+    follows the 165 bytes, and tells it from a mint."""
+    size = len(account.data)
+    if account.owner == TOKEN_PROGRAM:
+        return size == TOKEN_ACCOUNT_SIZE
+    if account.owner != TOKEN_2022_PROGRAM or size < TOKEN_ACCOUNT_SIZE:
+        return False
+    return size == TOKEN_ACCOUNT_SIZE or account.data[TOKEN_ACCOUNT_SIZE] == _ACCOUNT_TYPE
 
 
 def svm_account(account: Account) -> SvmAccount:

@@ -18,8 +18,8 @@ from hft.chain.base58 import b58encode
 from hft.simnet.compute import SWAP_UNITS
 from hft.simnet.envelope import Envelope, Refusal
 from hft.simnet.rewrite import FAIL, Plan, Step
-from hft.simnet.verdicts import Verdict
-from hft.venues import Account
+from hft.simnet.verdicts import INSTRUCTION_LOGS, SHORT_OF_FUNDS, Verdict
+from hft.venues import Account, Venue
 from hft.venues.registry import BY_PROGRAM
 from hft.venues.spl import TOKEN_2022_PROGRAM, TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM
 
@@ -144,19 +144,29 @@ def _swap_logs(
 ) -> list[str]:
     call = envelope.calls[steps[0].place]
     program, spec = Pubkey(call.program), BY_PROGRAM.get(call.program)
-    lines = [f"Program {program} invoke [1]", "Program log: Instruction: Swap"]
+    lines = [f"Program {program} invoke [1]"]
+    if spec is not None and spec.venue in INSTRUCTION_LOGS:
+        lines.append(f"Program log: Instruction: {INSTRUCTION_LOGS[spec.venue]}")
+    failed = details.failed_at == steps[0].place
+    # AMM v4 looks at balances before it moves anything.
+    quiet = failed and spec is not None and spec.venue is Venue.RAYDIUM_V4
     for step, segment in zip(steps, segments, strict=False):
-        if step.instruction != FAIL:
+        if step.instruction != FAIL and not quiet:
             lines += [_deeper(line) for line in segment]
     units = SWAP_UNITS[spec.venue].base if spec is not None else 0
     used = min(units, details.plan.budget.limit)
     consumed = f"Program {program} consumed {used} of {details.plan.budget.limit} compute units"
-    if details.failed_at != steps[0].place:
+    if not failed:
         return [*lines, consumed, f"Program {program} success"]
     code, name = details.verdict
     if code == 0:
         return [*lines, consumed, f"Program {program} failed: {name}"]
-    if not lines[-1].endswith(f"custom program error: {code:#x}"):
+    told = [line for step in steps for line in step.lines]
+    if told:
+        lines += told
+    elif spec is not None and (spec.venue, code) == SHORT_OF_FUNDS:
+        lines.append("Program log: Error: insufficient funds")
+    elif not lines[-1].endswith(f"custom program error: {code:#x}"):
         lines.append(
             f"Program log: AnchorError occurred. Error Code: {name}. Error Number: {code}. "
             f"Error Message: {name}."

@@ -3,6 +3,7 @@
 import base64
 from typing import Any, Final
 
+import zstandard
 from solders.hash import Hash
 from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey
@@ -18,6 +19,7 @@ from hft.venues.spl import MINT_SIZE, TOKEN_2022_PROGRAM, TOKEN_ACCOUNT_SIZE, TO
 MAX_BASE58_BYTES: Final = 128
 RENT_EPOCH: Final = 2**64 - 1
 _TOKENS: Final = {TOKEN_PROGRAM: "spl-token", TOKEN_2022_PROGRAM: "spl-token-2022"}
+_ZSTD: Final = zstandard.ZstdCompressor()  # level 3, as validators compress
 _STATES: Final = ("uninitialized", "initialized", "frozen")
 
 
@@ -46,6 +48,8 @@ def data_json(account: Account, config: Config, decimals: int = 0) -> Any:
     data = _sliced(account.data, config.get("dataSlice"))
     if encoding == "base64":
         return [base64.b64encode(data).decode(), "base64"]
+    if encoding == "base64+zstd":
+        return [base64.b64encode(_ZSTD.compress(data)).decode(), "base64+zstd"]
     if encoding in ("binary", "base58"):
         if len(data) > MAX_BASE58_BYTES:
             raise RpcError(
@@ -57,7 +61,7 @@ def data_json(account: Account, config: Config, decimals: int = 0) -> Any:
         return _parsed(account, decimals) or [base64.b64encode(data).decode(), "base64"]
     raise RpcError(
         INVALID_PARAMS,
-        f"Invalid params: encoding {encoding!r:.40}; base64, base58 and jsonParsed are served.",
+        f"Invalid params: encoding {encoding!r:.40}; base64, base64+zstd, base58 and jsonParsed are served.",
     )
 
 

@@ -25,13 +25,16 @@ from hft.simnet.verdicts import (
     WRONG_ACCOUNT,
     Verdict,
     funds_verdict,
+    minimum_lines,
     minimum_verdict,
     quote_verdict,
 )
 from hft.venues import Pool, Quote, QuoteError, SwapCall, Venue, decode, parse_swap, quote, store
-from hft.venues.spl import ASSOCIATED_TOKEN_PROGRAM
+from hft.venues.spl import ASSOCIATED_TOKEN_PROGRAM, TOKEN_2022_PROGRAM
 
 _TRANSFER: Final = b"\x03"
+_TRANSFER_CHECKED: Final = b"\x0c"
+_DECIMALS_AT: Final = 44
 _HOSTED: Final = frozenset((Venue.METEORA_DLMM, Venue.METEORA_DAMM_V2))
 # The system program knows no instruction 2^32-1: it fails wherever it stands, and touches nothing.
 FAIL: Final = Instruction(Pubkey(bytes(32)), b"\xff\xff\xff\xff", [])
@@ -45,6 +48,8 @@ class Step(NamedTuple):
     instruction: Instruction
     verdict: Verdict | None = None
     of_swap: bool = False
+    lines: tuple[str, ...] = ()
+    """What the venue's program logs where it fails."""
 
 
 class Plan:
@@ -61,9 +66,9 @@ class Plan:
         """A transfer of the swap that stood at ``index``."""
         self.steps.append(Step(index, instruction, verdict, True))
 
-    def fail(self, index: int, verdict: Verdict) -> None:
-        """Fails here for certain: what comes after needs no pricing."""
-        self.add(index, FAIL, verdict)
+    def fail(self, index: int, verdict: Verdict, lines: tuple[str, ...] = ()) -> None:
+        """Fails here for certain, with these log lines: what comes after needs no pricing."""
+        self.steps.append(Step(index, FAIL, verdict, True, lines))
         self.doomed = True
 
 
@@ -113,22 +118,28 @@ def _rewrite_swap(bank: Bank, plan: Plan, index: int, swap: SwapCall, envelope: 
     if not plan.budget.charge(swap.venue, quoted.crossings):
         plan.fail(index, EXCEEDED)
         return
-    programs = (pool.program_a, pool.program_b) if swap.a_to_b else (pool.program_b, pool.program_a)
+    mints = (pool.mint_a, pool.mint_b) if swap.a_to_b else (pool.mint_b, pool.mint_a)
     signed = any(named.pubkey == swap.user and named.signer for named in envelope.accounts)
-    pay = _transfer(programs[0], swap.user_in, swap.vault_in, swap.user, quoted.amount_in_used, signed)
+    pay = _transfer(
+        bank, pool, mints[0], swap.user_in, swap.vault_in, swap.user, quoted.amount_in_used, signed
+    )
     short = funds_verdict(swap.venue)
     if quoted.amount_out < swap.minimum_out:
         if short is not None:
             plan.add(index, pay, short)
-        plan.fail(index, minimum_verdict(swap.venue))
+        verdict = minimum_verdict(swap.venue)
+        plan.fail(index, verdict, minimum_lines(swap.venue, quoted.amount_out, swap.minimum_out))
         return
     authority = swap.vault_authority
     plan.add(index, pay, short)
-    plan.add(index, _transfer(programs[1], swap.vault_out, swap.user_out, authority, quoted.amount_out, True))
+    plan.add(
+        index,
+        _transfer(bank, pool, mints[1], swap.vault_out, swap.user_out, authority, quoted.paid, True),
+    )
     if swap.host is not None and quoted.rebate:
         in_b = _mint_of(bank, swap.host, envelope.calls) == pool.mint_b
-        vault, program = (pool.vault_b, pool.program_b) if in_b else (pool.vault_a, pool.program_a)
-        plan.add(index, _transfer(program, vault, swap.host, authority, quoted.rebate, True))
+        mint, vault = (pool.mint_b, pool.vault_b) if in_b else (pool.mint_a, pool.vault_a)
+        plan.add(index, _transfer(bank, pool, mint, vault, swap.host, authority, quoted.rebate, True))
     plan.authorities.add(authority)
     plan.pools[pool.key] = quoted.pool_after
 
@@ -164,8 +175,27 @@ def _instruction(call: Call) -> Instruction:
 
 
 def _transfer(
-    program: bytes, source: bytes, destination: bytes, authority: bytes, amount: int, signed: bool
+    bank: Bank,
+    pool: Pool,
+    mint: bytes,
+    source: bytes,
+    destination: bytes,
+    authority: bytes,
+    amount: int,
+    signed: bool,
 ) -> Instruction:
+    program = pool.program_a if mint == pool.mint_a else pool.program_b
+    if program == TOKEN_2022_PROGRAM:
+        # A mint that withholds fees takes the checked form only, as the venues use for every such mint.
+        checked = [
+            AccountMeta(Pubkey(source), False, True),
+            AccountMeta(Pubkey(mint), False, False),
+            AccountMeta(Pubkey(destination), False, True),
+            AccountMeta(Pubkey(authority), signed, False),
+        ]
+        decimals = bank.account(mint).data[_DECIMALS_AT : _DECIMALS_AT + 1]
+        data = _TRANSFER_CHECKED + amount.to_bytes(8, "little") + decimals
+        return Instruction(Pubkey(program), data, checked)
     metas = [
         AccountMeta(Pubkey(source), False, True),
         AccountMeta(Pubkey(destination), False, True),

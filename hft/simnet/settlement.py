@@ -18,14 +18,13 @@ from solders.transaction_metadata import FailedTransactionMetadata, TransactionM
 from hft.chain.frames import NO_INDEX, Outcome, SettlementStatus, TokenChange
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import LAMPORTS_PER_SIGNATURE, priority_fee_lamports
-from hft.simnet.bank import BLOCKHASH_LIFE, Bank, Savepoint, svm_account
+from hft.simnet.bank import BLOCKHASH_LIFE, Bank, Savepoint, is_token_account, svm_account
 from hft.simnet.compute import requested_limit, requested_price
 from hft.simnet.details import Details, error_json, token_balances
 from hft.simnet.envelope import Envelope, EnvelopeError, Refusal, open_envelope
 from hft.simnet.rewrite import FAIL, Plan, rewrite
 from hft.simnet.verdicts import Verdict, is_short_of_funds, svm_verdict
 from hft.venues import ABSENT, Account, Pool, store, token_amount
-from hft.venues.spl import TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM
 
 BUDGET_UNITS: Final = 150  # what a compute-budget instruction takes
 
@@ -239,9 +238,9 @@ class Settlement:
         changes = []
         for pubkey, before in held.items():
             after = bank.account(pubkey)
-            data = after.data or before.data
-            is_token = TOKEN_PROGRAM in (before.owner, after.owner) and len(data) == TOKEN_ACCOUNT_SIZE
-            if is_token and data[32:64] == payer:
+            known = after if after.data else before
+            data = known.data
+            if data[32:64] == payer and is_token_account(known):
                 changes.append(TokenChange(bytes(data[0:32]), _amount(before), _amount(after)))
         index, (code, name) = verdict
         lamports = held[payer].lamports

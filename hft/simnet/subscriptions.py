@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 
 from hft.chain.frames import AccountUpdate, SlotUpdate
 from hft.simnet.cluster import Cluster, Listener
-from hft.simnet.ledger import DEPTHS, Commitment
+from hft.simnet.ledger import DEPTHS, Commitment, Record
 from hft.simnet.rpc import INVALID_PARAMS, Params, RpcError, View, commitment, config_at, pubkey, required
 from hft.simnet.rpc import signature as parsed_signature
 from hft.simnet.rpc_accounts import filters, passes, written
@@ -94,6 +95,7 @@ class Hub(Listener):
         self._programs: dict[bytes, dict[int, Subscription]] = {}
         self._signatures: dict[bytes, dict[int, Subscription]] = {}
         self._slots: dict[int, Subscription] = {}
+        self._logs: dict[int, Subscription] = {}
         self._touched: set[bytes] = set()
         self._at_once = cluster.settings.notify == "write"
         self.told = 0
@@ -112,6 +114,8 @@ class Hub(Listener):
         level = commitment(config)
         if kind == "signature":
             key = parsed_signature(required(params, 0))
+        elif kind == "logs":
+            key = _mentioned(required(params, 0))
         else:
             key = b"" if kind in ("slot", "root") else pubkey(required(params, 0))
         if kind in ("account", "program"):
@@ -163,12 +167,19 @@ class Hub(Listener):
             root = slot - ROOT_DEPTH
             text = f'{{"slot":{slot},"parent":{parent},"root":{root}}}'
             subscription.tell(text if subscription.kind == "slot" else str(root))
+        for depth in {DEPTHS[one.level] + self._lag(one.channel.node) for one in self._logs.values()} - {0}:
+            for record in self._cluster.ledger.in_slot(update.slot - depth):
+                self._tell_logs(record, depth)
         for waiting in list(self._signatures.values()):
             for subscription in list(waiting.values()):
                 self._ask_signature(subscription)
 
     def on_executed(self, executed: Executed) -> None:
-        """A transaction landed: tells those who follow it."""
+        """A transaction landed: tells those who follow it, and its logs."""
+        if self._logs:
+            record = self._cluster.ledger.records.get(executed.status.signature)
+            if record is not None:
+                self._tell_logs(record, 0)
         for subscription in list(self._signatures.get(executed.status.signature, {}).values()):
             self._ask_signature(subscription)
 
@@ -196,6 +207,22 @@ class Hub(Listener):
                 account = account or self._bank.account_at(key, slot)
                 subscription.tell(self._text(subscription, key, account, slot, texts))
                 self.told += 1
+
+    def _tell_logs(self, record: Record, depth: int) -> None:
+        named = {one.pubkey for one in record.envelope.accounts}
+        text = ""
+        for one in list(self._logs.values()):
+            due = DEPTHS[one.level] + self._lag(one.channel.node) == depth
+            if not due or (one.key and one.key not in named) or self._is_silent(one):
+                continue
+            if not text:
+                value = {
+                    "signature": str(Signature(record.envelope.signature)),
+                    "err": record.details.error,
+                    "logs": record.details.logs(record.envelope),
+                }
+                text = json.dumps({"context": {"slot": record.slot}, "value": value}, separators=(",", ":"))
+            one.tell(text)
 
     def _text(
         self,
@@ -244,6 +271,8 @@ class Hub(Listener):
     def _table(self, one: Subscription) -> dict[int, Subscription]:
         if one.kind in ("slot", "root"):
             return self._slots
+        if one.kind == "logs":
+            return self._logs
         tables = {"account": self._accounts, "program": self._programs, "signature": self._signatures}
         return tables[one.kind].setdefault(one.key, {})
 
@@ -251,7 +280,7 @@ class Hub(Listener):
         self._all.pop(one.number, None)
         table = self._table(one)
         table.pop(one.number, None)
-        if not table and one.key:
+        if not table and one.key and one.kind != "logs":
             tables = {"account": self._accounts, "program": self._programs, "signature": self._signatures}
             tables[one.kind].pop(one.key, None)
 
@@ -268,6 +297,18 @@ class Hub(Listener):
         return {0} | {fault.slots for fault in self._cluster.faults.list() if fault.kind == "lagging_node"}
 
 
-METHODS: Final = ("account", "program", "slot", "root", "signature")
+def _mentioned(asked: Any) -> bytes:
+    """Whose transactions' logs are wanted; none: all."""
+    if asked in ("all", "allWithVotes"):
+        return b""
+    keys = asked.get("mentions") if isinstance(asked, dict) else None
+    if not isinstance(keys, list):
+        raise RpcError(INVALID_PARAMS, 'Invalid params: "all", "allWithVotes" or {"mentions": [key]}.')
+    if len(keys) != 1:
+        raise RpcError(INVALID_PARAMS, "Invalid Request: Only 1 address supported")
+    return pubkey(keys[0])
+
+
+METHODS: Final = ("account", "program", "slot", "root", "signature", "logs")
 SUBSCRIBE: Final = frozenset(f"{kind}Subscribe" for kind in METHODS)
 UNSUBSCRIBE: Final = frozenset(f"{kind}Unsubscribe" for kind in METHODS)

@@ -31,6 +31,8 @@ WRONG_ACCOUNT: Final = Verdict(2012, "ConstraintAddress")
 # 1).
 _FUNDS: Final[dict[Venue, Verdict]] = {Venue.RAYDIUM_V4: Verdict(40, "InsufficientFunds")}
 
+SHORT_OF_FUNDS: Final = (Venue.RAYDIUM_V4, 40)
+
 _QUOTES: Final[dict[tuple[Venue, QuoteErrorCode], Verdict]] = {
     (Venue.WHIRLPOOL, QuoteErrorCode.BAD_AMOUNT): Verdict(6034, "ZeroTradableAmount"),
     (Venue.WHIRLPOOL, QuoteErrorCode.CLOCK_BEHIND): Verdict(6022, "InvalidTimestamp"),
@@ -49,9 +51,10 @@ _QUOTES: Final[dict[tuple[Venue, QuoteErrorCode], Verdict]] = {
     (Venue.RAYDIUM_CLMM, QuoteErrorCode.ARRAYS_EXHAUSTED): Verdict(6027, "NotEnoughTickArrayAccount"),
     (Venue.RAYDIUM_CLMM, QuoteErrorCode.INSUFFICIENT_LIQUIDITY): Verdict(6019, "LiquidityInsufficient"),
     (Venue.METEORA_DLMM, QuoteErrorCode.AMOUNT_TOO_SMALL): Verdict(6039, "InsufficientOutAmount"),
-    (Venue.METEORA_DLMM, QuoteErrorCode.ARRAY_MISSING): Verdict(6036, "BitmapExtensionAccountIsNotProvided"),
-    (Venue.METEORA_DLMM, QuoteErrorCode.ARRAYS_EXHAUSTED): Verdict(
-        6037, "CannotFindNonZeroLiquidityBinArrayId"
+    (Venue.METEORA_DLMM, QuoteErrorCode.ARRAY_MISSING): Verdict(3005, "AccountNotEnoughKeys"),
+    (Venue.METEORA_DLMM, QuoteErrorCode.ARRAYS_EXHAUSTED): Verdict(3005, "AccountNotEnoughKeys"),
+    (Venue.METEORA_DLMM, QuoteErrorCode.INSUFFICIENT_LIQUIDITY): Verdict(
+        6036, "BitmapExtensionAccountIsNotProvided"
     ),
     (Venue.METEORA_DLMM, QuoteErrorCode.POOL_DISABLED): Verdict(6042, "PoolDisabled"),
     (Venue.METEORA_DAMM_V2, QuoteErrorCode.BAD_AMOUNT): Verdict(6006, "AmountIsZero"),
@@ -59,6 +62,54 @@ _QUOTES: Final[dict[tuple[Venue, QuoteErrorCode], Verdict]] = {
     (Venue.METEORA_DAMM_V2, QuoteErrorCode.PRICE_LIMIT): Verdict(6015, "PriceRangeViolation"),
     (Venue.METEORA_DAMM_V2, QuoteErrorCode.INSUFFICIENT_LIQUIDITY): Verdict(6015, "PriceRangeViolation"),
 }
+
+
+# What each program logs first, and where an output is below the minimum: (program's line, whether the two
+# amounts follow). Source lines are those of the binaries that the recorded logs came from.
+INSTRUCTION_LOGS: Final[dict[Venue, str]] = {
+    Venue.WHIRLPOOL: "SwapV2",
+    Venue.RAYDIUM_CPMM: "SwapBaseInput",
+    Venue.RAYDIUM_CLMM: "SwapV2",
+    Venue.METEORA_DLMM: "Swap2",
+    Venue.METEORA_DAMM_V2: "Swap2",
+}
+_MINIMUM_LOGS: Final[dict[Venue, tuple[str, bool]]] = {
+    Venue.WHIRLPOOL: (
+        "AnchorError occurred. Error Code: AmountOutBelowMinimum. Error Number: 6036. "
+        "Error Message: Amount out below minimum threshold.",
+        False,
+    ),
+    Venue.RAYDIUM_V4: ("Error: exceeds desired slippage limit", False),
+    Venue.RAYDIUM_CPMM: (
+        "AnchorError thrown in programs/cp-swap/src/instructions/swap_base_input.rs:186. "
+        "Error Code: ExceededSlippage. Error Number: 6005. Error Message: Exceeds desired slippage limit.",
+        True,
+    ),
+    Venue.RAYDIUM_CLMM: (
+        "AnchorError thrown in programs/amm/src/instructions/swap_v2.rs:362. "
+        "Error Code: TooLittleOutputReceived. Error Number: 6022. "
+        "Error Message: Too little output received.",
+        True,
+    ),
+    Venue.METEORA_DLMM: (
+        "AnchorError thrown in programs/lb_clmm/src/instructions/v2/swap2.rs:261. "
+        "Error Code: ExceededAmountSlippageTolerance. Error Number: 6003. "
+        "Error Message: Exceeded amount slippage tolerance.",
+        False,
+    ),
+    Venue.METEORA_DAMM_V2: (
+        "AnchorError thrown in programs/cp-amm/src/instructions/swap/swap_exact_in.rs:45. "
+        "Error Code: ExceededSlippage. Error Number: 6002. Error Message: Exceeded slippage tolerance.",
+        False,
+    ),
+}
+
+
+def minimum_lines(venue: Venue, out: int, minimum: int) -> tuple[str, ...]:
+    """The log lines of an output below the minimum."""
+    line, amounts = _MINIMUM_LOGS[venue]
+    lines = (line, f"Left: {out}", f"Right: {minimum}") if amounts else (line,)
+    return tuple(f"Program log: {one}" for one in lines)
 
 
 def minimum_verdict(venue: Venue) -> Verdict:

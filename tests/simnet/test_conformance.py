@@ -1,6 +1,7 @@
 """An independent client, solana-py's, calls every method of the local cluster and parses the answers."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -12,9 +13,13 @@ from solana.rpc.websocket_api import SolanaWsClient
 from solders.hash import Hash
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
+from solders.rpc.config import RpcTransactionLogsFilterMentions
 from solders.rpc.responses import (
     AccountNotification,
+    IsBlockhashValidResp,
+    LogsNotification,
     ProgramNotification,
+    RootNotification,
     SignatureNotification,
     SlotNotification,
 )
@@ -94,6 +99,22 @@ async def test_every_reading_method_is_parsed(served: Served) -> None:
         assert block is not None
         assert block.parent_slot == blocks[-2]
         assert (await client.get_block_time(blocks[0])).value is not None
+
+
+async def test_blockhashes_and_packed_accounts_are_parsed(served: Served) -> None:
+    wrapped = Pubkey(associated_token_address(bytes(served.wallet.pubkey()), WRAPPED_SOL))
+    async with AsyncClient(served.url, Processed) as client:
+        packed = (await client.get_account_info(wrapped, encoding="base64+zstd")).value
+        assert packed == (await client.get_account_info(wrapped)).value
+        options = {"commitment": "processed"}
+        latest = (await client.get_latest_blockhash()).value.blockhash
+        for blockhash, valid in ((latest, True), (Hash.new_unique(), False)):
+            # The client has no method for this one; its types parse the answer all the same.
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "isBlockhashValid"}
+            _, answer, _ = served.post({**asked, "params": [str(blockhash), options]})
+            told = IsBlockhashValidResp.from_json(json.dumps(answer))
+            assert isinstance(told, IsBlockhashValidResp)
+            assert told.value is valid
 
 
 async def test_a_transaction_is_simulated_sent_followed_and_read(served: Served) -> None:
@@ -183,6 +204,10 @@ async def test_every_subscription_is_parsed(served: Served) -> None:
     pool = next(iter(served.alone.cluster.bank.pools.values()))
     async with SolanaWsClient(served.url.replace("http", "ws")) as socket:
         slots = await socket.slot_subscribe()
+        logs = await socket.logs_subscribe(
+            filter_=RpcTransactionLogsFilterMentions(target), commitment=Confirmed
+        )
+        roots = await socket.root_subscribe()
         account = await socket.account_subscribe(pubkey=target, commitment=Processed, encoding="base64")
         program = await socket.program_subscribe(
             program_id=Pubkey(TOKEN_PROGRAM),
@@ -195,7 +220,14 @@ async def test_every_subscription_is_parsed(served: Served) -> None:
         signature = VersionedTransaction.from_bytes(signed.data).signatures[0]
         assert text == str(signature)
         follow = await socket.signature_subscribe(signature=signature, commitment=Confirmed)
-        wanted = {SlotNotification, AccountNotification, SignatureNotification, ProgramNotification}
+        wanted = {
+            SlotNotification,
+            RootNotification,
+            LogsNotification,
+            AccountNotification,
+            SignatureNotification,
+            ProgramNotification,
+        }
         seen: set[type] = set()
         async with asyncio.timeout(LIMIT_S):
             while wanted - seen:
@@ -203,6 +235,12 @@ async def test_every_subscription_is_parsed(served: Served) -> None:
                 seen.add(type(notification))
                 if isinstance(notification, AccountNotification):
                     assert notification.result.value.lamports == 3_000_000
+                if isinstance(notification, LogsNotification):
+                    assert str(notification.result.value.signature) == text
+                    assert notification.result.value.err is None
+                    assert notification.result.value.logs[-1].endswith(" success")
+        await socket.unsubscribe(logs)
+        await socket.unsubscribe(roots)
         await socket.unsubscribe(slots)
         await socket.unsubscribe(account)
         await socket.unsubscribe(program)
