@@ -1,7 +1,8 @@
 """Following: every intent that is out, until it has its one end.
 
 Statuses are asked for in batches, with the history once a blockhash is dead; a signature subscription brings
-what landed sooner. Ends wait in a bounded mailbox; nothing is forgotten before its end is in it.
+what landed sooner. Ends wait in a bounded mailbox; whoever takes one out notes it in the journal, once it
+can't be lost any more.
 """
 
 import asyncio
@@ -12,19 +13,19 @@ from typing import Final
 
 from hft.chain.follow_state import FOLLOW_RULE, End, Followed, FollowRule, Point, refused
 from hft.chain.jito import BundleState, JitoClient
-from hft.chain.journal import JournalWriter, Open
-from hft.chain.journal_records import Intent, JournalError
+from hft.chain.journal import Open
+from hft.chain.journal_records import Intent, Path
 from hft.chain.mailbox import Mailbox
 from hft.chain.rpc import MAX_STATUSES, RpcClient
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.rpc_parse import SignatureStatus
-from hft.chain.submit import SendOutcome
-from hft.wire.enums import EndState
+from hft.chain.submit import SendOutcome, SendState
 
 BLOCKHASH_LIFE: Final = 150
 """Blocks: a fresh blockhash's last valid height lies so far above the height of its own block."""
 MAX_FOLLOWED: Final = 4_096
 BUNDLES_AT_ONCE: Final = 5
+_ENDED_BUNDLES: Final = (BundleState.LANDED, BundleState.FAILED)
 
 
 class FollowTimes:
@@ -47,7 +48,6 @@ class Follower:
         self,
         rpc: RpcClient,
         jito: JitoClient | None,
-        journal: JournalWriter,
         rule: FollowRule = FOLLOW_RULE,
         times: FollowTimes | None = None,
         *,
@@ -56,7 +56,6 @@ class Follower:
     ) -> None:
         self._rpc = rpc
         self._jito = jito
-        self._journal = journal
         self._rule = rule
         self._times = times or FollowTimes()
         self._clock_ns = clock_ns
@@ -78,7 +77,13 @@ class Follower:
         """Follows what is out. ``ValueError`` if it is not, or if too many are."""
         if not outcome.state.is_out:
             raise ValueError(f"plan {intent.plan_id.hex()}: {outcome.state.value} is an end; see refuse")
-        self._follow(Followed(intent, self._clock_ns(), outcome.bundle_id))
+        engine_only = outcome.state is SendState.ACCEPTED and outcome.path is Path.JITO
+        self._follow(Followed(intent, self._clock_ns(), outcome.bundle_id, engine_only=engine_only))
+
+    def is_doomed(self, signature: bytes) -> bool:
+        """Whether the block engine says that this one, which it alone has, failed: it will hardly land."""
+        followed = self._followed.get(signature)
+        return followed is not None and followed.failed_height > 0
 
     async def refuse(self, intent: Intent, outcome: SendOutcome) -> None:
         """The end of what nobody took."""
@@ -89,7 +94,10 @@ class Follower:
         taken = 0
         for known in opened:
             bundle_id = next((sent.bundle_id for sent in reversed(known.sent) if sent.bundle_id), "")
-            self._follow(Followed(known.intent, self._clock_ns(), bundle_id, recovered=True))
+            engine_only = bool(known.sent) and all(sent.path is Path.JITO for sent in known.sent)
+            self._follow(
+                Followed(known.intent, self._clock_ns(), bundle_id, engine_only=engine_only, recovered=True)
+            )
             taken += 1
         self.counts["recovered"] += taken
         return taken
@@ -105,6 +113,10 @@ class Follower:
     def poll(self, handler: Callable[[End], None], limit: int = 256) -> int:
         """Hands out ends, oldest first; never waits."""
         return self._ends.poll(handler, limit)
+
+    async def next_end(self) -> End:
+        """The oldest end, when there is one."""
+        return await self._ends.get()
 
     async def run(self) -> None:
         """Follows until cancelled."""
@@ -191,15 +203,26 @@ class Follower:
             return
         now_ns = self._clock_ns()
         for followed, status in zip(group, told.statuses, strict=True):
-            followed.on_status(status, now_ns, asked_slot=told.slot, searched=searched, point=point)
+            followed.on_status(
+                status,
+                now_ns,
+                asked_slot=told.slot,
+                searched=searched,
+                point=point,
+                failed_blocks=self._rule.failed_blocks,
+            )
 
     async def _ask_bundles(self, jito: JitoClient) -> None:
-        """The oldest bundles that are not known to have landed; the newest wait for their turn."""
-        asked = [
-            one for one in self._followed.values() if one.bundle_id and one.bundle is not BundleState.LANDED
-        ][:BUNDLES_AT_ONCE]
+        """A few of the bundles that are not known to have ended, those first that were not asked about for
+        longest."""
+        waiting = [
+            one for one in self._followed.values() if one.bundle_id and one.bundle not in _ENDED_BUNDLES
+        ]
+        asked = sorted(waiting, key=lambda one: one.asked_ns)[:BUNDLES_AT_ONCE]
         if not asked:
             return
+        for one in asked:
+            one.asked_ns = self._clock_ns()
         try:
             told = await jito.inflight_statuses(
                 [one.bundle_id for one in asked], deadline_ns=self._clock_ns() + self._times.ask_ns
@@ -208,18 +231,10 @@ class Follower:
             self.counts["bundle_faults"] += 1
             return
         for followed, status in zip(asked, told, strict=True):
-            followed.on_bundle(status.state)
+            followed.on_bundle(status.state, self.point)
             self.counts[f"bundle_{status.state.value.lower()}"] += 1
 
     async def _finish(self, end: End) -> None:
-        """In the mailbox first: should the process die in between, the intent is still open and is followed
-        again, to the same end."""
-        await self._ends.put(end)
         self._followed.pop(end.intent.signature, None)
         self.counts[f"end_{end.state.name.lower()}"] += 1
-        if end.state is EndState.UNKNOWN:
-            return
-        try:
-            await self._journal.end(end.intent, end.state)
-        except JournalError:
-            self.counts["journal_faults"] += 1
+        await self._ends.put(end)

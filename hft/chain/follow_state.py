@@ -2,8 +2,10 @@
 
 Landed is what a status of the wanted commitment says. Expired takes two things together: the block height is
 above the last valid one, and a node that has seen that block searched its history and knows nothing of the
-signature. A bundle's status is a hint and never an end: an engine that says Invalid may be behind, one that
-says Landed may be on a fork that loses.
+signature. A bundle's status by itself is a hint and never an end: an engine that says Invalid may be behind,
+one that says Landed may be on a fork that loses. Failed is more: the engine alone had the bytes and did not
+forward them; if no node knows the signature some blocks later either (a skipped block's bundle would be known
+by then), it is expired before its blockhash is.
 """
 
 from typing import Any, Final, NamedTuple
@@ -15,6 +17,10 @@ from hft.chain.submit import SendOutcome, SendState, error_of
 from hft.wire.enums import EndState, ExecutionReason
 
 RANKS: Final = {"processed": 0, "confirmed": 1, "finalized": 2}
+_REFUSED: Final = {
+    SendState.KILLED: ExecutionReason.KILLED,
+    SendState.REHEARSED: ExecutionReason.DRY_RUN,
+}
 NULLS_WANTED: Final = 2
 """Answers in a row that must say that nobody knows the signature."""
 
@@ -28,10 +34,13 @@ class Point(NamedTuple):
 
 class FollowRule(NamedTuple):
     """``commitment``: from which a status counts as landed; ``silence_ns``: longest time without any answer
-    about a transaction before it is told as unknown."""
+    about a transaction before it is told as unknown; ``failed_blocks``: blocks after which a bundle that the
+    engine calls Failed, and that nobody else was handed, is expired (0: only its blockhash's death counts).
+    """
 
     commitment: str = "confirmed"
     silence_ns: int = 120_000_000_000
+    failed_blocks: int = 8
 
 
 FOLLOW_RULE: Final = FollowRule()
@@ -55,8 +64,12 @@ class Followed:
     """One intent under way and what is known of it."""
 
     __slots__ = (
+        "asked_ns",
         "bundle",
         "bundle_id",
+        "engine_only",
+        "failed_height",
+        "failed_nulls",
         "heard_ns",
         "intent",
         "nulls",
@@ -65,8 +78,21 @@ class Followed:
         "status",
     )
 
-    def __init__(self, intent: Intent, now_ns: int, bundle_id: str = "", *, recovered: bool = False) -> None:
+    def __init__(
+        self,
+        intent: Intent,
+        now_ns: int,
+        bundle_id: str = "",
+        *,
+        engine_only: bool = False,
+        recovered: bool = False,
+    ) -> None:
+        """``engine_only``: no RPC node was handed the bytes."""
         self.intent = intent
+        self.engine_only = engine_only
+        self.asked_ns = 0
+        self.failed_height = 0
+        self.failed_nulls = 0
         self.bundle_id = bundle_id
         self.heard_ns = now_ns
         self.status: SignatureStatus | None = None
@@ -83,23 +109,32 @@ class Followed:
         asked_slot: int,
         searched: bool,
         point: Point | None,
+        failed_blocks: int = FOLLOW_RULE.failed_blocks,
     ) -> None:
         """A node's answer. ``asked_slot``: the slot it stood at; ``searched``: with its history; ``point``:
         the newest block known when it was asked.
 
-        A null counts only from a node that has seen a block above the last valid height.
+        A null counts only from a node that has seen that block.
         """
         self.heard_ns = now_ns
         self.status = status
         if status is not None:
-            self.nulls = 0
+            self.nulls = self.failed_nulls = 0
             self.processed_slot = max(self.processed_slot, status.slot)
-        elif searched and point is not None and self.is_past(point) and asked_slot >= point.slot:
+        elif point is None or asked_slot < point.slot:
+            return
+        elif searched and self.is_past(point):
             self.nulls += 1
+        elif self.failed_height and point.height > self.failed_height + failed_blocks:
+            self.failed_nulls += 1
 
-    def on_bundle(self, state: BundleState) -> None:
-        """What the engine says of its bundle."""
+    def on_bundle(self, state: BundleState, point: Point | None) -> None:
+        """What the engine says of its bundle, when the newest block known was ``point``."""
         self.bundle = state
+        if state is not BundleState.FAILED:
+            self.failed_height = self.failed_nulls = 0
+        elif point is not None and self.engine_only and not self.failed_height:
+            self.failed_height = point.height
 
     def is_past(self, point: Point) -> bool:
         """Whether it can no longer land after this block."""
@@ -116,6 +151,14 @@ class Followed:
                 EndState.EXPIRED,
                 self._why_expired(),
                 detail="its blockhash is dead and no history has it",
+                bundle_id=self.bundle_id,
+            )
+        if rule.failed_blocks and self.failed_nulls >= NULLS_WANTED:
+            return End(
+                self.intent,
+                EndState.EXPIRED,
+                ExecutionReason.BUNDLE_FAILED,
+                detail=f"the engine did not forward it, unknown {rule.failed_blocks} blocks on",
                 bundle_id=self.bundle_id,
             )
         if now_ns - self.heard_ns > rule.silence_ns:
@@ -159,8 +202,7 @@ def refused(intent: Intent, outcome: SendOutcome) -> End:
     if outcome.fault is not None and isinstance(outcome.fault.data, dict):
         error = outcome.fault.data.get("err")
     index, code, name = error_of(error)
-    killed = outcome.state is SendState.KILLED
-    reason = ExecutionReason.KILLED if killed else ExecutionReason.SEND_FAILED
+    reason = _REFUSED.get(outcome.state, ExecutionReason.SEND_FAILED)
     return End(
         intent, EndState.REJECTED, reason, 0, index, code, (name or outcome.reason)[:80], outcome.bundle_id
     )

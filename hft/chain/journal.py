@@ -124,6 +124,12 @@ class Journal:
             os.close(self._file)
             self._file = -1
 
+    def remove(self) -> None:
+        """Closes the journal and takes its file and folder away."""
+        self.close()
+        self._path.unlink(missing_ok=True)
+        self._path.parent.rmdir()
+
     def _apply(self, record: Record) -> None:
         if isinstance(record, Intent):
             self.ended.pop(record.plan_id, None)

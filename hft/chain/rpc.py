@@ -149,10 +149,11 @@ class RpcClient(Caller):
         return typed(answer.endpoint, read)
 
     async def transaction(
-        self, signature: bytes, *, deadline_ns: int, commitment: str = CONFIRMED
+        self, signature: bytes, *, deadline_ns: int, commitment: str = CONFIRMED, encoding: str = "base64"
     ) -> dict[str, Any] | None:
-        """The landed transaction with its meta (base64), None if the node has none."""
-        options = {"encoding": "base64", "commitment": commitment, "maxSupportedTransactionVersion": 1}
+        """The landed transaction with its meta, None if the node has none; ``encoding`` ``json`` for
+        ``hft.chain.reading``."""
+        options = {"encoding": encoding, "commitment": commitment, "maxSupportedTransactionVersion": 1}
         params = [str(Signature.from_bytes(signature)), options]
         answer = await self.call("getTransaction", params, deadline_ns=deadline_ns)
         if answer.result is None:

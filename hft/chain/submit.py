@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from hft.chain.jito import JitoClient, already_processed
 from hft.chain.journal import JournalWriter
@@ -30,6 +30,8 @@ class SendState(Enum):
     """Nobody has them."""
     KILLED = "killed"
     """The kill check forbade the first write: nobody has them."""
+    REHEARSED = "rehearsed"
+    """A dry run: they were simulated, nobody has them."""
 
     @property
     def is_out(self) -> bool:
@@ -38,7 +40,8 @@ class SendState(Enum):
 
 
 class SendOutcome(NamedTuple):
-    """How sending went. ``path``: by which way they were taken, or last tried; ``fault``: the last one."""
+    """How sending went. ``path``: by which way they were taken, or last tried; ``fault``: the last one;
+    ``written_ns``: when the first socket write was allowed, 0 if none was."""
 
     state: SendState
     path: Path | None = None
@@ -46,6 +49,7 @@ class SendOutcome(NamedTuple):
     endpoint: str = ""
     fault: RpcFault | None = None
     reason: str = ""
+    written_ns: int = 0
 
 
 class SendRule(NamedTuple):
@@ -62,6 +66,16 @@ class SendRule(NamedTuple):
 
 
 SEND_RULE: Final = SendRule()
+
+
+class Sender(Protocol):
+    """What takes signed bytes: the submitter, or a dry run's rehearsal."""
+
+    outcomes: Counter[str]
+    fallbacks: int
+
+    async def submit(self, intent: Intent, expires_ns: int) -> SendOutcome:
+        """What became of the bytes, at ``expires_ns`` at the latest."""
 
 
 class Deadlines(NamedTuple):
@@ -85,6 +99,23 @@ def landed_already(fault: RpcFault) -> bool:
         return True
     error = fault.data.get("err") if isinstance(fault.data, dict) else None
     return fault.code == PREFLIGHT_FAILED and error == "AlreadyProcessed"
+
+
+class _Guard:
+    """The kill check of one submission, and when it first let a write pass."""
+
+    __slots__ = ("_clock_ns", "_killed", "written_ns")
+
+    def __init__(self, killed: Callable[[], bool], clock_ns: Callable[[], int]) -> None:
+        self._killed = killed
+        self._clock_ns = clock_ns
+        self.written_ns = 0
+
+    def __call__(self) -> bool:
+        if self._killed():
+            return True
+        self.written_ns = self.written_ns or self._clock_ns()
+        return False
 
 
 class Submitter:
@@ -112,11 +143,12 @@ class Submitter:
     async def submit(self, intent: Intent, expires_ns: int) -> SendOutcome:
         """Journals and sends; returns at the deadline at the latest (plus the disk's time). A plan that was
         signed before and may land, or has landed, is refused here."""
-        outcome = await self._submit(intent, expires_ns)
+        guard = _Guard(self._killed, self._clock_ns)
+        outcome = await self._submit(intent, expires_ns, guard)
         self.outcomes[outcome.state.value] += 1
-        return outcome
+        return outcome._replace(written_ns=guard.written_ns)
 
-    async def _submit(self, intent: Intent, expires_ns: int) -> SendOutcome:
+    async def _submit(self, intent: Intent, expires_ns: int, guard: _Guard) -> SendOutcome:
         try:
             await self._journal.begin(intent)
         except (JournalError, ValueError) as error:
@@ -126,33 +158,35 @@ class Submitter:
             return SendOutcome(SendState.REFUSED, reason="the plan's life ended before it was sent")
         first = None
         if self._jito is not None:
-            first = await self._by_jito(self._jito, intent, times.jito_ns)
+            first = await self._by_jito(self._jito, intent, times.jito_ns, guard)
             if first.state in (SendState.ACCEPTED, SendState.KILLED):
                 return await self._noted(intent, first)
             self.fallbacks += 1
-        outcome = await self._by_rpc(intent, times.last_ns)
+        outcome = await self._by_rpc(intent, times.last_ns, guard)
         if outcome.state is not SendState.ACCEPTED and first is not None and first.state is SendState.UNKNOWN:
             outcome = outcome._replace(state=SendState.UNKNOWN, path=Path.JITO)
         return await self._noted(intent, outcome)
 
-    async def _by_jito(self, jito: JitoClient, intent: Intent, deadline_ns: int) -> SendOutcome:
+    async def _by_jito(
+        self, jito: JitoClient, intent: Intent, deadline_ns: int, guard: _Guard
+    ) -> SendOutcome:
         try:
             bundle_id, endpoint = await jito.send_bundle(
                 [intent.signed],
                 deadline_ns=deadline_ns,
-                guard=self._killed,
+                guard=guard,
                 attempts=self._rule.attempts,
             )
         except RpcFault as fault:
             return _after(fault, Path.JITO)
         return SendOutcome(SendState.ACCEPTED, Path.JITO, bundle_id, endpoint)
 
-    async def _by_rpc(self, intent: Intent, deadline_ns: int) -> SendOutcome:
+    async def _by_rpc(self, intent: Intent, deadline_ns: int, guard: _Guard) -> SendOutcome:
         try:
             signature, endpoint = await self._rpc.send_transaction(
                 intent.signed,
                 deadline_ns=deadline_ns,
-                guard=self._killed,
+                guard=guard,
                 skip_preflight=self._rule.skip_preflight,
                 attempts=self._rule.attempts,
             )

@@ -12,6 +12,7 @@ from hft.runtime.exit_codes import ExitCode, HftError
 
 PORT_FILE = "simnet.port"
 PAPER = "paper"
+NEEDED = ("rpc_urls", "ws_urls")
 
 
 class Endpoints(NamedTuple):
@@ -20,6 +21,7 @@ class Endpoints(NamedTuple):
     rpc_urls: tuple[str, ...]
     ws_urls: tuple[str, ...]
     jito_urls: tuple[str, ...]
+    tip_floor_urls: tuple[str, ...]
     reach: Reach
 
 
@@ -32,11 +34,12 @@ def endpoints(run: Run) -> Endpoints:
         "rpc_urls": (chain.rpc_urls, http, "http://127.0.0.1:{port}"),
         "ws_urls": (chain.ws_urls, ws, "ws://127.0.0.1:{port}"),
         "jito_urls": (chain.jito_urls, http, "http://127.0.0.1:{port}"),
+        "tip_floor_url": (tuple(filter(None, (chain.tip_floor_url,))), http, "http://127.0.0.1:{port}"),
     }
     found, wrong = [], []
     for key, (given, schemes, local) in told.items():
         urls = given or ((local.format(port=_port(run)),) if paper else ())
-        if not urls and key != "jito_urls":
+        if not urls and key in NEEDED:
             wrong.append(f"[chain] {key}: live mode needs at least one address")
         for url in urls:
             try:
@@ -46,7 +49,7 @@ def endpoints(run: Run) -> Endpoints:
         found.append(tuple(urls))
     if wrong:
         raise HftError("\n".join(wrong), ExitCode.CONFIG)
-    return Endpoints(found[0], found[1], found[2], reach)
+    return Endpoints(found[0], found[1], found[2], found[3], reach)
 
 
 def _port(run: Run) -> int:

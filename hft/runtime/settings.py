@@ -65,7 +65,9 @@ class Hft:
     """``[hft]``: the instance as a whole."""
 
     mode: str = choice(
-        "paper", ("paper",), "How it trades. paper: the whole live path against a local cluster."
+        "paper",
+        ("paper",),
+        "How it trades. paper: the whole live path against a local cluster.",
     )
     state_dir: str = string(
         "",
@@ -317,6 +319,9 @@ class Risk:
     minimum_wallet_lamports: int = number(
         LAMPORTS_PER_SOL // 10, 0, MAXIMUM_U64, "SOL that stays in the wallet for fees and rent."
     )
+    accept_defaults: str = choice(
+        "off", ("off", "on"), "on: live mode may run with limits of this section left at their defaults."
+    )
 
 
 @dataclass(frozen=True)
@@ -339,6 +344,45 @@ class Chain:
     yellowstone_token_file: str = string(
         "", "File of mode 0600 with its x-token on the first line; empty: none."
     )
+    dry_run: str = choice(
+        "on", ("on", "off"), "Live mode. on: plans are built, signed and simulated, and there is no sender."
+    )
+    wallets: tuple[str, ...] = strings("Live mode: the wallet that trades, by its name in the keystore.")
+    keys_dir: str = string("", "Folder of the keystore; empty: keys in the state folder.")
+    passphrase_file: str = string(
+        "", "Live mode: file of mode 0600 whose first line opens the wallet. It is read, never copied."
+    )
+    method: str = choice(
+        "jito",
+        ("jito", "rpc"),
+        "jito: as a bundle first, by RPC where no engine takes it; rpc: by RPC alone.",
+    )
+    send_limit_ms: int = number(
+        400, 10, 60_000, "Longest time from the first write of a plan to the last, within the plan's life."
+    )
+    send_attempts: int = number(2, 1, 20, "Tries of one plan on each way.")
+    rpc_requests_per_second: int = number(
+        50, 1, 100_000, "Most requests to one RPC node in a second; bursts of as many are let through."
+    )
+    jito_requests_per_second: int = number(
+        0,
+        0,
+        1_000,
+        "Most to one block engine. 0: no limit in paper mode, 1 in live mode, which is Jito's own.",
+    )
+    blockhash_poll_ms: int = number(400, 10, 10_000, "Time between two questions for the newest blockhash.")
+    status_poll_ms: int = number(200, 10, 60_000, "The same after what was submitted.")
+    bundle_poll_ms: int = number(1_000, 10, 60_000, "The same after bundles, of the block engine.")
+    balance_poll_ms: int = number(1_000, 50, 60_000, "The same after the wallet's balances.")
+    fee_poll_ms: int = number(2_000, 50, 600_000, "The same after the priority fees that land.")
+    tip_poll_ms: int = number(5_000, 50, 600_000, "The same after the tips that land.")
+    tip_floor_url: str = string(
+        "", "Where landed tips are told; empty: the local cluster in paper mode, nowhere in live mode."
+    )
+    tip_floor_percentile: str = choice(
+        "50", ("25", "50", "75", "95", "99"), "Percentile of the landed tips that a tip has to reach."
+    )
+    lookup_tables: tuple[str, ...] = strings("Address lookup tables to build with: base58 keys.")
 
 
 @dataclass(frozen=True)
@@ -385,7 +429,7 @@ class Simnet:
         0, 0, 1_000_000, "Most JSON-RPC requests to one node in any 10 s; above it 429. 0: no limit."
     )
     bundle_requests_per_second: int = number(
-        1, 0, 1_000_000, "Most block-engine requests to one node in any second; above it 429. 0: no limit."
+        0, 0, 1_000_000, "Most block-engine requests to one node in any second; above it 429. 0: no limit."
     )
     rival_ppm: int = number(
         250_000, 0, 1_000_000, "Share of dislocations a rival searcher competes for, in millionths."

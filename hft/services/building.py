@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Final
 
+from hft.chain.lookup import TableCache
 from hft.chain.signers import LocalSigner
 from hft.chain.template import TemplateCache
-from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS, tip_account
+from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS, TipAccounts
 from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop
 from hft.services.book import TableBook
 from hft.services.outcome import BUILD_REASONS, End, refused
@@ -24,9 +25,18 @@ EXAMINED: Final = 32
 class Builder:
     """Signed transactions for one wallet. ``refresh`` between plans keeps pools decoded, routes prepared."""
 
-    def __init__(self, table: "Table", signer: LocalSigner, settings: Settings) -> None:
+    def __init__(
+        self,
+        table: "Table",
+        signer: LocalSigner,
+        settings: Settings,
+        tables: TableCache,
+        tips: TipAccounts,
+    ) -> None:
+        """``tables``: lookup tables to build with, as far as they are usable; ``tips``: whom to tip."""
         self._book = TableBook(table, settings)
-        self._templates = TemplateCache(signer)
+        self._templates = TemplateCache(signer, tables)
+        self._tips = tips
         self._known = 0
 
     def refresh(self, slot: int = 0) -> None:
@@ -53,7 +63,7 @@ class Builder:
             plan.compute_unit_limit,
             plan.compute_unit_price_micro_lamports,
             plan.tip_lamports,
-            tip_account(plan.sequence),
+            self._tips.account(plan.sequence),
         )
         try:
             return self._templates.sign(order, blockhash, slot)

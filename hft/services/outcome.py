@@ -1,27 +1,32 @@
-"""From the settlement's word to the end of an execution: state, reason, costs, balances, profit."""
+"""From the chain's word to the end of an execution: state, reason, costs, balances, profit."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from hft.chain.frames import NO_INDEX, Outcome, SettlementStatus
+from hft.chain.desk import Settled
+from hft.chain.follow_state import End as ChainEnd
+from hft.chain.journal_records import Path
+from hft.chain.landing import Held
 from hft.chain.transaction import SWAP_1_INDEX, SWAP_2_INDEX, TransactionErrorCode
 from hft.strategy.pnl import Balances, actual_profit
 from hft.venues import Venue, minimum_out_error
 from hft.wire import ExecutionPlan, fit_text
-from hft.wire.enums import EndState, ExecutionReason
+from hft.wire.enums import EndState, ExecutionReason, Method
 
-BUILD_REASONS = {
+BUILD_REASONS: Final = {
     TransactionErrorCode.TOO_LARGE: ExecutionReason.TRANSACTION_TOO_LARGE,
     TransactionErrorCode.TOO_MANY_ACCOUNTS: ExecutionReason.TOO_MANY_LOCKS,
 }
 """Anything else that keeps a transaction from being built is ``build_failed``."""
 
-_REFUSALS = {
+_METHODS: Final = {Path.JITO: Method.JITO_BUNDLE, Path.RPC: Method.RPC}
+_REFUSALS: Final = {
     "BlockhashNotFound": ExecutionReason.BLOCKHASH_EXPIRED,
     "AlreadyProcessed": ExecutionReason.DUPLICATE_PLAN,
     "InsufficientFundsForFee": ExecutionReason.WALLET_BALANCE,
     "TransactionTooLarge": ExecutionReason.TRANSACTION_TOO_LARGE,
     "TooManyAccountLocks": ExecutionReason.TOO_MANY_LOCKS,
 }
+"""Errors for which a node refuses a transaction before it is in any block."""
 
 
 class End(NamedTuple):
@@ -48,67 +53,68 @@ def refused(reason: ExecutionReason, detail: str = "") -> End:
     return End(EndState.REJECTED, reason, detail=detail)
 
 
-def settled(plan: ExecutionPlan, status: SettlementStatus) -> End:
-    """The end that a settlement status proves.
+def method_of(path: Path | None) -> Method:
+    """By which way bytes went out."""
+    return _METHODS.get(path, Method.UNKNOWN) if path is not None else Method.UNKNOWN
+
+
+def settled(plan: ExecutionPlan, event: Settled) -> End:
+    """The end that the chain proves.
 
     Profit is the change of SOL + wSOL in the transaction's own balances. A failed one that landed paid the
-    fee alone: its tip was rolled back. Rent is what else left the fee payer's lamports (negative: came
-    back).
+    fee alone: its tip was rolled back. One that landed, but of which no node tells what it did, is unknown:
+    figures are not made up.
     """
-    if status.outcome == Outcome.REJECTED:
-        reason = _REFUSALS.get(status.error_name, ExecutionReason.SEND_FAILED)
-        index = 0 if status.error_index == NO_INDEX else status.error_index
-        return End(EndState.REJECTED, reason, status.error_code, index, detail=status.error_name)
-    ok = status.outcome == Outcome.LANDED_OK
-    before, after = _balances(plan, status)
-    tip = plan.tip_lamports if ok else 0
-    base_fee = min(plan.base_fee_lamports, status.fee_lamports)
+    told, landing = event.end, event.landing
+    if told.state not in (EndState.LANDED_OK, EndState.LANDED_FAILED):
+        reason = _REFUSALS.get(told.detail, told.reason)
+        return End(
+            told.state, reason, told.error_code or 0, told.error_index or 0, told.slot, detail=told.detail
+        )
+    if landing is None:
+        detail = f"landed in slot {told.slot}, not read"
+        return End(EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN, slot=told.slot, detail=detail)
+    reading = landing.reading
+    before, after = _balances(plan, landing.before), _balances(plan, landing.after)
     return End(
-        state=EndState.LANDED_OK if ok else EndState.LANDED_FAILED,
-        reason=ExecutionReason.NONE if ok else _failure(plan, status),
-        error_code=0 if ok else status.error_code,
-        error_index=0 if ok or status.error_index == NO_INDEX else status.error_index,
-        slot=status.slot,
-        base_fee_lamports=base_fee,
-        priority_fee_lamports=status.fee_lamports - base_fee,
-        tip_lamports=tip,
-        rent_lamports=before.lamports - after.lamports - status.fee_lamports - tip,
-        compute_units=status.compute_units,
+        state=EndState.LANDED_OK if reading.succeeded else EndState.LANDED_FAILED,
+        reason=ExecutionReason.NONE if reading.succeeded else _failure(plan, told),
+        error_code=told.error_code or 0,
+        error_index=told.error_index or 0,
+        slot=reading.slot,
+        base_fee_lamports=reading.base_fee_lamports,
+        priority_fee_lamports=reading.priority_fee_lamports,
+        tip_lamports=reading.tip_lamports,
+        rent_lamports=landing.rent_lamports,
+        compute_units=reading.compute_units,
         before=before,
         after=after,
         profit_lamports=actual_profit(before, after),
-        detail=status.error_name,
+        detail=told.detail,
     )
 
 
-def _balances(plan: ExecutionPlan, status: SettlementStatus) -> tuple[Balances, Balances]:
-    base, quote = [0, 0], [0, 0]
-    for change in status.tokens:
-        held = base if change.mint == plan.base_mint else quote if change.mint == plan.quote_mint else None
-        if held is not None:
-            held[0] += change.before
-            held[1] += change.after
-    return (
-        Balances(status.lamports_before, base[0], quote[0]),
-        Balances(status.lamports_after, base[1], quote[1]),
-    )
+def _balances(plan: ExecutionPlan, held: Held) -> Balances:
+    tokens = held.tokens
+    return Balances(held.lamports, tokens.get(plan.base_mint, 0), tokens.get(plan.quote_mint, 0))
 
 
-def _failure(plan: ExecutionPlan, status: SettlementStatus) -> ExecutionReason:
+def _failure(plan: ExecutionPlan, told: ChainEnd) -> ExecutionReason:
     """Minimum-out where the failed swap's own program says so by its own code, else a program error."""
     venues = {SWAP_1_INDEX: plan.venue_1, SWAP_2_INDEX: plan.venue_2}
-    venue = venues.get(status.error_index)
-    if venue and status.error_code == minimum_out_error(Venue(venue)):
+    venue = venues.get(told.error_index) if told.error_index is not None else None
+    if venue and told.error_code == minimum_out_error(Venue(venue)):
         return ExecutionReason.MINIMUM_OUT
     return ExecutionReason.PROGRAM_ERROR
 
 
 class Signing(NamedTuple):
-    """What the executor itself did to a plan: the signature and its stamps, zero where it did not come to
-    it.
+    """What the executor itself did to a plan: the signature, the way it went and its stamps, zero where it
+    did not come to it.
     """
 
     signature: bytes
+    method: Method
     exec_received_ns: int
     signed_ns: int
     submitted_ns: int
@@ -128,7 +134,7 @@ def result_fields(
         end.reason,
         end.error_code,
         end.error_index,
-        plan.method,
+        signing.method,
         plan.venue_1,
         plan.venue_2,
         signing.signature,

@@ -87,12 +87,18 @@ _OUR_OWN_REFUSALS = frozenset(
         ExecutionReason.HEARTBEAT_LOST,
         ExecutionReason.DUPLICATE_PLAN,
         ExecutionReason.SHUTDOWN,
+        ExecutionReason.JOURNAL_FULL,
+        ExecutionReason.DRY_RUN,
     )
 )
 
 
 def is_execution_sample(end_state: EndState, reason: ExecutionReason) -> bool:
-    """Does a result say anything of the error rate? The gate's own refusals don't: they are it working."""
+    """Does a result say anything of the error rate? The gate's own refusals don't: they are it working. Nor
+    does a bundle that lost its auction: it cost nothing, and of those most searchers have more than trades.
+    """
+    if reason == ExecutionReason.BUNDLE_FAILED:
+        return False
     return not (end_state == EndState.REJECTED and reason in _OUR_OWN_REFUSALS)
 
 

@@ -88,6 +88,7 @@ class ExecutionReason(IntEnum):
     STATUS_UNKNOWN = 27
     SHUTDOWN = 28
     JOURNAL_FULL = 29
+    DRY_RUN = 30
 
 
 class HealthCheck(IntEnum):

@@ -123,7 +123,7 @@ def test_row_20_a_lagging_blockhash_is_stale_by_slot_or_by_height() -> None:
 def followed_after(*evidence: Any, bundle: BundleState | None = None, now_ns: int = 0) -> Any:
     one = Followed(INTENT, 0)
     if bundle is not None:
-        one.on_bundle(bundle)
+        one.on_bundle(bundle, None)
     for status, asked_slot, searched, point in evidence:
         one.on_status(status, now_ns, asked_slot=asked_slot, searched=searched, point=point)
     return one.end(RULE, now_ns)
@@ -157,6 +157,26 @@ def test_row_13_a_bundles_status_is_never_an_end() -> None:
     assert followed_after(NULL, NULL, bundle=BundleState.FAILED).reason is ExecutionReason.BUNDLE_FAILED
     end = followed_after(NULL, NULL, (LANDED, 2_001, True, DEAD), bundle=BundleState.INVALID)
     assert end.state is EndState.LANDED_OK
+
+
+def test_a_bundle_that_only_a_failing_engine_had_is_expired_some_blocks_later() -> None:
+    failed_at, later = Point(1_900, 900), Point(1_909, 909)
+    for engine_only, point, state in ((True, later, "expired"), (False, later, ""), (True, failed_at, "")):
+        one = Followed(INTENT, 0, engine_only=engine_only)
+        one.on_bundle(BundleState.FAILED, failed_at)
+        for _ in range(3):
+            one.on_status(None, 0, asked_slot=1_910, searched=False, point=point)
+        end = one.end(RULE, 0)
+        assert (end.state.name.lower() if end is not None else "") == state
+        if end is not None:
+            assert end.reason is ExecutionReason.BUNDLE_FAILED
+    # It landed after all, or the engine thought better of it.
+    one = Followed(INTENT, 0, engine_only=True)
+    one.on_bundle(BundleState.FAILED, failed_at)
+    one.on_bundle(BundleState.PENDING, failed_at)
+    for _ in range(3):
+        one.on_status(None, 0, asked_slot=1_910, searched=False, point=later)
+    assert one.end(RULE, 0) is None
 
 
 def test_silence_ends_as_unknown_only_after_its_limit() -> None:

@@ -229,6 +229,15 @@ def caught_up(house: House) -> bool:
     return True
 
 
+def spoil(house: House, plan: wire.ExecutionPlan) -> None:
+    """An outside trader takes away what ``plan`` wants: buys on its first pool what it would buy there."""
+    simnet = house.services["simnet"]
+    bank = simnet._bank
+    push = quote(bank.pools[plan.pool_1], plan.base_mint, plan.amount_in * 3, bank.clock)
+    bank.swap(plan.pool_1, plan.base_mint, push)
+    simnet._publish()
+
+
 QUIET = {"swaps_per_second": 0, "landing_ms": 0, "slot_ms": 20}
 PATIENT = {"plan_life_ms": 60_000}
 """Settings for tests that move the market themselves and look at one plan for long."""

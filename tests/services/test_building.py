@@ -28,7 +28,7 @@ def prepared(house: Make) -> tuple[House, ExecutionPlan, Builder]:
     run = house(settings(simnet=QUIET, planner=PATIENT))
     plan = wire.execution_plan.decode(make_plan(run))
     run.open("manager", "executor")
-    builder: Builder = run.services["executor"]._builder
+    builder: Builder = run.services["executor"].builder
     built = -1
     while builder._templates.built != built:
         built = builder._templates.built

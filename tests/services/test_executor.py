@@ -1,17 +1,22 @@
 """The executor: the kill, the gate, one submission a plan, one result a plan."""
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from service_support import PATIENT, QUIET, Cluster, House, make_plan, results, settings, submissions
+from service_support import PATIENT, QUIET, House, make_plan, results, settings, spoil, submissions
 
 from hft import wire
-from hft.chain.frames import Outcome, SettlementStatus, TokenChange
-from hft.runtime.service import ServiceState
-from hft.wire.enums import EndState, ExecutionReason, KillTrigger
+from hft.chain.base58 import b58encode as base58
+from hft.chain.follow_state import FollowRule
+from hft.chain.journal_records import Intent
+from hft.runtime.exit_codes import ExitCode, HftError
+from hft.services.signing import lock_wallet
+from hft.wire.enums import EndState, ExecutionReason, KillTrigger, Method
 
 Make = Callable[..., House]
-Serve = Callable[[House], Cluster]
 
 
 @pytest.fixture
@@ -28,7 +33,8 @@ def ready(run: House) -> None:
     run.open("executor")
     executor = run.services["executor"]
     link, executor.primary = executor.primary, run.reader("executed", "nothing")
-    run.until(lambda: executor._work.chain is not None and executor._work.lamports is not None)
+    access, work = executor.access, executor.work
+    run.until(lambda: access.watchers.blockhash() is not None and work.lamports is not None)
     executor.primary.close()
     executor.primary = link
 
@@ -63,14 +69,14 @@ def test_row_21_killed_before_the_plan_nothing_is_signed_or_sent(planned: tuple[
 def test_row_21_killed_after_signing_nothing_is_written_to_the_socket(planned: tuple[House, bytes]) -> None:
     run, _ = planned
     ready(run)
-    intents = run.services["executor"]._work.intents
-    begin = intents.begin
+    journal = run.services["executor"].access.writer.journal
+    begin = journal.begin
 
-    def begin_then_kill(intent: object) -> None:
+    def begin_then_kill(intent: Intent) -> None:
         begin(intent)
         trip(run)
 
-    intents.begin = begin_then_kill
+    journal.begin = begin_then_kill
     run.until(lambda: run.count("executor", "out_executed") == 1)
     (result,) = results(run)
     assert (result.end_state, result.reason) == (EndState.REJECTED, ExecutionReason.KILLED)
@@ -78,14 +84,13 @@ def test_row_21_killed_after_signing_nothing_is_written_to_the_socket(planned: t
     assert result.signed_ns > 0
     assert result.submitted_ns == 0
     assert submissions(run) == []
-    assert intents.open == {}
+    run.until(lambda: not journal.open)
 
 
 def test_row_21_killed_in_flight_it_is_followed_to_its_end(planned: tuple[House, bytes]) -> None:
     run, _ = planned
     ready(run)
-    while run.count("executor", "submitted") == 0:
-        run.cycle(["executor"])
+    until_out(run)
     trip(run)
     run.until(lambda: run.count("executor", "out_executed") == 1)
     assert results(run)[0].end_state == EndState.LANDED_OK
@@ -194,182 +199,256 @@ def test_corrupt_messages_are_counted_and_crash_nothing(planned: tuple[House, by
     assert results(run)[0].end_state == EndState.LANDED_OK
 
 
-def swap_cluster(run: House, cluster: Serve) -> Cluster:
-    """Replace the simnet by a socket that the test serves."""
-    run.shut("feed", "simnet")
-    return cluster(run)
+CARRIED_OUT = ("malformed_json", "disconnect")
+"""Faults behind which the engine has the bundle all the same, and may say so when asked again."""
 
 
-def on_the_silent_cluster(run: House, cluster: Serve) -> Cluster:
-    """The executor connected to a cluster that takes submissions and never says what became of them."""
-    served = swap_cluster(run, cluster)
-    run.open("executor")
-    run.segments.pages["executor"].set_state(ServiceState.RUNNING)
-    executor = run.services["executor"]
-    link, executor.primary = executor.primary, run.reader("executed", "nothing")
-
-    def known() -> bool:
-        served.server.poll()
-        if served.clients and executor._work.chain is None:
-            served.slot(slot=1_000, block_height=100, last_valid=250)
-        return executor._work.chain is not None and executor._work.lamports is not None
-
-    run.until(known)
-    executor.primary.close()
-    executor.primary = link
-
-    def submitted() -> bool:
-        served.server.poll()
-        return bool(served.submitted)
-
-    run.until(submitted)
-    return served
+def fault(run: House, kind: str, **more: Any) -> None:
+    """Something goes wrong on the cluster, until ``clear`` (an action: once)."""
+    faults = run.services["simnet"]._cluster.faults
+    run.services["simnet"]._cluster.act(faults.parse({"kind": kind, **more}))
 
 
-def told(run: House, served: Cluster) -> None:
-    """Until the plan has its result."""
-
-    def out() -> bool:
-        served.server.poll()
-        return run.count("executor", "out_executed") == 1
-
-    run.until(out)
+def clear(run: House) -> None:
+    run.services["simnet"]._cluster.faults.clear()
 
 
-def test_row_16_expired_only_after_the_last_valid_height_and_when_the_cluster_never_saw_it(
-    planned: tuple[House, bytes], cluster: Serve
+def until_told(run: House, results: int = 1) -> None:
+    run.until(lambda: run.count("executor", "out_executed") == results)
+
+
+def until_out(run: House) -> None:
+    """Until the plan's bytes are with somebody."""
+    run.until(lambda: run.count("executor", "submitted") == 1)
+
+
+def crash(run: House) -> None:
+    """The executor dies: the kernel frees its lock, nothing is flushed."""
+    run.services["executor"]._lock.close()
+    run.crash("executor")
+
+
+@pytest.mark.parametrize("kind", ["rate_limit", "hang", "malformed_json", "server_error", "disconnect"])
+def test_row_12_14_an_engine_in_trouble_costs_the_plan_little_and_rpc_gets_the_same_bytes(
+    planned: tuple[House, bytes], kind: str
 ) -> None:
     run, _ = planned
-    served = on_the_silent_cluster(run, cluster)
-    served.slot(slot=1_150, block_height=250, last_valid=400)
-    run.until(lambda: run.count("executor", "slot") == 1_150)
-    for _ in range(3):
-        run.cycle()
-    assert run.count("executor", "out_executed") == 0
-    served.slot(slot=1_151, block_height=251, last_valid=401)
-    told(run, served)
-    (result,) = results(run)
-    assert (result.end_state, result.reason) == (EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED)
-    assert len(served.submitted) == 1
-
-
-def test_row_15_nobody_can_tell_what_became_of_it_it_ends_unknown_and_is_never_sent_again(
-    planned: tuple[House, bytes], cluster: Serve
-) -> None:
-    run, _ = planned
-    served = on_the_silent_cluster(run, cluster)
-    served.knows_nothing = False
-    served.drop_clients()
-    run.until(lambda: run.count("executor", "disconnects") == 1)
-
-    def reconnected() -> bool:
-        served.server.poll()
-        return bool(served.clients)
-
-    run.until(reconnected)
-    served.slot(slot=1_151, block_height=251, last_valid=401)
-    told(run, served)
-    (result,) = results(run)
-    assert (result.end_state, result.reason) == (EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN)
-    assert len(served.submitted) == 1
-
-
-def landed(run: House, served: Cluster) -> SettlementStatus:
-    """The status of the one submission, as a cluster that executed it would tell it."""
-    work = next(iter(run.services["executor"]._work.open.values()))
-    plan = work.plan
-    paid = 5_100 + plan.tip_lamports
-    tokens = (TokenChange(plan.base_mint, 10**12, 10**12 + plan.expected_out - plan.amount_in),)
-    return SettlementStatus(
-        work.signature, Outcome.LANDED_OK, 1_000, 255, 0, "", 5_100, 1, 10**12, 10**12 - paid, tokens
-    )
-
-
-def test_row_15_a_status_missed_on_a_broken_connection_is_asked_for(
-    planned: tuple[House, bytes], cluster: Serve
-) -> None:
-    run, _ = planned
-    served = on_the_silent_cluster(run, cluster)
-    status = landed(run, served)
-    served.statuses[status.signature] = status
-    served.drop_clients()
-    told(run, served)
+    ready(run)
+    fault(run, kind, method="sendBundle", times=0)
+    until_told(run)
     (result,) = results(run)
     assert result.end_state == EndState.LANDED_OK
-    assert run.services["executor"]._work.lamports == status.lamports_after
-    assert len(served.submitted) == 1
+    assert {line["signature"] for line in submissions(run)} == {base58(result.signature)}
+    assert [line["outcome"] for line in submissions(run)].count("landed_ok") == 1
+    run.until(lambda: run.count("executor", "chain_jito_faults") >= 1)
+    if kind not in CARRIED_OUT:
+        assert (result.method, run.count("executor", "chain_fallbacks")) == (Method.RPC, 1)
 
 
-def crash_and_redeliver(run: House, served: Cluster, plan: bytes) -> None:
-    """The executor dies after the send; the ring delivers the plan again to its successor."""
-    run.services["executor"]._cluster.close()
-    run.crash("executor")
-    assert run.writer("planned").offer(plan)
-    served.clients.clear()
-    run.open("executor")
-    assert run.services["executor"].pending() == 1
+def test_row_13_a_dropped_bundle_is_followed_to_its_expiry(planned: tuple[House, bytes]) -> None:
+    run, _ = planned
+    ready(run)
+    fault(run, "dropped_bundle")
+    until_out(run)
+    desk = run.services["executor"].access.desk
+    run.until(lambda: desk.follower.counts["bundle_invalid"] > 0)
+    assert run.count("executor", "out_executed") == 0
+    fault(run, "expired_blockhash")
+    until_told(run)
+    (result,) = results(run)
+    assert (result.end_state, result.reason) == (EndState.EXPIRED, ExecutionReason.BUNDLE_INVALID)
+    assert submissions(run) == []
 
 
-def test_row_29_a_crash_after_the_send_is_reconciled_with_the_chain(
-    planned: tuple[House, bytes], cluster: Serve
+def test_row_15_nobody_can_tell_what_became_of_it_it_ends_unknown_and_is_looked_up_after_the_restart(
+    planned: tuple[House, bytes],
 ) -> None:
     run, plan = planned
-    served = on_the_silent_cluster(run, cluster)
-    status = landed(run, served)
-    served.statuses[status.signature] = status
-    crash_and_redeliver(run, served, plan)
-    told(run, served)
+    ready(run)
+    fault(run, "lost_answer", method="sendBundle", times=0)
+    fault(run, "lost_answer", method="sendTransaction", times=0)
+    fault(run, "server_error", method="getSignatureStatuses", times=0)
+    executor = run.services["executor"]
+    executor.access.desk.follower._rule = FollowRule(silence_ns=500_000_000)
+    for source in executor.access.desk._sources:
+        source.watch = lambda: None
+    until_told(run)
+    (result,) = results(run)
+    assert (result.end_state, result.reason) == (EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN)
+    assert len({line["signature"] for line in submissions(run)}) == 1
+    clear(run)
+    crash(run)
+    assert run.writer("planned").offer(plan)
+    run.open("executor")
+    run.until(lambda: run.count("executor", "dropped_duplicate") == 1)
+    until_told(run, 2)
+    assert [one.end_state for one in results(run)] == [EndState.UNKNOWN, EndState.LANDED_OK]
+    assert [line["outcome"] for line in submissions(run)].count("landed_ok") == 1
+
+
+def test_row_16_expired_only_after_the_last_valid_height_and_when_no_node_knows_it(
+    planned: tuple[House, bytes],
+) -> None:
+    run, _ = planned
+    ready(run)
+    fault(run, "server_error", method="sendBundle", times=0)
+    fault(run, "dropped_transaction")
+    until_out(run)
+    slot = run.count("executor", "slot")
+    run.until(lambda: run.count("executor", "slot") > slot + 20)
+    assert run.count("executor", "out_executed") == 0
+    fault(run, "expired_blockhash")
+    until_told(run)
+    (result,) = results(run)
+    assert (result.end_state, result.reason) == (EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED)
+    assert submissions(run) == []
+
+
+def test_row_17_30_an_unbundled_trade_that_fails_costs_its_fee_alone(planned: tuple[House, bytes]) -> None:
+    run, plan = planned
+    order = wire.execution_plan.decode(plan)
+    spoil(run, order)
+    fault(run, "unbundled_bundle")
+    ready(run)
+    until_told(run)
+    (result,) = results(run)
+    assert (result.end_state, result.reason) == (EndState.LANDED_FAILED, ExecutionReason.MINIMUM_OUT)
+    assert result.tip_lamports == 0
+    fee = result.base_fee_lamports + result.priority_fee_lamports
+    assert result.actual_profit_lamports == -fee == -order.base_fee_lamports - order.priority_fee_lamports
+
+
+def test_a_bundle_that_lost_its_auction_is_expired_some_blocks_later_and_frees_what_it_would_take(
+    planned: tuple[House, bytes],
+) -> None:
+    run, plan = planned
+    spoil(run, wire.execution_plan.decode(plan))
+    ready(run)
+    work = run.services["executor"].work
+    run.until(lambda: bool(work.open) and work.base_token_free == work.base_token)
+    until_told(run)
+    (result,) = results(run)
+    assert (result.end_state, result.reason) == (EndState.EXPIRED, ExecutionReason.BUNDLE_FAILED)
+    assert result.actual_profit_lamports == 0
+    assert [line["outcome"] for line in submissions(run)] == ["rejected"]
+
+
+def test_row_20_a_lagging_node_gives_no_blockhash(house: Make) -> None:
+    run = house(settings(simnet=QUIET, planner=PATIENT))
+    make_plan(run)
+    run.open("manager")
+    base = f"http://127.0.0.1:{(run.run.state_dir / 'simnet.port').read_text().strip()}"
+    chain = replace(run.run.config.chain, rpc_urls=(f"{base}/node/late", base))
+    object.__setattr__(run.run, "config", replace(run.run.config, chain=chain))
+    fault(run, "lagging_node", node="late", slots=40, times=0)
+    ready(run)
+    tracker = run.services["executor"].access.watchers.blockhashes
+    run.until(lambda: tracker.stale + run.services["executor"].access.watchers.faults["blockhash"] > 2)
+    bank = run.services["simnet"]._cluster.bank
+    assert bank.slot - tracker.newest.slot < 30
+    until_told(run)
+    assert results(run)[0].end_state == EndState.LANDED_OK
+
+
+def test_row_26_a_second_executor_with_the_same_wallet_refuses(planned: tuple[House, bytes]) -> None:
+    run, _ = planned
+    ready(run)
+    with pytest.raises(HftError, match="is in use by process") as caught:
+        lock_wallet(run.run, run.services["executor"].wallet)
+    assert caught.value.code is ExitCode.ALREADY_RUNNING
+
+
+def test_row_29_a_crash_after_the_send_is_reconciled_with_the_chain(planned: tuple[House, bytes]) -> None:
+    run, plan = planned
+    ready(run)
+    until_out(run)
+    crash(run)
+    assert run.writer("planned").offer(plan)
+    run.open("executor")
+    assert run.services["executor"].pending() == 1
+    until_told(run)
     (result,) = results(run)
     assert result.end_state == EndState.LANDED_OK
     assert result.plan_id == wire.execution_plan.decode(plan).plan_id
     run.until(lambda: run.count("executor", "dropped_duplicate") == 1)
-    assert len(served.submitted) == 1
+    assert len(submissions(run)) == 1
     assert run.count("executor", "recovered_plans") == 1
 
 
-def test_row_29_a_crash_after_the_send_that_never_arrived_expires_and_is_not_sent_again(
-    planned: tuple[House, bytes], cluster: Serve
+def test_row_29_a_crash_between_journal_and_send_expires_and_is_not_sent_again(
+    planned: tuple[House, bytes],
 ) -> None:
     run, plan = planned
-    served = on_the_silent_cluster(run, cluster)
-    crash_and_redeliver(run, served, plan)
+    ready(run)
+    journal = run.services["executor"].access.writer.journal
+    begin = journal.begin
+    written: list[bool] = []
 
-    def known() -> bool:
-        served.server.poll()
-        return bool(served.clients)
+    def begin_and_never_return(intent: Intent) -> None:
+        begin(intent)
+        written.append(True)
+        gone.wait(60)
 
-    run.until(known)
-    served.slot(slot=1_151, block_height=251, last_valid=401)
-    told(run, served)
+    gone = threading.Event()
+    journal.begin = begin_and_never_return
+    run.until(lambda: bool(written))
+    crash(run)
+    assert run.writer("planned").offer(plan)
+    run.open("executor")
+    assert run.services["executor"].pending() == 1
+    fault(run, "expired_blockhash")
+    until_told(run)
+    gone.set()
     assert results(run)[0].end_state == EndState.EXPIRED
-    assert len(served.submitted) == 1
-    run.until(lambda: run.count("executor", "wallet_lamports") == 2 * 10**12)  # asked anew
+    run.until(lambda: run.count("executor", "dropped_duplicate") == 1)
+    assert submissions(run) == []
+
+
+def test_row_29_what_a_dead_cluster_was_sent_is_expired_at_the_next_start(
+    house: Make, planned: tuple[House, bytes]
+) -> None:
+    run, _ = planned
+    ready(run)
+    until_out(run)
+    crash(run)
+    (folder,) = (run.run.state_dir / "journal").iterdir()
+    folder.rename(folder.with_name("cluster-" + bytes(16).hex()))
+    run.open("executor")
+    until_told(run)
+    assert results(run)[0].end_state == EndState.EXPIRED
+    run.until(lambda: not (run.run.state_dir / "journal" / f"cluster-{bytes(16).hex()}").exists())
+    assert run.count("executor", "recovered_plans") == 1
 
 
 def test_without_a_cluster_a_plan_is_refused_as_unreachable(planned: tuple[House, bytes]) -> None:
     run, _ = planned
     run.shut("feed", "simnet")
     run.open("executor")
-    run.services["executor"]._work.lamports = run.services["executor"]._work.base_token = 10**12
-    run.until(lambda: run.count("executor", "out_executed") == 1)
+    work = run.services["executor"].work
+    work.lamports = work.base_token = 10**12
+    until_told(run)
     assert results(run)[0].reason == ExecutionReason.SETTLEMENT_UNREACHABLE
 
 
 def test_row_34_a_stop_refuses_new_plans_and_tells_the_end_of_what_is_in_flight(
-    planned: tuple[House, bytes], cluster: Serve
+    planned: tuple[House, bytes],
 ) -> None:
     run, plan = planned
-    on_the_silent_cluster(run, cluster)
+    ready(run)
+    fault(run, "dropped_bundle")
+    until_out(run)
     run.contexts["executor"].stop_requested = True
     assert run.writer("planned").offer(plan[:96] + b"another-plan-id!" + plan[112:])
     run.until(lambda: run.count("executor", "in_plans") == 2)
     assert run.services["executor"].pending() == 1
+    journal = run.services["executor"].access.writer.journal
     run.shut("executor")
     ends = {(result.end_state, result.reason) for result in results(run)}
     assert ends == {
         (EndState.REJECTED, ExecutionReason.SHUTDOWN),
         (EndState.UNKNOWN, ExecutionReason.SHUTDOWN),
     }
+    assert len(journal.open) == 1  # for the next start
 
 
 def test_results_wait_for_a_reader_that_is_a_lap_behind(house: Make) -> None:

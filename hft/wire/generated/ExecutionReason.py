@@ -34,3 +34,4 @@ class ExecutionReason(object):
     status_unknown = 27
     shutdown = 28
     journal_full = 29
+    dry_run = 30

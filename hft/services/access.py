@@ -1,0 +1,232 @@
+"""The executor's way to the chain: clients by the settings, watchers, desk and journal, all on one stepped
+loop in the executor's own thread.
+
+Paper mode opens sockets to loopback only, by construction; a dry run has a rehearsal where a sender would be.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from solders.pubkey import Pubkey
+
+from hft.chain.desk import Desk, DeskEvent
+from hft.chain.endpoint import Endpoint, check_endpoints, open_session
+from hft.chain.follow import Follower, FollowTimes
+from hft.chain.jito import JitoClient, jito_endpoint
+from hft.chain.journal import Journal, JournalWriter
+from hft.chain.journal_records import Intent, JournalError
+from hft.chain.lookup import TableCache
+from hft.chain.loop import SteppedLoop
+from hft.chain.rehearsal import Rehearsal
+from hft.chain.rpc import RpcClient
+from hft.chain.submit import Sender, SendRule, Submitter
+from hft.chain.subscribe_signatures import SignatureSource
+from hft.chain.watchers import Watchers, WatchTimes
+from hft.runtime.endpoints import Endpoints, endpoints
+from hft.runtime.exit_codes import ExitCode, HftError
+from hft.wire.enums import EndState
+
+if TYPE_CHECKING:
+    from hft.runtime.context import Context
+    from hft.runtime.settings import Chain
+
+FOLDER: Final = "journal"
+OWN_CLUSTER: Final = "cluster-"
+JITO_DEFAULT_RATE: Final = 1
+UNLIMITED: Final = 1_000_000
+MILLISECOND_NS: Final = 1_000_000
+CLOSE_LIMIT_S: Final = 2.0
+
+COUNTERS: tuple[str, ...] = (
+    "chain_rpc_requests",
+    "chain_rpc_faults",
+    "chain_jito_requests",
+    "chain_jito_faults",
+    "chain_fallbacks",
+    "chain_journal_faults",
+    "chain_read_faults",
+    "chain_watch_faults",
+    "chain_stale_blockhashes",
+    "chain_subscriptions_lost",
+    "chain_task_failures",
+    "priority_fee_micro_lamports",
+    "tip_floor_lamports",
+)
+"""Gauges of what the clients counted; the last two: what lands, as the network tells it (0: not known)."""
+
+
+class Access:
+    """See the module."""
+
+    def __init__(self, ctx: "Context", wallet: bytes) -> None:
+        """Opens the journal and the sockets' session; asks nothing yet. ``HftError`` when an address or the
+        journal can't be used."""
+        self._ctx = ctx
+        self._settings = ctx.config.chain
+        self.loop = SteppedLoop()
+        self.orphans: list[Journal] = []
+        found = endpoints(ctx.run)
+        self.writer = JournalWriter(self._journal())
+        tables = TableCache(bytes(Pubkey.from_string(key)) for key in self._settings.lookup_tables)
+        self.loop.run(self._open(found, wallet, tables))
+        for work in (*self.desk.tasks(), *self.watchers.tasks()):
+            self.loop.spawn(work)
+
+    async def _open(self, found: Endpoints, wallet: bytes, tables: TableCache) -> None:
+        chain, clock_ns = self._settings, self._ctx.clock.monotonic_ns
+        self._http: aiohttp.ClientSession = open_session(found.reach)
+        nodes = check_endpoints(_nodes(found, chain), found.reach)
+        self.rpc = RpcClient(self._http, nodes, clock_ns=clock_ns)
+        engines = _engines(found.jito_urls, self._ctx)
+        self.jito = JitoClient(self._http, engines, clock_ns=clock_ns) if engines else None
+        floors = [Endpoint("tip-floor", url) for url in found.tip_floor_urls]
+        self.watchers = Watchers(
+            self.rpc,
+            self.jito,
+            JitoClient(self._http, floors, clock_ns=clock_ns) if floors else None,
+            (wallet,),
+            tables,
+            _watch_times(chain),
+            clock_ns=clock_ns,
+        )
+        by_bundle = self.jito if chain.method == "jito" else None
+        times = FollowTimes(chain.status_poll_ms * MILLISECOND_NS, chain.bundle_poll_ms * MILLISECOND_NS)
+        follower = Follower(self.rpc, by_bundle, times=times, clock_ns=clock_ns, wake=self.loop.wake)
+        sources = [
+            SignatureSource(self._http, Endpoint(f"signatures-{place}", "", url), follower)
+            for place, url in enumerate(found.ws_urls, 1)
+        ]
+        self.desk = Desk(
+            self.rpc,
+            self.writer,
+            follower,
+            self._sender(by_bundle),
+            sources,
+            self._spawn,
+            clock_ns=clock_ns,
+            wake=self.loop.wake,
+        )
+
+    @property
+    def sending(self) -> int:
+        """Submissions whose bytes may not be written yet."""
+        return self.desk.sending
+
+    def step(self) -> None:
+        """Runs whatever is ready."""
+        self.loop.step()
+
+    def poll(self, handler: Callable[[DeskEvent], None], limit: int) -> int:
+        """What the desk tells."""
+        return self.desk.poll(handler, limit)
+
+    def forget(self, intent: Intent, state: EndState) -> None:
+        """The result is where it can't be lost: the journal may note the end."""
+        for journal in self.orphans:
+            if intent.plan_id in journal.open:
+                journal.end(intent, state)
+                return
+        self.desk.forget(intent, state)
+
+    def show(self) -> None:
+        """Gauges of what the clients counted."""
+        counters, desk, watchers = self._ctx.counters, self.desk, self.watchers
+        floor = watchers.tip_floor
+        percentile = int(self._settings.tip_floor_percentile)
+        jito = self.jito.states if self.jito is not None else ()
+        figures = {
+            "chain_rpc_requests": sum(state.requests for state in self.rpc.states),
+            "chain_rpc_faults": sum(state.faults for state in self.rpc.states),
+            "chain_jito_requests": sum(state.requests for state in jito),
+            "chain_jito_faults": sum(state.faults for state in jito),
+            "chain_fallbacks": desk.sender.fallbacks,
+            "chain_journal_faults": desk.counts["journal_faults"],
+            "chain_read_faults": desk.counts["read_faults"] + desk.counts["read_malformed"],
+            "chain_watch_faults": watchers.faults.total(),
+            "chain_stale_blockhashes": watchers.blockhashes.stale,
+            "chain_subscriptions_lost": desk.subscriptions_lost,
+            "chain_task_failures": len(self.loop.failures),
+            "priority_fee_micro_lamports": watchers.fees.price(),
+            "tip_floor_lamports": 0 if floor is None else floor.landed.get(percentile, 0),
+        }
+        for name, value in figures.items():
+            counters.set(counters.index(name), value)
+
+    def close(self) -> None:
+        """Lets the disk take what was noted, ends every task and socket."""
+        deadline_ns = self._ctx.clock.monotonic_ns() + int(CLOSE_LIMIT_S * 1e9)
+        while self.desk.unnoted and self._ctx.clock.monotonic_ns() < deadline_ns:
+            self.loop.wait(MILLISECOND_NS)
+        self.loop.run(self._http.close())
+        self.loop.close()
+        self.writer.close()
+        for journal in self.orphans:
+            journal.close()
+
+    def bury(self) -> None:
+        """Takes away the journals of clusters that are gone, once everything in them has its end."""
+        for journal in [one for one in self.orphans if not one.open]:
+            journal.remove()
+            self.orphans.remove(journal)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> object:
+        return self.loop.spawn(work)
+
+    def _sender(self, jito: JitoClient | None) -> Sender:
+        chain = self._settings
+        if self._ctx.config.hft.mode == "live" and chain.dry_run == "on":
+            return Rehearsal(self.rpc)
+        rule = SendRule(limit_ns=chain.send_limit_ms * MILLISECOND_NS, attempts=chain.send_attempts)
+        control = self._ctx.control
+        return Submitter(
+            self.rpc,
+            jito,
+            self.writer,
+            lambda: bool(control.latch),
+            rule,
+            clock_ns=self._ctx.clock.monotonic_ns,
+        )
+
+    def _journal(self) -> Journal:
+        """The journal of this chain; those of local clusters that are gone are left to ``orphans``."""
+        run = self._ctx.run
+        mode = run.config.hft.mode
+        own = mode == "paper" and not self._settings.rpc_urls
+        folder = run.state_dir / FOLDER / (f"{OWN_CLUSTER}{run.run_id.hex()}" if own else mode)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            gone = [one for one in folder.parent.glob(f"{OWN_CLUSTER}*") if one != folder]
+            self.orphans = [Journal(one) for one in sorted(gone)]
+            return Journal(folder)
+        except OSError as error:
+            raise HftError(f"{folder}: {error.strerror}", ExitCode.STATE_FOLDER) from error
+        except JournalError as error:
+            raise HftError(str(error), ExitCode.STATE_FOLDER) from error
+
+
+def _nodes(found: Endpoints, chain: "Chain") -> list[Endpoint]:
+    rate = chain.rpc_requests_per_second
+    return [
+        Endpoint(f"rpc-{place}", url, "", 1_000_000_000 // rate, rate)
+        for place, url in enumerate(found.rpc_urls, 1)
+    ]
+
+
+def _engines(urls: tuple[str, ...], ctx: "Context") -> list[Endpoint]:
+    rate = ctx.config.chain.jito_requests_per_second
+    if not rate:
+        rate = UNLIMITED if ctx.config.hft.mode == "paper" else JITO_DEFAULT_RATE
+    return [
+        jito_endpoint(f"jito-{place}", url, requests_per_second=rate, burst=min(rate, 1_000))
+        for place, url in enumerate(urls, 1)
+    ]
+
+
+def _watch_times(chain: "Chain") -> WatchTimes:
+    return WatchTimes(
+        blockhash_ns=chain.blockhash_poll_ms * MILLISECOND_NS,
+        fees_ns=chain.fee_poll_ms * MILLISECOND_NS,
+        tips_ns=chain.tip_poll_ms * MILLISECOND_NS,
+        balances_ns=chain.balance_poll_ms * MILLISECOND_NS,
+    )

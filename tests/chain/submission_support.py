@@ -1,0 +1,82 @@
+"""An instance that submits and follows, driven by a test step by step."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from hft.chain.endpoint import Reach, open_session
+from hft.chain.follow import Follower, FollowTimes
+from hft.chain.follow_state import End, FollowRule
+from hft.chain.jito import JitoClient
+from hft.chain.journal import Journal, JournalWriter
+from hft.chain.journal_records import Intent
+from hft.chain.rpc import RpcClient
+from hft.chain.submit import SendOutcome, SendRule, Submitter
+from tests.chain.rpc_support import MILLISECOND, SECOND, run
+from tests.chain.simnet_support import Simnet, intent_of, soon
+
+TIMES = FollowTimes(poll_ns=15 * MILLISECOND, bundle_ns=20 * MILLISECOND, ask_ns=SECOND)
+RULE = SendRule(limit_ns=600 * MILLISECOND, attempts=2)
+
+
+class Bench:
+    """Everything one instance has to submit and follow with, driven by hand."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, rpc: RpcClient, jito: JitoClient | None, folder: Path
+    ) -> None:
+        self.http = http
+        self.rpc = rpc
+        self.killed = False
+        self.checks = 0
+        self.writer = JournalWriter(Journal(folder))
+        self.submitter = Submitter(rpc, jito, self.writer, self.is_killed, RULE)
+        self.follower = Follower(rpc, jito, FollowRule(silence_ns=SECOND), TIMES)
+        self.ends: list[End] = []
+
+    def is_killed(self) -> bool:
+        self.checks += 1
+        return self.killed
+
+    async def intent(self, lamports: int = 5_000) -> Intent:
+        latest, _ = await self.rpc.latest_blockhash(deadline_ns=soon())
+        return intent_of(latest, lamports=lamports)
+
+    async def submit(self, intent: Intent, life_ns: int = 5 * SECOND) -> SendOutcome:
+        outcome = await self.submitter.submit(intent, soon(life_ns))
+        if outcome.state.is_out:
+            self.follower.watch(intent, outcome)
+        else:
+            await self.follower.refuse(intent, outcome)
+        return outcome
+
+    async def the_end(self) -> End:
+        """The next end; there is only one."""
+        while not self.follower.poll(self.ends.append, 1):
+            await self.follower.ask()
+            await self.follower.settle()
+        await self.writer.end(self.ends[-1].intent, self.ends[-1].state)
+        return self.ends[-1]
+
+
+@asynccontextmanager
+async def desk_of(simnet: Simnet, folder: Path, *nodes: str, jito: str = "") -> AsyncIterator[Bench]:
+    async with open_session(Reach.LOOPBACK) as http:
+        engine = simnet.jito(http, jito) if jito else None
+        desk = Bench(http, simnet.rpc(http, *nodes), engine, folder)
+        try:
+            yield desk
+        finally:
+            desk.writer.close()
+
+
+def with_desk(
+    simnet: Simnet, folder: Path, work: Callable[[Bench], Awaitable[None]], *nodes: str, jito: str = ""
+) -> None:
+    async def whole() -> None:
+        async with desk_of(simnet, folder, *(nodes or ("main",)), jito=jito) as desk:
+            await work(desk)
+
+    run(whole())
