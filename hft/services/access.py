@@ -29,7 +29,7 @@ from hft.wire.enums import EndState
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
-    from hft.runtime.settings import Chain
+    from hft.runtime.settings_chain import Chain
 
 FOLDER: Final = "journal"
 OWN_CLUSTER: Final = "cluster-"

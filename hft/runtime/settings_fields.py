@@ -1,0 +1,24 @@
+"""Forms of settings: a number with its range, one of a few words, text, a list; each with its explanation."""
+
+from dataclasses import field
+from typing import Any
+
+
+def number(default: int, low: int, high: int, text: str) -> Any:
+    """An integer key with an inclusive range."""
+    return field(default=default, metadata={"low": low, "high": high, "text": text})
+
+
+def choice(default: str, options: tuple[str, ...], text: str) -> Any:
+    """A key that takes one of a few words."""
+    return field(default=default, metadata={"options": options, "text": text})
+
+
+def string(default: str, text: str) -> Any:
+    """A free text key; empty is allowed."""
+    return field(default=default, metadata={"text": text})
+
+
+def strings(text: str) -> Any:
+    """A list key: entries separated by commas; empty by default."""
+    return field(default=(), metadata={"text": text})
