@@ -127,10 +127,10 @@ def entry_at(data: bytes, at: int) -> Entry | None:
     return Entry(sequence, unix_ns, data[subject_at:payload_at], data[payload_at:end], end)
 
 
-def entries(data: bytes, at: int, base: int, limit: int) -> list[Entry]:
-    """Up to ``limit`` whole records from ``at`` on; ``base`` is added to each ``end``."""
+def entries(data: bytes, at: int, size: int, base: int, limit: int) -> list[Entry]:
+    """Up to ``limit`` whole records from ``at`` to ``size``; ``base`` is added to each ``end``."""
     found: list[Entry] = []
-    unpack, size, new = RECORD.unpack_from, len(data), partial(tuple.__new__, Entry)
+    unpack, new = RECORD.unpack_from, partial(tuple.__new__, Entry)
     while len(found) < limit and at + RECORD_BYTES <= size:
         magic, checksum, payload_bytes, subject_bytes, sequence, unix_ns = unpack(data, at)
         subject_at = at + RECORD_BYTES

@@ -57,9 +57,8 @@ class Wire:
         self._in = b""
         # What JetStream says when all is well; whatever else comes is looked at piece by piece.
         self._stored = re.compile(
-            rb"MSG %b(\d+)\.(\d+)\.(\d+) 1 \d+\r\n"
-            rb'\{"stream":"[^"\\]*", ?(?:"domain":"[^"\\]*", ?)?"seq":(\d+)'
-            rb'(?:, ?"domain":"[^"\\]*")?(, ?"duplicate": ?true)?\}\r\n' % re.escape(inbox)
+            rb"MSG %b(\d+\.\d+)\.(\d+) 1 \d+\r\n"
+            rb'\{"stream":"[A-Za-z0-9_-]+", ?"seq":(\d+)(, ?"duplicate": ?true)?\}\r\n' % re.escape(inbox)
         )
 
     @property
@@ -172,19 +171,21 @@ class Wire:
 def _rows(stored: list[tuple[bytes, ...]]) -> list[Answer]:
     """Successes in the order they came, those with tickets in a row taken together."""
     found: list[Answer] = []
-    of, last, count, place, duplicates = (b"", b""), -1, 0, b"", 0
-    for lane, epoch, ticket, sequence, duplicate in stored:
-        number = int(ticket)
-        if number == last + 1 and of == (lane, epoch):
-            count += 1
-        else:
-            if count:
-                found.append(Answer(int(of[0]), int(of[1]), last, count, int(place), duplicates))
-            of, count, duplicates = (lane, epoch), 1, 0
-        last, place = number, sequence
-        if duplicate:
-            duplicates += 1
-    found.append(Answer(int(of[0]), int(of[1]), last, count, int(place), duplicates))
+    begin = 0
+    whose, tickets, places, duplicates = zip(*stored, strict=True)
+    numbers = list(map(int, tickets))
+    while begin < len(numbers):
+        end = len(numbers)
+        if whose[begin:].count(whose[begin]) != end - begin:
+            end = next(at for at in range(begin, end) if whose[at] != whose[begin])
+        row = range(numbers[begin], numbers[begin] + end - begin)
+        if numbers[begin:end] != list(row):
+            end = begin + next(at for at, ticket in enumerate(row) if numbers[begin + at] != ticket)
+        lane, epoch = whose[begin].split(b".")
+        again = end - begin - duplicates[begin:end].count(b"")
+        answer = Answer(int(lane), int(epoch), numbers[end - 1], end - begin, int(places[end - 1]), again)
+        found.append(answer)
+        begin = end
     return found
 
 

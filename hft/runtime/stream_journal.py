@@ -12,6 +12,7 @@ offset: a journal that has lost its middle is not to be trusted with what follow
 import contextlib
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,8 @@ SEGMENTS = 8
 MINIMUM_BYTES = 4 << 20
 READ_BYTES = 256 << 10
 
-RECENT_LIMIT = 16
-"""Batches kept in memory besides, for a reader that is right behind the writer."""
+RECENT_LIMIT = 64
+"""Batches kept in memory besides, for a reader that is not far behind the writer."""
 
 _SUFFIX = ".journal"
 _SPARE = "spare"
@@ -96,7 +97,7 @@ class StreamJournal:
         self._descriptor = -1
         self._spare = False
         self._kept = Position(0, 0, 0)
-        self._recent: dict[tuple[int, int], list[Entry]] = {}
+        self._recent: deque[tuple[int, int, list[Entry]]] = deque()
         self.written_unsynced = False
         self.sealed: list[int] = []
         """Descriptors of finished files, to be synced and closed."""
@@ -173,7 +174,8 @@ class StreamJournal:
             os.ftruncate(self._descriptor, segment.used)
             segment.reserved = segment.used
             return False
-        self._remember(segment, written)
+        if len(self._recent) < RECENT_LIMIT:
+            self._recent.append((segment.header.number, segment.used, written))
         segment.used += len(data)
         segment.count += len(written)
         segment.last_sequence = written[-1].sequence
@@ -181,14 +183,23 @@ class StreamJournal:
         self.written_unsynced = True
         return True
 
-    def recent(self, number: int, offset: int) -> list[Entry] | None:
-        """What was lately written at that place, once: so that it need not be read back."""
-        return self._recent.pop((number, offset), None)
+    def recent(self, number: int, offset: int, limit: int) -> list[Entry]:
+        """Up to ``limit`` records from that place on, if they were written lately: they need not be read."""
+        recent = self._recent
+        while recent and recent[0][:2] < (number, offset):
+            recent.popleft()
+        if not recent or recent[0][:2] != (number, offset):
+            return []
+        entries = recent.popleft()[2]
+        if len(entries) > limit:
+            recent.appendleft((number, entries[limit - 1].end, entries[limit:]))
+        return entries[:limit]
 
-    def _remember(self, segment: Segment, written: list[Entry]) -> None:
-        if len(self._recent) >= RECENT_LIMIT:
-            self._recent.clear()
-        self._recent[segment.header.number, segment.used] = written
+    def read_until(self, segment: Segment) -> int:
+        """How far a segment is to be read from disk: to the first of its records that need not be."""
+        if self._recent and self._recent[0][0] == segment.header.number:
+            return self._recent[0][1]
+        return segment.used
 
     def reserve(self) -> bool:
         """See that the spare stands ready, deleting published segments if it needs their space."""
@@ -429,9 +440,10 @@ class Reader:
         taken: list[Entry] = []
         while len(taken) < limit and at < segment.used:
             base, room = self._data_at, limit - len(taken)
-            found = self._journal.recent(segment.header.number, at)
-            if found is None or len(found) > room:
-                found = journal_format.entries(self._data, at - base, base, room)
+            found = self._journal.recent(segment.header.number, at, room)
+            if not found:
+                end = min(self._journal.read_until(segment) - base, len(self._data))
+                found = journal_format.entries(self._data, at - base, end, base, room)
             if not found and not self._fill(segment, at):
                 raise JournalError(f"journal {segment.path}, offset {at}: not what was written there")
             if found:
