@@ -11,6 +11,7 @@ from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
 
 PORT_FILE = "simnet.port"
+GRPC_PORT_FILE = "simnet.grpc_port"
 PAPER = "paper"
 NEEDED = ("rpc_urls", "ws_urls")
 

@@ -193,7 +193,7 @@ class Doors:
             if path.startswith("/admin/"):
                 return await self._admin(request, path)
             if path == "/api/v1/bundles/tip_floor" and request.method == "GET":
-                floor = jito.tip_floor(self._cluster, int(time.time()))
+                floor = jito.tip_floor(self._cluster, int(time.time()), node)
                 return Answer(200, json.dumps(floor)).response()
             if request.headers.get("Upgrade", "").lower() == "websocket":
                 if path == "/api/v1/bundles/tip_stream":

@@ -26,6 +26,9 @@ STATE_FAULTS: Final = (
     "dropped_bundle",
     "unbundled_bundle",
     "dropped_transaction",
+    "tip_floor_spike",
+    "tip_floor_lamports",
+    "tip_floor_absent",
 )
 MAX_FAULTS: Final = 256
 MAX_TIMES: Final = 1_000_000
@@ -53,6 +56,9 @@ EXPLAINED: Final[Mapping[str, str]] = {
     "dropped_bundle": "a bundle gets its id and never a place: Invalid",
     "unbundled_bundle": "a bundle's transactions land one by one",
     "dropped_transaction": "a transaction gets its signature back and never lands",
+    "tip_floor_spike": "the tip floor is a hundred times what landed",
+    "tip_floor_lamports": "the tip floor is told in lamports instead of SOL",
+    "tip_floor_absent": "the tip floor is an empty list",
     "fork_revert": "the newest `slots` slots never were",
     "expired_blockhash": "every blockhash given out so far is dead at once",
     "skip_slots": "the next `slots` slots have no block",

@@ -16,6 +16,8 @@ from hft.simnet.wire_bytes import decoded
 MAX_BUNDLES: Final = 5
 INFLIGHT_SLOTS: Final = 750  # five minutes of 400 ms
 LAMPORTS_PER_SOL: Final = 1_000_000_000
+SPIKE: Final = 100
+LAMPORTS: Final = "tip_floor_lamports"
 PERCENTILES: Final = (25, 50, 75, 95, 99)
 # What landed bundles paid on a day of mainnet, roughly: told until this cluster has landed some of its own.
 _FIRST_TIPS: Final = {25: 1_000, 50: 5_000, 75: 30_000, 95: 1_000_000, 99: 5_000_000}
@@ -96,13 +98,19 @@ def get_tip_accounts(_: View, __: Params) -> list[str]:
     return [str(Pubkey(account)) for account in TIP_ACCOUNTS]
 
 
-def tip_floor(cluster: Cluster, unix_s: int) -> list[dict[str, Any]]:
-    """The tip floor: percentiles of tips that landed, in SOL as floats (not lamports)."""
+def tip_floor(cluster: Cluster, unix_s: int, node: str = "") -> list[dict[str, Any]]:
+    """The tip floor: percentiles of tips that landed, in SOL as floats (not lamports), or as a fault has
+    it."""
+    take = cluster.faults.take
+    if take("tip_floor_absent", node):
+        return []
+    scale = SPIKE if take("tip_floor_spike", node) else LAMPORTS_PER_SOL if take(LAMPORTS, node) else 1
     tips = sorted(cluster.engine.tips)
     found: dict[str, Any] = {"time": datetime.fromtimestamp(unix_s, UTC).isoformat()}
     for share in PERCENTILES:
         lamports = tips[min(len(tips) * share // 100, len(tips) - 1)] if tips else _FIRST_TIPS[share]
-        found[f"landed_tips_{share}th_percentile"] = max(lamports, MINIMUM_TIP_LAMPORTS) / LAMPORTS_PER_SOL
+        sol = max(lamports, MINIMUM_TIP_LAMPORTS) / LAMPORTS_PER_SOL
+        found[f"landed_tips_{share}th_percentile"] = sol * scale
     found["ema_landed_tips_50th_percentile"] = found["landed_tips_50th_percentile"]
     return [found]
 

@@ -30,7 +30,7 @@ from hft.chain.frames import (
     status_frame,
 )
 from hft.runtime.context import Context
-from hft.runtime.endpoints import PORT_FILE
+from hft.runtime.endpoints import GRPC_PORT_FILE, PORT_FILE
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.state import write_atomic
 from hft.simnet.cluster import Cluster, Listener
@@ -122,6 +122,11 @@ class Simnet(Listener):
             raise HftError(f"{self._run.socket_path}: can't be served: {why}", code) from error
         self._doors = Doors(self._cluster)
         port = self._doors.open(self._cluster.settings.port, wake=self._server.fileno())
+        # Whoever waits for the port finds the other one told already, or none of an earlier run.
+        if self._doors.grpc_port >= 0:
+            write_atomic(self._run.state_dir / GRPC_PORT_FILE, f"{self._doors.grpc_port}\n")
+        else:
+            (self._run.state_dir / GRPC_PORT_FILE).unlink(missing_ok=True)
         write_atomic(self._run.state_dir / PORT_FILE, f"{port}\n")
         self._cluster.start(self._clock.monotonic_ns())
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import ringbuf
 from hft.chain.frames import Outcome
 from hft.chain.transaction import build_two_hop
 from hft.runtime.context import Context, Run
-from hft.runtime.endpoints import PORT_FILE
+from hft.runtime.endpoints import GRPC_PORT_FILE, PORT_FILE
 from hft.simnet import service
 from hft.simnet.service import SETTLEMENT_LOG
 
@@ -23,7 +24,7 @@ def test_a_transaction_by_http_is_logged_and_seen_on_the_socket(
     tmp_path: Path,
     make_segments: Callable[[Run], ringbuf.Counters],  # noqa: F811
 ) -> None:
-    run = make_run(tmp_path, port=0, swaps_per_second=0)
+    run = make_run(tmp_path, port=0, grpc_port=0, swaps_per_second=0)
     counters = make_segments(run)
     context = Context("simnet", run)
     simnet = service.build(context)
@@ -39,6 +40,8 @@ def test_a_transaction_by_http_is_logged_and_seen_on_the_socket(
         watcher.cluster.subscribe_accounts()
         watcher.until(lambda: bool(watcher.slots))
         url = f"http://127.0.0.1:{(tmp_path / PORT_FILE).read_text().strip()}/"
+        with socket.create_connection(("127.0.0.1", int((tmp_path / GRPC_PORT_FILE).read_text())), 5):
+            pass
         signed = build_two_hop(watcher.best_order(), WALLET, watcher.slots[-1].blockhash)
         answers: list[Any] = []
 
