@@ -28,10 +28,12 @@ Url = Annotated[
 
 
 class Reached(NamedTuple):
-    """Where NATS is, and the settings that led there."""
+    """Where NATS is, and the settings that led there. ``folder``: of the running instance that was asked,
+    None where the address was given."""
 
     options: ConnectOptions
     config: Config
+    folder: Path | None = None
 
 
 def reach(
@@ -41,20 +43,21 @@ def reach(
     know the address and there is none."""
     config = options.load_config(file, overlays, [*(sets or ()), *([f"nats.url={url}"] if url else ())])
     if config.nats.url == EMBEDDED:
-        run = options.running(options.state_folder(state_dir, config))
-        return Reached(connect_options(run.config.nats, run.nats_url), run.config)
+        folder = options.state_folder(state_dir, config)
+        run = options.running(folder)
+        return Reached(connect_options(run.config.nats, run.nats_url), run.config, folder)
     return Reached(connect_options(config.nats), config)
 
 
-async def asked(where: ConnectOptions, name: str, question: Callable[[Client], Awaitable[T]]) -> T:
-    """The answer to ``question`` from one connection. ``HftError`` NATS when there is none to be had."""
+async def opened(where: ConnectOptions, name: str) -> Client:
+    """A connection that ends with its server. ``HftError`` NATS when there is none to be had."""
     last: list[Exception] = []
 
     async def note(error: Exception) -> None:
         last.append(error)
 
     try:
-        client = await connect(
+        return await connect(
             where,
             name=name,
             error_cb=note,
@@ -65,6 +68,11 @@ async def asked(where: ConnectOptions, name: str, question: Callable[[Client], A
         )
     except (OSError, nats.errors.Error, TimeoutError) as error:
         raise unreachable(where, last[-1] if last else error) from error
+
+
+async def asked(where: ConnectOptions, name: str, question: Callable[[Client], Awaitable[T]]) -> T:
+    """The answer to ``question`` from one connection. ``HftError`` NATS when there is none to be had."""
+    client = await opened(where, name)
     try:
         return await question(client)
     except (nats.errors.Error, TimeoutError, OSError) as error:

@@ -220,7 +220,7 @@ def test_server_that_is_gone_is_named(
 ) -> None:
     server.stop()
     assert tail(tmp_path, "planned") == ExitCode.NATS
-    assert f"NATS at {server.url} can't be reached" in capsys.readouterr().err
+    assert f"NATS at {server.url} can't be used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("codec", wire.CODECS, ids=lambda c: c.name)
@@ -256,3 +256,51 @@ def test_every_record_has_words_whatever_its_values(codec: wire.Codec, value: in
 def test_patterns_overlap_where_a_subject_matches_both(one: str, other: str, expected: bool) -> None:
     assert overlap(one, other) is expected
     assert overlap(other, one) is expected
+
+
+def test_filter_by_a_fields_value(
+    running: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        running.publish("executed", record_bytes(wire.execution_result, number, end_state=number % 2 + 1))
+    running.drain()
+    arguments = ["--from-start", "--json", "--count", "3", "--filter", "end_state=landed_failed"]
+    assert tail(tmp_path, "executed", *arguments) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["position"] for each in shown] == [2, 4, 6]
+    assert {each["fields"]["end_state"] for each in shown} == {"landed_failed"}
+    assert tail(tmp_path, "executed", "--filter", "venue_9=x") == ExitCode.CONFIG
+    assert "no such field; it has actual_profit_lamports" in capsys.readouterr().err
+
+
+def test_since_begins_so_long_ago(
+    running: Pipeline, tmp_path: Path, server: NatsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        running.publish("executed", record_bytes(wire.execution_result, number))
+        running.drain()
+
+    async def second(js: nats.js.JetStreamContext) -> str:
+        subscription = await js.subscribe(">", stream="EXECUTED", ordered_consumer=True)
+        await subscription.next_msg(timeout=5)
+        return (await subscription.next_msg(timeout=5)).metadata.timestamp.isoformat()
+
+    assert tail(tmp_path, "executed", "--json", "--since", "10m", "--count", "3") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    when = asked(server.url, second)
+    assert tail(tmp_path, "executed", "--json", "--since", when, "--count", "2") == 0
+    shown = [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()]
+    assert shown == [2, 3]
+    for wrong in ("soon", "10", "1w"):
+        assert tail(tmp_path, "executed", "--since", wrong) == ExitCode.CONFIG
+        assert f"--since {wrong}: neither so long ago" in capsys.readouterr().err
+    assert tail(tmp_path, "executed", "--since", "1m", "--from-start") == ExitCode.CONFIG
+
+
+def test_a_stream_on_a_server_elsewhere_needs_no_running_instance(
+    running: Pipeline, server: NatsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.publish("metrics", record_bytes(wire.pnl_metric, 1))
+    running.drain()
+    assert run(["tail", "metrics", "--url", server.url, "--from-start", "--count", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["record"] == "PnlMetric"
