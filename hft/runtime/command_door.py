@@ -44,7 +44,8 @@ COUNTS: tuple[str, ...] = (
 class Latch(Protocol):
     """The part of ``ringbuf.Control`` that a door needs."""
 
-    killed: bool
+    @property
+    def killed(self) -> bool: ...
 
     def trip(self, reason: int, by: str, message: str, monotonic_ns: int, unix_ns: int, /) -> bool: ...
 

@@ -259,6 +259,19 @@ _RULES: tuple[_Rule, ...] = (
         exact=(*(f"out_{link.name}" for link in topology.LINKS), "journal_backlog"),
         prefixes=("dropped_",),
     ),
+    _Rule(
+        "commands",
+        "sidecar",
+        ("commands_in",),
+        exact=("commands_kill", "commands_resume"),
+        prefixes=("commands_refused_",),
+    ),
+    _Rule(
+        "events",
+        "event_logger",
+        tuple(f"in_{link.name}" for link in topology.LINKS),
+        prefixes=("out_", "sampled_out_", "dropped_"),
+    ),
 )
 
 
@@ -326,7 +339,7 @@ alike."""
 
 
 def _corrupt(reading: Reading, link: str, reader: str) -> int:
-    alike = f"dropped_corrupt_{link}" if reader == "sidecar" else f"dropped_{link}_corrupt"
+    alike = f"dropped_corrupt_{link}" if reader in ("sidecar", "event_logger") else f"dropped_{link}_corrupt"
     return reading.counter(reader, _CORRUPT.get((link, reader), alike))
 
 

@@ -5,6 +5,8 @@ overwrite it: nothing of PLANNED and EXECUTED is lost between ring and stream, w
 slow or away never blocks a duty cycle: the journal grows, up to its limit, and is published from where the
 stream left off. Without room for another segment of a gating link ``journal_full`` is shown, upon which the
 executor refuses new plans; what is under way finds room in what is left.
+
+Inwards it lets signed commands through (``inbox``): a halt, or a request to resume.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from hft.runtime.journal_sync import JournalSync
 from hft.runtime.lane import Lane
 from hft.runtime.runner import Log
 from hft.runtime.stream_journal import StreamJournal
+from hft.services import inbox
 from hft.services.intake import BATCH, COUNTS, Intake
 
 NAME = "sidecar"
@@ -50,14 +53,15 @@ COUNTERS: tuple[str, ...] = (
     *(f"{count}_{link}" for link in LINKS for count in COUNTS),
     *(f"journal_bytes_{link}" for link in LINKS),
     *_TOTALS,
+    *inbox.COUNTERS,
     "journal_backlog",
     "journal_full",
     "nats_connected",
 )
 """journal_backlog: messages the streams are not known to have; journal_full: new trades halt."""
 
-HISTOGRAMS: tuple[str, ...] = ("stage_sidecar_ns",)
-"""From the ring to the acknowledgement, one sample a batch: its last message."""
+HISTOGRAMS: tuple[str, ...] = ("stage_sidecar_ns", *inbox.HISTOGRAMS)
+"""stage_sidecar: from the ring to the acknowledgement, one sample a batch: its last message."""
 
 
 class Sidecar:
@@ -68,6 +72,7 @@ class Sidecar:
         self._clock = ctx.clock
         self._log = Log(ctx.name, ctx.clock)
         self._closed = False
+        self._inbox = inbox.Inbox(ctx, self._log.line)
         counters = ctx.counters
         self._places = {link: tuple(counters.index(f"{count}_{link}") for count in COUNTS) for link in LINKS}
         self._intakes = tuple(self._intake(number, link) for number, link in enumerate(LINKS))
@@ -102,6 +107,7 @@ class Sidecar:
     def on_start(self) -> None:
         """Begin to connect; links are read from the first duty cycle on, connected or not."""
         self._publisher.step()
+        self._inbox.start()
 
     def do_work(self) -> int:
         """Take what the links have into their journals, and move the network a step."""
@@ -125,6 +131,7 @@ class Sidecar:
     def on_housekeeping(self, now_ns: int) -> None:
         """Sync and trim the journals, write the marks down, bring the counters up to date."""
         self._sync.poll(now_ns)
+        self._inbox.show()
         if now_ns >= self._next_save_ns:
             self._next_save_ns = now_ns + SAVE_NS
             unix_ns = self._clock.unix_ns()
@@ -141,6 +148,7 @@ class Sidecar:
         if self._closed:
             return
         self._closed = True
+        self._inbox.close()
         self._publisher.close()
         self._show()
         self._sync.close()
