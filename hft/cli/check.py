@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from hft.cli import options
+from hft.runtime import config as configuration
 from hft.runtime import host, reach, state
 from hft.runtime.config import ConfigError
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.host import Finding, Level
 from hft.runtime.settings import Config
+from hft.services import ledger_probe
 
 SIGNS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.FAIL: ("✗", "bold red")}
 WHAT_WIDTH = 15
@@ -39,6 +41,8 @@ def check(
             Finding(Level.FAIL, "settings", line, "mend it; what follows is for defaults")
             for line in error.errors
         ]
+    wrong = configuration.secret_errors(config)
+    findings += [Finding(Level.FAIL, "secrets", line, "a start refuses it") for line in wrong]
     folder = options.state_folder(state_dir, config)
     findings += _look(config, folder)
     verdict = host.worst(findings)
@@ -61,7 +65,7 @@ def _look(config: Config, folder: Path) -> list[Finding]:
         *reach.nats(config),
         *reach.chain(config),
         *reach.keys(config, folder),
-        *reach.ledger(folder),
+        ledger_probe.look(folder, config.auditor),
     ]
 
 

@@ -105,7 +105,7 @@ class Live:
             panels.bars("executions", figures.executions, "green", panels.END_STATE_STYLES),
         )
         outcomes_lines = max(1, len(figures.rejections), len(figures.executions)) + 2
-        services, services_lines = self._services(reading), len(topology.SERVICES) + 3
+        services, services_lines = self._services(reading, wide=width >= SPANS), len(topology.SERVICES) + 3
         links, links_lines = self._links(reading), len(reading.links) + 3
         spans = width < WIDE or width >= SPANS
         latency = panels.latency(reading.latency, spans=spans)
@@ -192,9 +192,10 @@ class Live:
         step = max(1, len(self._readings) // 200)
         return [float(figures.pnl_lamports) for _, figures in list(self._readings)[::step]]
 
-    def _services(self, reading: Reading) -> Panel:
+    def _services(self, reading: Reading, *, wide: bool) -> Panel:
         before = self._window[0][0]
-        table = Grid("service", "state", ">CPU", ">heartbeat", ">in/s", ">out/s", ">memory")
+        busy = (">busy",) if wide else ()
+        table = Grid("service", "state", ">CPU", *busy, ">heartbeat", ">in/s", ">out/s", ">memory")
         for spec in topology.SERVICES:
             page, earlier = reading.services[spec.name], before.services[spec.name]
             flows = [
@@ -205,6 +206,7 @@ class Live:
                 (spec.name, "bold" if spec.hot else ""),
                 panels.state(page.state, self.restarts.get(spec.name, 0)),
                 cpus.format_list(self.facts.cpus.get(spec.name, ())) or "any",
+                *([panels.busy(page, earlier, reading.at_ns - before.at_ns)] if wide else []),
                 panels.heartbeat(page),
                 *(text.rate(flow) for flow in flows),
                 text.size(page.counters.get("runner_memory_bytes", 0)),

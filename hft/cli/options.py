@@ -34,9 +34,14 @@ WaitLimit = Annotated[
 ]
 
 
-def load_config(file: Path | None, overlays: list[Path] | None, sets: list[str] | None) -> Config:
-    """Settings from the usual places; ``ConfigError`` with everything that is wrong."""
-    return configuration.load(file or configuration.default_file(), overlays or [], sets or [])
+def load_config(
+    file: Path | None, overlays: list[Path] | None, sets: list[str] | None, *, secrets: bool = False
+) -> Config:
+    """Settings from the usual places; ``ConfigError`` with everything that is wrong. ``secrets``: also with
+    their files, for a start."""
+    return configuration.load(
+        file or configuration.default_file(), overlays or [], sets or [], secrets=secrets
+    )
 
 
 def state_folder(option: Path | None, config: Config | None = None) -> Path:

@@ -32,6 +32,7 @@ END_STATE_STYLES: Mapping[str, str] = {
 }
 
 LATE_HEARTBEAT_NS = 1_000_000_000
+FULL_SHARE = 0.8
 BAR_CELLS = 12
 SCALE_TITLE = "1µs 1ms   1s"
 SCALE_LOW_NS, SCALE_HIGH_NS = 1_000, 1_000_000_000
@@ -75,6 +76,14 @@ def heartbeat(page: ServiceReading) -> Piece:
     return text.duration(
         page.heartbeat_age_ns
     ), "bold red" if page.heartbeat_age_ns > LATE_HEARTBEAT_NS else ""
+
+
+def busy(page: ServiceReading, earlier: ServiceReading, span_ns: int) -> Piece:
+    """Share of a span of time spent in duty cycles that did work; full ones stand out."""
+    counted = "runner_processing_ns"
+    spent_ns = page.counters.get(counted, 0) - earlier.counters.get(counted, 0)
+    share = min(1.0, max(0.0, spent_ns / span_ns)) if span_ns > 0 else 0.0
+    return f"{share:.0%}", "bold yellow" if share > FULL_SHARE else "" if share >= 0.005 else "dim"
 
 
 def latency(figures: Mapping[str, Latency], *, full: bool = False, spans: bool = True) -> Panel:

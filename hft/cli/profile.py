@@ -1,5 +1,6 @@
 """``hft profile``: where a service's time goes, as a flame graph, measured by py-spy from outside."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,9 @@ GRACE_S = 30.0
 REFUSALS = ("permission denied", "operation not permitted", "eperm", "ptrace")
 """Words by which py-spy tells that the kernel does not let it look."""
 
-OPTIONS = ("--format", "flamegraph", "--subprocesses", "--nonblocking")
+TITLE = re.compile(r'(<text id="title"[^>]*>)[^<]*(</text>)')
+
+OPTIONS = ("--format", "flamegraph", "--nonblocking")
 """Non-blocking: the service is not stopped for a sample, so its latency stays; some samples are torn and
 left out. Function names and lines alone, never values."""
 
@@ -53,6 +56,7 @@ def profile(
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{service} (pid {pid}): {rate} samples a second for {seconds} s")
     record(service, [*command, "--rate", str(rate), "--output", str(target)], seconds + GRACE_S)
+    _set_title(target, f"{service}: {seconds} s, {rate} samples a second")
     console.print(f"flame graph: {target} (open it in a browser)")
     return int(ExitCode.OK)
 
@@ -74,6 +78,12 @@ def record(service: str, command: list[str], limit_s: float) -> None:
             ExitCode.PROFILE,
         )
     raise HftError(f"py-spy failed: {said[:400] or done.returncode}", ExitCode.PROFILE)
+
+
+def _set_title(graph: Path, title: str) -> None:
+    """In the place of py-spy's command line, which has paths of this machine."""
+    drawn = graph.read_text(encoding="utf-8")
+    graph.write_text(TITLE.sub(rf"\g<1>{title}\g<2>", drawn, count=1), encoding="utf-8")
 
 
 def find_py_spy() -> Path:

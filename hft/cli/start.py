@@ -48,7 +48,9 @@ def start(
 
     Paper mode, until --duration is over or Ctrl-C.
     """
-    config = _with_options(options.load_config(config_file, overlays, sets), cpu_list, market, seed)
+    config = _with_options(
+        options.load_config(config_file, overlays, sets, secrets=True), cpu_list, market, seed
+    )
     _check_report_file(report_file)
     view = views.make(plain=headless)
     console = view.console

@@ -2,7 +2,9 @@
 
 import configparser
 import difflib
+import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -47,9 +49,11 @@ class Assignment(NamedTuple):
     value: str
 
 
-def load(path: Path | None, overlays: Sequence[Path] = (), sets: Sequence[str] = ()) -> Config:
+def load(
+    path: Path | None, overlays: Sequence[Path] = (), sets: Sequence[str] = (), *, secrets: bool = False
+) -> Config:
     """Settings from ``path`` (``None``: the defaults alone), then each overlay file, then each
-    ``section.key=value``.
+    ``section.key=value``. ``secrets``: the files with secrets must be there too.
 
     Raises ``ConfigError`` with all errors of all sources together.
     """
@@ -61,9 +65,40 @@ def load(path: Path | None, overlays: Sequence[Path] = (), sets: Sequence[str] =
         assignments += _read_set(text, errors)
     config = _apply(assignments, errors)
     errors += _cross_check(config)
+    errors += secret_errors(config) if secrets else []
     if errors:
         raise ConfigError(errors)
     return config
+
+
+def secret_errors(config: Config) -> list[str]:
+    """What is wrong with the files that hold secrets, a line each, naming its key; none is opened.
+
+    Asked where a run starts. Commands that halt one must not fail for want of a secret.
+    """
+    errors = []
+    for name, (kind, place) in sections().items():
+        values = None if place.startswith("links/") else getattr(config, place)
+        for key in fields(kind):
+            file = getattr(values, key.name) if key.metadata.get("secret") else ""
+            wrong = _wrong_secret(Path(file).expanduser()) if file else ""
+            if wrong:
+                errors.append(f"[{name}] {key.name}: {file}: {wrong}")
+    return errors
+
+
+def _wrong_secret(file: Path) -> str:
+    try:
+        found = file.stat()
+    except OSError as error:
+        return error.strerror or "cannot be read"
+    if not stat.S_ISREG(found.st_mode):
+        return "no file"
+    if found.st_mode & 0o077:
+        return f"mode {stat.S_IMODE(found.st_mode):04o}; a secret is its owner's alone: chmod 0600"
+    if not os.access(file, os.R_OK):
+        return f"belongs to user {found.st_uid}; the services run as user {os.geteuid()}"
+    return ""
 
 
 def default_file() -> Path | None:

@@ -57,7 +57,6 @@ class Finding(NamedTuple):
 def processors(config: Config) -> list[Finding]:
     """The cores of the run, and who gets one of its own."""
     switched_on, usual = cpus.online(), cpus.available()
-    findings = []
     try:
         placed = cpus.place(config)
     except HftError as error:
@@ -66,14 +65,14 @@ def processors(config: Config) -> list[Finding]:
             for line in str(error).splitlines()
         ]
     found = f"{len(usual)} of {len(switched_on)} usable ({cpus.format_list(usual)})"
+    need = len(cpus.OWN_CORE_ORDER) + cpus.SHARED_CORES
+    advice = ""
     if placed.notes:
-        need = len(cpus.OWN_CORE_ORDER) + cpus.SHARED_CORES
-        advice = (
-            f"{need} cores give every hot service one of its own" if len(usual) < need else "see [cpus] list"
-        )
-        findings.append(Finding(Level.WARN, "cores", f"{found}; {cpus.describe(placed.cpus)}", advice))
-    else:
-        findings.append(Finding(Level.OK, "cores", f"{found}; {cpus.describe(placed.cpus)}"))
+        advice = f"{need} cores give every hot service one of its own"
+    findings = [
+        Finding(Level.WARN if advice else Level.OK, "cores", found, advice),
+        Finding(Level.OK, "placement", cpus.describe(placed.cpus)),
+    ]
     return [*findings, *isolation(placed.cpus)]
 
 

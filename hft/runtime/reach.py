@@ -1,11 +1,10 @@
-"""What a run must reach besides its own machine: nats-server, Solana's nodes, its keys, its ledger.
+"""What a run must reach besides its own machine: nats-server, Solana's nodes, its keys.
 
 Every question is bounded in time. A URL is shown by its host alone: its path may hold a provider's key.
 """
 
 import asyncio
 import socket
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -25,7 +24,6 @@ from hft.runtime.settings import Config
 
 ANSWER_LIMIT_S = 5.0
 MAINNET_GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
-LEDGER_FILE = "ledger.sqlite3"
 KEYS_FOLDER = "keys"
 
 
@@ -124,24 +122,6 @@ def keys(config: Config, state_dir: Path) -> list[Finding]:
     if config.hft.mode == "paper":
         return [Finding(Level.OK, "keys", "paper mode opens none")]
     return [Finding(Level.FAIL, "keys", f"none in {folder}", "hft keys new or hft keys import")]
-
-
-def ledger(state_dir: Path) -> list[Finding]:
-    """Can the ledger be opened, and is it whole?"""
-    file = state_dir / LEDGER_FILE
-    if not file.exists():
-        return [Finding(Level.OK, "ledger", f"{file} will be made")]
-    try:
-        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=ANSWER_LIMIT_S)
-        try:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        return [Finding(Level.FAIL, "ledger", f"{file}: {error}", "restore it from a copy")]
-    if verdict != "ok":
-        return [Finding(Level.FAIL, "ledger", f"{file}: {verdict}", "restore it from a copy")]
-    return [Finding(Level.OK, "ledger", f"{file}, {file.stat().st_size / 1e6:.1f} MB, whole")]
 
 
 def _connect(host: str, port: int) -> str:

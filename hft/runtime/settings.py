@@ -9,7 +9,7 @@ from typing import Any
 
 from hft.runtime import topology
 from hft.runtime.settings_chain import Chain
-from hft.runtime.settings_fields import choice, number, string, strings
+from hft.runtime.settings_fields import choice, number, secret_file, string, strings
 
 IDLE_STRATEGIES: tuple[str, ...] = ("auto", "busy_spin", "yield", "backoff", "park")
 PLACEMENTS: tuple[str, ...] = ("auto", "shared", "split")
@@ -122,12 +122,12 @@ class Feed:
         2_000, 100, 3_600_000, "Pause between two questions to Jupiter, and to Pyth."
     )
     jupiter_url: str = string("", "Jupiter's quote API; empty: not asked.")
-    jupiter_key_file: str = string("", "File of mode 0600 with its API key on the first line; empty: none.")
+    jupiter_key_file: str = secret_file("File of mode 0600 with its API key on the first line; empty: none.")
     jupiter_amount_lamports: int = number(
         LAMPORTS_PER_SOL, 1, MAXIMUM_U64, "SOL for which Jupiter is asked, one listed token after the other."
     )
     pyth_url: str = string("", "Pyth's Hermes API; empty: not asked.")
-    pyth_key_file: str = string("", "File of mode 0600 with its API key on the first line; empty: none.")
+    pyth_key_file: str = secret_file("File of mode 0600 with its API key on the first line; empty: none.")
     pyth_feeds: tuple[str, ...] = strings("Prices to ask Pyth for: SYMBOL=FEED_ID, separated by commas.")
 
 
@@ -210,8 +210,8 @@ class Auditor:
     ledger_dsn: str = string(
         "", "PostgreSQL for the ledger: postgresql://USER@HOST/DATABASE without a password; empty: SQLite."
     )
-    ledger_dsn_file: str = string(
-        "", "File of mode 0600 whose first line is that DSN, which may then hold a password; empty: none."
+    ledger_dsn_file: str = secret_file(
+        "File of mode 0600 whose first line is that DSN, which may then hold a password; empty: none."
     )
 
 
@@ -383,9 +383,9 @@ class Nats:
         "", "Authorities by which a tls:// server is verified, PEM; empty: the system's."
     )
     tls_cert_file: str = string("", "Our own certificate, PEM, where the server asks for one.")
-    tls_key_file: str = string("", "Its key, PEM, mode 0600.")
-    credentials_file: str = string("", "Who we are: a .creds file (JWT and seed), mode 0600.")
-    nkey_seed_file: str = string("", "Who we are, without a JWT: an NKey seed (SU…), mode 0600.")
+    tls_key_file: str = secret_file("Its key, PEM, mode 0600.")
+    credentials_file: str = secret_file("Who we are: a .creds file (JWT and seed), mode 0600.")
+    nkey_seed_file: str = secret_file("Who we are, without a JWT: an NKey seed (SU…), mode 0600.")
     stream_bytes: int = number(4 << 30, 1 << 20, 1 << 40, "Most bytes one stream may keep.")
     replicas: int = number(1, 1, 5, "Servers of a cluster that keep each stream: 1, 3 or 5.")
     command_senders: tuple[str, ...] = strings(

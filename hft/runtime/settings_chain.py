@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hft.runtime.settings_fields import choice, number, string, strings
+from hft.runtime.settings_fields import choice, number, secret_file, string, strings
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class Chain:
     yellowstone_url: str = string(
         "", "Yellowstone gRPC server for market data, besides ws_urls (extra yellowstone); empty: none."
     )
-    yellowstone_token_file: str = string(
-        "", "File of mode 0600 with its x-token on the first line; empty: none."
+    yellowstone_token_file: str = secret_file(
+        "File of mode 0600 with its x-token on the first line; empty: none."
     )
     dry_run: str = choice(
         "on", ("on", "off"), "Live mode. on: plans are built, signed and simulated, and there is no sender."
     )
     wallets: tuple[str, ...] = strings("Live mode: the wallet that trades, by its name in the keystore.")
     keys_dir: str = string("", "Folder of the keystore; empty: keys in the state folder.")
-    passphrase_file: str = string(
-        "", "Live mode: file of mode 0600 whose first line opens the wallet. It is read, never copied."
+    passphrase_file: str = secret_file(
+        "Live mode: file of mode 0600 whose first line opens the wallet. It is read, never copied."
     )
     method: str = choice(
         "jito",

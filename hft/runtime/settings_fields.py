@@ -19,6 +19,11 @@ def string(default: str, text: str) -> Any:
     return field(default=default, metadata={"text": text})
 
 
+def secret_file(text: str) -> Any:
+    """A key that names a file with a secret, which must be there and its owner's alone; empty: none."""
+    return field(default="", metadata={"text": text, "secret": True})
+
+
 def strings(text: str) -> Any:
     """A list key: entries separated by commas; empty by default."""
     return field(default=(), metadata={"text": text})

@@ -38,6 +38,7 @@ def test_monitor_check_and_profile_look_from_outside(pipeline: Pipeline) -> None
     else:
         assert profiled.returncode == 0, profiled.stderr
         assert re.search(r"<title>.*(step|do_work|_serve)", graph.read_text())
+        assert "scanner: 2 s, 200 samples a second</text>" in graph.read_text()
 
     pipeline.until("the monitor's lines", lambda: "updates" in lines.read_text())
     assert pipeline.call("kill", "--reason", "the drill").returncode == 0

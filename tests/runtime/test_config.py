@@ -111,3 +111,33 @@ def test_every_key_has_a_text_and_numbers_have_a_range_that_holds_the_default() 
             assert key.metadata["text"], (name, key.name)
             if isinstance(key.default, int):
                 assert key.metadata["low"] <= key.default <= key.metadata["high"], (name, key.name)
+
+
+def test_row_28_36_secrets_that_are_missing_or_open_are_told_all_together(tmp_path: Path) -> None:
+    closed, open_file = tmp_path / "closed", tmp_path / "open"
+    for file, mode in ((closed, 0o600), (open_file, 0o640)):
+        file.write_text("secret")
+        file.chmod(mode)
+    sets = [
+        "simnet.sed=1",
+        f"nats.tls_key_file={closed}",
+        f"service:auditor.ledger_dsn_file={open_file}",
+        f"nats.nkey_seed_file={tmp_path / 'none'}",
+        f"nats.credentials_file={tmp_path}",
+    ]
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(None, sets=sets, secrets=True)
+    told = [line for line in caught.value.errors if "[nats] credentials_file and" not in line]
+    assert "simnet" in told[0]
+    assert f"[service:auditor] ledger_dsn_file: {open_file}: mode 0640; a secret" in "\n".join(told)
+    assert f"[nats] nkey_seed_file: {tmp_path / 'none'}: No such file or directory" in told
+    assert f"[nats] credentials_file: {tmp_path}: no file" in told
+    assert not any(str(closed) in line for line in told)
+    assert config.load(None, sets=[f"service:auditor.ledger_dsn_file={tmp_path / 'none'}"])
+
+
+def test_every_file_of_mode_0600_is_checked_as_a_secret() -> None:
+    for name, (kind, _) in settings.sections().items():
+        for key in fields(kind):
+            if "0600" in key.metadata["text"]:
+                assert key.metadata.get("secret"), f"[{name}] {key.name}: make it a secret_file"

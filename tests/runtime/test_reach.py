@@ -2,7 +2,6 @@
 
 import json
 import socket
-import sqlite3
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -98,14 +97,3 @@ def test_row_28_a_key_that_others_can_read_fails(tmp_path: Path) -> None:
     [found] = reach.keys(settings, tmp_path)
     assert found.level is Level.FAIL
     assert str(made.path) in found.found
-
-
-def test_a_ledger_that_is_no_database_fails(tmp_path: Path) -> None:
-    file = tmp_path / reach.LEDGER_FILE
-    assert worst(reach.ledger(tmp_path)) is Level.OK
-    with sqlite3.connect(file) as connection:
-        connection.execute("CREATE TABLE executions (id INTEGER)")
-    connection.close()
-    assert worst(reach.ledger(tmp_path)) is Level.OK
-    file.write_bytes(b"no database at all, but long enough to be taken for one" * 100)
-    assert worst(reach.ledger(tmp_path)) is Level.FAIL
