@@ -107,21 +107,28 @@ async def _node(url: str, *, live: bool) -> Finding:
 
 
 def keys(config: Config, state_dir: Path) -> list[Finding]:
-    """Is every key file whole and its owner's alone? None is opened."""
-    folder = state_dir / KEYS_FOLDER
+    """Is every key file whole and its owner's alone, and is the wallet that trades among them? None is
+    opened."""
+    folder = Path(config.chain.keys_dir).expanduser() if config.chain.keys_dir else state_dir / KEYS_FOLDER
     try:
-        found = Keystore(folder).list()
+        found = {key.name for key in Keystore(folder).list()}
     except KeystoreError as error:
         return [Finding(Level.FAIL, "keys", str(error), "chmod 0600, or take the file away")]
     except OSError as error:
         return [Finding(Level.FAIL, "keys", f"{folder}: {error.strerror}", "its owner alone may read it")]
-    if found:
-        return [
-            Finding(Level.OK, "keys", f"{len(found)} in {folder}: {', '.join(key.name for key in found)}")
-        ]
+    told = f"{len(found)} in {folder}{': ' if found else ''}{', '.join(sorted(found))}"
     if config.hft.mode == "paper":
-        return [Finding(Level.OK, "keys", "paper mode opens none")]
-    return [Finding(Level.FAIL, "keys", f"none in {folder}", "hft keys new or hft keys import")]
+        return [Finding(Level.OK, "keys", f"{told}; paper mode opens none")]
+    if not config.chain.wallets:
+        return [Finding(Level.FAIL, "keys", told, "name the wallet that trades in [chain] wallets")]
+    return [
+        Finding(Level.OK, "keys", f"{name} is in {folder}")
+        if name in found
+        else Finding(
+            Level.FAIL, "keys", f"{name} is not in {folder}", f"hft keys new {name}, or mend [chain] wallets"
+        )
+        for name in config.chain.wallets
+    ]
 
 
 def _connect(host: str, port: int) -> str:
