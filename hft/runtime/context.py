@@ -48,11 +48,6 @@ class Run:
         """Name of a shared-memory segment of this run; kinds: ring, table, counters, control."""
         return ringbuf.segment_name(self.prefix, self.run_id8, kind, what)
 
-    @property
-    def socket_path(self) -> Path:
-        """Unix domain socket of the local cluster."""
-        return self.state_dir / "simnet.sock"
-
     def to_json(self) -> str:
         """The text of run.json."""
         values = {

@@ -133,7 +133,6 @@ class Foundation:
         if hasattr(self, "segments"):
             self.segments.remove()
         (self.run.state_dir / state.RUN_FILE).unlink(missing_ok=True)
-        self.run.socket_path.unlink(missing_ok=True)
         (self.run.state_dir / PORT_FILE).unlink(missing_ok=True)
 
     def _load_kill(self) -> None:

@@ -6,49 +6,48 @@ They block for a bounded time and are never called while a duty cycle waits for 
 
 import asyncio
 from collections.abc import Iterable
-from pathlib import Path
 
 import nats
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from hft.chain.frames import Balances, Event
-from hft.chain.keys import paper_keypair
-from hft.chain.local import ClusterClosed, ClusterError, LocalCluster
+from hft.chain.endpoint import Endpoint, EndpointError, check_endpoints, open_session
+from hft.chain.rpc import RpcClient
+from hft.chain.rpc_faults import RpcFault
 from hft.runtime.clock import Clock
+from hft.runtime.context import Run
+from hft.runtime.endpoints import endpoints
+from hft.runtime.exit_codes import HftError
 from hft.runtime.streams import STREAMS, Stream
-from hft.venues import WRAPPED_SOL
+from hft.runtime.wallet import wallet_address
+from hft.venues import WRAPPED_SOL, associated_token_address, token_amount
+from hft.venues.spl import TOKEN_ACCOUNT_SIZE
 
 ANSWER_LIMIT_NS = 5_000_000_000
 """Longest wait for an answer."""
 
-WAIT_NS = 50_000_000
 
-
-def wallet_lamports(socket_path: Path, seed: int, clock: Clock) -> int | None:
-    """SOL and wrapped SOL of the paper wallet on the local cluster now, in lamports; ``None`` without an
+def wallet_lamports(run: Run, clock: Clock) -> int | None:
+    """SOL and wrapped SOL of the run's wallet now, in lamports, as an RPC node says; ``None`` without an
     answer."""
-    cluster = LocalCluster(str(socket_path), monotonic_ns=clock.monotonic_ns)
-    deadline_ns = clock.monotonic_ns() + ANSWER_LIMIT_NS
-    answers: list[Balances] = []
-
-    def take(event: Event | ClusterClosed) -> None:
-        if isinstance(event, Balances):
-            answers.append(event)
-
     try:
-        cluster.connect(deadline_ns)
-        cluster.balances(bytes(paper_keypair(seed).pubkey()))
-        while not answers and cluster.connected and clock.monotonic_ns() < deadline_ns:
-            cluster.wait(WAIT_NS)
-            cluster.poll(take)
-    except ClusterError:
+        return asyncio.run(_wallet_lamports(run, clock))
+    except (HftError, EndpointError, RpcFault):
         return None
-    finally:
-        cluster.close()
-    if not answers:
-        return None
-    return answers[0].lamports + sum(amount for mint, amount in answers[0].tokens if mint == WRAPPED_SOL)
+
+
+async def _wallet_lamports(run: Run, clock: Clock) -> int:
+    found, wallet = endpoints(run), wallet_address(run)
+    nodes = [Endpoint(f"rpc-{place}", url) for place, url in enumerate(found.rpc_urls, 1)]
+    async with open_session(found.reach) as http:
+        rpc = RpcClient(http, check_endpoints(nodes, found.reach), clock_ns=clock.monotonic_ns)
+        told = await rpc.accounts(
+            (wallet, associated_token_address(wallet, WRAPPED_SOL)),
+            deadline_ns=clock.monotonic_ns() + ANSWER_LIMIT_NS,
+        )
+    main, wrapped = told.accounts
+    held = 0 if wrapped is None or len(wrapped.data) < TOKEN_ACCOUNT_SIZE else token_amount(wrapped.data)
+    return (0 if main is None else main.lamports) + held
 
 
 def stream_sequences(url: str, streams: Iterable[Stream] = STREAMS) -> dict[str, int]:

@@ -66,7 +66,7 @@ class Session:
 
         def count_money() -> None:
             run = supervisor.run
-            wallet.append(probes.wallet_lamports(run.socket_path, run.config.simnet.seed, self._clock))
+            wallet.append(probes.wallet_lamports(run, self._clock))
 
         def count_both() -> None:
             count_money()

@@ -4,7 +4,7 @@ A live key is opened in the executor alone, after the process was shut against c
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hft.chain.keys import paper_keypair
 from hft.chain.keystore import Keystore, KeystoreError, KeystoreErrorCode, read_private
@@ -12,32 +12,10 @@ from hft.chain.keystore_memory import Secret
 from hft.chain.lock import WalletLock, WalletLockError
 from hft.chain.signers import LocalSigner
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.wallet import keys_folder
 
 if TYPE_CHECKING:
     from hft.runtime.context import Run
-
-KEYS_FOLDER: Final = "keys"
-
-
-def keys_folder(run: "Run") -> Path:
-    """Where the run's keystore is."""
-    setting = run.config.chain.keys_dir
-    return Path(setting).expanduser().absolute() if setting else run.state_dir / KEYS_FOLDER
-
-
-def wallet_address(run: "Run") -> bytes:
-    """The public key of the wallet that trades, 32 bytes; no secret is opened. ``HftError`` CONFIG."""
-    if run.config.hft.mode == "paper":
-        return bytes(paper_keypair(run.config.simnet.seed).pubkey())
-    (name,) = run.config.chain.wallets
-    folder = keys_folder(run)
-    try:
-        for key in Keystore(folder).list():
-            if key.name == name:
-                return key.address
-    except KeystoreError as error:
-        raise HftError(f"[chain] wallets: {error}", ExitCode.CONFIG) from error
-    raise HftError(f"[chain] wallets: there is no wallet {name} in {folder}", ExitCode.CONFIG)
 
 
 def open_signer(run: "Run") -> LocalSigner:

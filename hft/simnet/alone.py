@@ -1,4 +1,4 @@
-"""The local cluster by itself: no pipeline, no Unix socket, no state folder; ``hft simnet``."""
+"""The local cluster by itself: no pipeline, no state folder; ``hft simnet``."""
 
 import signal
 import time

@@ -15,8 +15,8 @@ from solders.hash import Hash
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 
-from hft.chain.frames import AccountUpdate, Balances, SlotUpdate
 from hft.chain.sysvars import CLOCK_KEY, clock_account
+from hft.simnet.events import AccountUpdate, Balances, SlotUpdate
 from hft.simnet.history import History
 from hft.simnet.market import Market
 from hft.venues import (
@@ -285,7 +285,7 @@ class Bank:
         """Token accounts that ``owner`` has or had."""
         return frozenset(self._holders.get(owner, ()))
 
-    def balances(self, request: int, wallet: bytes) -> Balances:
+    def balances(self, wallet: bytes) -> Balances:
         """What ``wallet`` owns."""
         tokens: dict[bytes, int] = {}
         for pubkey in self._holders.get(wallet, ()):
@@ -295,7 +295,7 @@ class Bank:
             mint = bytes(data[0:32])
             tokens[mint] = tokens.get(mint, 0) + token_amount(data)
         lamports = self.account(wallet).lamports
-        return Balances(request, wallet, self.clock.slot, lamports, tuple(sorted(tokens.items())))
+        return Balances(wallet, self.clock.slot, lamports, tuple(sorted(tokens.items())))
 
     def _clock_account(self) -> Account:
         slot, unix_timestamp = self.clock

@@ -111,11 +111,8 @@ class Doors:
         """Subscriptions that stand."""
         return self._hub.count
 
-    def open(self, port: int, wake: int = -1) -> int:
-        """Listens on a loopback port (0: a free one); returns it. ``wake``: a descriptor that ends a
-        ``step`` when it is readable. ``HftError`` PORT_TAKEN."""
-        if wake >= 0:
-            self._loop.add_reader(wake, self._loop.stop)
+    def open(self, port: int) -> int:
+        """Listens on a loopback port (0: a free one); returns it. ``HftError`` PORT_TAKEN."""
         try:
             self.port = self._loop.run_until_complete(self._open(port))
         except OSError as error:

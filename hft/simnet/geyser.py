@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import grpc
 
-from hft.chain.frames import AccountUpdate, SlotUpdate
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.simnet.cluster import Cluster, Listener
+from hft.simnet.events import AccountUpdate, SlotUpdate
 from hft.simnet.geyser_log import STATUS_OF, AccountNews, BlockNews, GeyserLog, News, SlotNews, pb
 from hft.simnet.geyser_stream import Filters, RequestError, Stream, pong
 from hft.simnet.ledger import DEPTHS, Commitment

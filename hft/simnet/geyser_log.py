@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from solders.hash import Hash
 
-from hft.chain.frames import AccountUpdate
 from hft.chain.generated import geyser_pb2
 from hft.simnet.bank import Block
+from hft.simnet.events import AccountUpdate
 from hft.simnet.ledger import Commitment
 
 pb: Any = geyser_pb2

@@ -5,11 +5,11 @@ from typing import Any, Final
 from solders.hash import Hash
 from solders.signature import Signature
 
-from hft.chain.frames import Outcome
 from hft.simnet.bank import BLOCKHASH_LIFE
 from hft.simnet.details import error_json
 from hft.simnet.encoding import meta_json, transaction_json
 from hft.simnet.envelope import Refusal
+from hft.simnet.events import Outcome
 from hft.simnet.ledger import Commitment, Record
 from hft.simnet.rpc import (
     INVALID_PARAMS,

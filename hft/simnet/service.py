@@ -1,34 +1,16 @@
-"""The local cluster as a process: its market, and its two doors, one duty cycle at a time.
+"""The local cluster as a process: its market and its door, one duty cycle at a time.
 
-One door is the framed Unix socket, the other JSON-RPC, WebSocket and block engine over loopback HTTP, its
-port in ``simnet.port``; both lead to the same cluster. Each submission leaves a line in ``settlement.jsonl``:
-when it came (monotonic), its signature, its outcome.
+The door is JSON-RPC, WebSocket and block engine over loopback HTTP, its port in ``simnet.port``. Each
+submission leaves a line in ``settlement.jsonl``: when it came (monotonic), its signature, its outcome.
 """
 
-import errno
 import json
 import os
 import sys
-from collections import OrderedDict
 from typing import Final
 
 from solders.signature import Signature
 
-from hft.chain.frames import (
-    NO_INDEX,
-    AccountUpdate,
-    BalancesRequest,
-    Outcome,
-    Request,
-    SettlementStatus,
-    SlotUpdate,
-    StatusRequest,
-    Submit,
-    account_frame,
-    balances_frame,
-    slot_frame,
-    status_frame,
-)
 from hft.runtime.context import Context
 from hft.runtime.endpoints import GRPC_PORT_FILE, PORT_FILE
 from hft.runtime.exit_codes import ExitCode, HftError
@@ -36,13 +18,11 @@ from hft.runtime.state import write_atomic
 from hft.simnet.cluster import Cluster, Listener
 from hft.simnet.doors import Doors
 from hft.simnet.envelope import Refusal
+from hft.simnet.events import NO_INDEX, Outcome, SettlementStatus
 from hft.simnet.market import Market, load_market
-from hft.simnet.server import Client, DropReason, Server
-from hft.simnet.settlement import Executed
 
 SETTLEMENT_LOG: Final = "settlement.jsonl"
 GENESIS_FILE: Final = "simnet.run"
-MAX_STATUSES: Final = 4096
 
 COUNTERS: tuple[str, ...] = (
     "in_submissions",
@@ -52,7 +32,7 @@ COUNTERS: tuple[str, ...] = (
     "rejected_other",
     "queued_submissions",
     "unlogged_submissions",
-    "out_account_updates",
+    "account_updates",
     "slot",
     "slots",
     "flow_noise",
@@ -61,10 +41,8 @@ COUNTERS: tuple[str, ...] = (
     "rival_bids",
     "rival_won",
     "standstills",
-    "clients",
-    "closed_clients",
-    *(f"dropped_client_{reason}" for reason in DropReason),
-    "unread_bytes",
+    "requests",
+    "subscriptions",
     "pools",
     "accounts",
 )
@@ -92,20 +70,17 @@ class Simnet(Listener):
         self._cluster = Cluster(ctx.config.simnet, market, ctx.clock.monotonic_ns)
         self._bank = self._cluster.bank
         self._cluster.listeners.append(self)
-        self._statuses: OrderedDict[bytes, SettlementStatus] = OrderedDict()
-        self._server: Server | None = None
         self._doors: Doors | None = None
         self._log = -1
         index = ctx.counters.index
         self._in = index("in_submissions")
-        self._out = index("out_account_updates")
         self._unlogged = index("unlogged_submissions")
         self._outcomes = {name: index(name) for name in COUNTERS if name.startswith(("landed_", "rejected_"))}
         self._settle_ns = ctx.counters.histogram_index("settle_ns")
         self._landing = ctx.counters.histogram_index("landing_ns")
 
     def on_start(self) -> None:
-        """Opens the log, the socket and the HTTP door; market time begins.
+        """Opens the log and the door; market time begins.
 
         ``HftError`` if one can't be opened, or if this run had a cluster before: its accounts went with
         it, and one that starts anew would contradict what the run's services and ledger know.
@@ -113,15 +88,8 @@ class Simnet(Listener):
         for note in self._market.notes:
             sys.stderr.write(f"simnet: {note}\n")
         self._open_log()
-        try:
-            self._server = Server(self._run.socket_path, self._on_request)
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            why = "another local cluster serves it" if taken else (error.strerror or str(error))
-            code = ExitCode.ALREADY_RUNNING if taken else ExitCode.STATE_FOLDER
-            raise HftError(f"{self._run.socket_path}: can't be served: {why}", code) from error
         self._doors = Doors(self._cluster)
-        port = self._doors.open(self._cluster.settings.port, wake=self._server.fileno())
+        port = self._doors.open(self._cluster.settings.port)
         # Whoever waits for the port finds the other one told already, or none of an earlier run.
         if self._doors.grpc_port >= 0:
             write_atomic(self._run.state_dir / GRPC_PORT_FILE, f"{self._doors.grpc_port}\n")
@@ -132,23 +100,17 @@ class Simnet(Listener):
 
     def do_work(self) -> int:
         """Serves clients, executes what is due, moves the market on: a bounded number of events."""
-        if self._server is None:
+        if self._doors is None:
             return 0
-        done = self._server.poll()
-        done += self._cluster.advance(self._clock.monotonic_ns())
-        if self._doors is not None:
-            self._doors.step(0)
-        return done
+        served = self._doors.served
+        self._doors.step(0)
+        return self._doors.served - served + self._cluster.advance(self._clock.monotonic_ns())
 
     def wait(self, timeout_ns: int) -> None:
         """Sleeps until something is to be done, at most ``timeout_ns``."""
-        if self._server is None:
-            return
-        left_ns = max(0, min(timeout_ns, self._cluster.due_ns() - self._clock.monotonic_ns()))
         if self._doors is not None:
-            self._doors.step(left_ns)
-        else:
-            self._server.wait(left_ns)
+            left_ns = min(timeout_ns, self._cluster.due_ns() - self._clock.monotonic_ns())
+            self._doors.step(max(0, left_ns))
 
     def pending(self) -> int:
         """Submissions that wait for their execution."""
@@ -170,37 +132,21 @@ class Simnet(Listener):
             "rival_won": rival.won,
             "pools": len(self._bank.pools),
             "accounts": len(self._bank.accounts),
+            "account_updates": cluster.updates,
         }
-        if self._server is not None:
-            gauges["clients"] = self._server.clients
-            gauges["closed_clients"] = self._server.closed
-            gauges["unread_bytes"] = self._server.unread_bytes
-            gauges.update((f"dropped_client_{r}", self._server.dropped[r]) for r in DropReason)
+        if self._doors is not None:
+            gauges["requests"], gauges["subscriptions"] = self._doors.served, self._doors.subscriptions
         for name, value in gauges.items():
             counters.set(counters.index(name), value)
 
     def on_close(self) -> None:
-        """Closes the doors and the log."""
+        """Closes the door and the log."""
         if self._doors is not None:
             self._doors.close()
             self._doors = None
-        if self._server is not None:
-            self._server.close()
-            self._server = None
         if self._log >= 0:
             os.close(self._log)
             self._log = -1
-
-    def on_slot(self, update: SlotUpdate) -> None:
-        """Tells the socket's clients."""
-        if self._server is not None:
-            self._server.broadcast_slot(slot_frame(update))
-
-    def on_accounts(self, changes: list[AccountUpdate]) -> None:
-        """Tells the socket's clients."""
-        if self._server is not None:
-            self._counters.add(self._out, len(changes))
-            self._server.broadcast_accounts(b"".join(account_frame(update) for update in changes))
 
     def on_outcome(self, status: SettlementStatus, size: int, received_ns: int, settle_ns: int) -> None:
         """Every submission's outcome, whichever door it came through: to the log, and counted."""
@@ -249,39 +195,3 @@ class Simnet(Listener):
                 f"the local cluster of run {self._run.run_id8} ended, with its accounts: start a new run",
                 ExitCode.SERVICE_FAILED,
             )
-
-    def _on_request(self, client: Client, request: Request) -> None:
-        if self._server is None:
-            return
-        if isinstance(request, Submit):
-            self._submit(client, request.transaction)
-        elif isinstance(request, BalancesRequest):
-            self._server.send(client, balances_frame(self._bank.balances(*request)))
-        elif isinstance(request, StatusRequest):
-            self._server.send(client, status_frame(self._status_of(request.signature)))
-        else:
-            if request.accounts:
-                self._server.send(client, b"".join(account_frame(update) for update in self._bank.snapshot()))
-                client.wants_accounts = True
-            self._server.send(client, slot_frame(self._bank.slot_update()))
-            client.wants_slots = True
-
-    def _status_of(self, signature: bytes) -> SettlementStatus:
-        """What was told of a signature, or that nothing can be."""
-        known = self._statuses.get(signature)
-        if known is not None:
-            return known
-        name = "Pending" if self._cluster.is_queued(signature) else "NotFound"
-        return self._cluster.unexecuted(signature, Outcome.UNKNOWN, name)
-
-    def _submit(self, client: Client, raw: bytes) -> None:
-        def reply(executed: Executed, _: int) -> None:
-            status = executed.status
-            if status.outcome is not Outcome.REJECTED or status.signature not in self._statuses:
-                self._statuses[status.signature] = status
-                while len(self._statuses) > MAX_STATUSES:
-                    self._statuses.popitem(last=False)
-            if self._server is not None:
-                self._server.send(client, status_frame(status))
-
-        self._cluster.submit(raw, self._clock.monotonic_ns(), reply)

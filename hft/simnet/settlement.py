@@ -15,13 +15,13 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
-from hft.chain.frames import NO_INDEX, Outcome, SettlementStatus, TokenChange
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import LAMPORTS_PER_SIGNATURE, priority_fee_lamports
 from hft.simnet.bank import BLOCKHASH_LIFE, Bank, Savepoint, is_token_account, svm_account
 from hft.simnet.compute import requested_limit, requested_price
 from hft.simnet.details import Details, error_json, token_balances
 from hft.simnet.envelope import Envelope, EnvelopeError, Refusal, open_envelope
+from hft.simnet.events import NO_INDEX, Outcome, SettlementStatus, TokenChange
 from hft.simnet.rewrite import FAIL, Plan, rewrite
 from hft.simnet.verdicts import Verdict, is_short_of_funds, svm_verdict
 from hft.venues import ABSENT, Account, Pool, store, token_amount

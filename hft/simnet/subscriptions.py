@@ -13,8 +13,8 @@ from typing import Any, Final
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from hft.chain.frames import AccountUpdate, SlotUpdate
 from hft.simnet.cluster import Cluster, Listener
+from hft.simnet.events import AccountUpdate, SlotUpdate
 from hft.simnet.ledger import DEPTHS, Commitment, Record
 from hft.simnet.rpc import INVALID_PARAMS, Params, RpcError, View, commitment, config_at, pubkey, required
 from hft.simnet.rpc import signature as parsed_signature

@@ -17,11 +17,11 @@ from typing import Final
 
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 
-from hft.chain.frames import Outcome as Landed
 from hft.chain.keys import paper_keypair
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import TwoHop, build_two_hop, sign
 from hft.simnet.bank import Bank
+from hft.simnet.events import Outcome as Landed
 from hft.simnet.genesis import genesis_accounts
 from hft.simnet.market import load_market
 from hft.simnet.settlement import Settlement

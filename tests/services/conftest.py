@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from postgresql_server import Server, find_programs
-from service_support import Cluster, House, settings
+from service_support import House, settings
 
 from hft.runtime.clock import Clock
 from hft.runtime.settings import Config
@@ -19,20 +19,6 @@ def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
 
     def make(config: Config | None = None, clock: Clock | None = None, **_: Any) -> House:
         made.append(House(tmp_path, config, clock))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
-def cluster() -> Iterator[Callable[[House], Cluster]]:
-    """Serves a run's cluster socket from the test."""
-    made: list[Cluster] = []
-
-    def make(house: House) -> Cluster:
-        made.append(Cluster(house))
         return made[-1]
 
     yield make

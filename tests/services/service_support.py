@@ -5,7 +5,6 @@ import importlib
 import json
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -15,28 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from hft import wire
-from hft.chain.frames import (
-    NO_INDEX,
-    AccountUpdate,
-    Balances,
-    BalancesRequest,
-    Outcome,
-    SettlementStatus,
-    SlotUpdate,
-    StatusRequest,
-    Submit,
-    account_frame,
-    balances_frame,
-    slot_frame,
-    status_frame,
-)
 from hft.runtime.clock import Clock, SystemClock
 from hft.runtime.context import Context, Run
 from hft.runtime.segments import Segments, declared_page
 from hft.runtime.service import ServiceState
 from hft.runtime.settings import Config
 from hft.runtime.topology import service as service_spec
-from hft.simnet.server import Client, Server
 from hft.venues import WRAPPED_SOL, Venue, quote
 from hft.wire.account import unpack
 from ringbuf import Histogram, Owner, layout
@@ -268,55 +251,3 @@ def results(house: House) -> list[wire.ExecutionResult]:
     found = [wire.execution_result.decode(message) for message in reader.take_batch(1_000)]
     reader.close()
     return found
-
-
-class Cluster:
-    """A cluster's socket served by the test: it says what the test says and nothing else."""
-
-    def __init__(self, house: House) -> None:
-        self.requests: list[Any] = []
-        self.clients: list[Client] = []
-        self.server = Server(house.run.socket_path, self._on_request)
-        self.balances = (10**12, 10**12)
-        self.statuses: dict[bytes, SettlementStatus] = {}
-        self.knows_nothing = True
-        """Answer a question after an unknown signature with NotFound; False: no answer."""
-
-    def _on_request(self, client: Client, request: Any) -> None:
-        self.requests.append(request)
-        if client not in self.clients:
-            self.clients.append(client)
-        if isinstance(request, BalancesRequest):
-            lamports, base = self.balances
-            answer = Balances(request.request, request.wallet, 1, lamports, ((WRAPPED_SOL, base),))
-            self.server.send(client, balances_frame(answer))
-        elif isinstance(request, StatusRequest):
-            nothing = (Outcome.UNKNOWN, 0, NO_INDEX, 0, "NotFound", 0, 0, 0, 0, ())
-            status = self.statuses.get(request.signature, SettlementStatus(request.signature, *nothing))
-            if status.outcome != Outcome.UNKNOWN or self.knows_nothing:
-                self.server.send(client, status_frame(status))
-
-    def accounts(self, *updates: AccountUpdate) -> None:
-        """One batch of account updates to everybody; the last of them ends it."""
-        last = updates[-1]._replace(last_of_batch=True)
-        data = b"".join(account_frame(update) for update in (*updates[:-1], last))
-        for client in self.clients:
-            self.server.send(client, data)
-
-    def slot(self, slot: int, block_height: int, last_valid: int = 150, unix_timestamp: int = 0) -> None:
-        update = SlotUpdate(slot, block_height, last_valid, unix_timestamp, bytes(32))
-        for client in self.clients:
-            self.server.send(client, slot_frame(update))
-
-    def drop_clients(self) -> None:
-        """Break every connection, as a dying cluster does."""
-        for client in self.clients:
-            client.connection.shutdown(socket.SHUT_RDWR)
-        self.clients.clear()
-
-    @property
-    def submitted(self) -> list[bytes]:
-        return [request.transaction for request in self.requests if isinstance(request, Submit)]
-
-    def close(self) -> None:
-        self.server.close()

@@ -18,7 +18,7 @@ Make = Callable[..., House]
 def wallet_worth(house: House) -> int:
     """SOL + wSOL of the paper wallet, as the cluster has it."""
     simnet = house.services["simnet"]
-    found = simnet._bank.balances(1, house.services["executor"].wallet)
+    found = simnet._bank.balances(house.services["executor"].wallet)
     return int(found.lamports + dict(found.tokens)[venues.WRAPPED_SOL])
 
 

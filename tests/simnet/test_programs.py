@@ -18,9 +18,9 @@ from simnet_helpers import WALLET, key, row_bank, row_transaction, vectors
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 
-from hft.chain.frames import Outcome
 from hft.cli.main import run
 from hft.runtime.exit_codes import HftError
+from hft.simnet.events import Outcome
 from hft.simnet.programs import UPGRADEABLE_LOADER, load_programs
 from hft.simnet.settlement import Settlement
 from hft.venues import WRAPPED_SOL
@@ -51,7 +51,7 @@ def test_real_programs_and_priced_settlement_give_the_same_balances(shared_data:
         real = Settlement(second, load_programs(second.svm, folder)).execute(transaction.data)
         wallet = bytes(WALLET.pubkey())
         assert real.outcome is priced.outcome, (row["pools"], row["case"], real, priced)
-        told, ran = (dict(bank.balances(0, wallet).tokens) for bank in (first, second))
+        told, ran = (dict(bank.balances(wallet).tokens) for bank in (first, second))
         assert told == ran, (row["pools"], row["case"])
         assert first.account(wallet).lamports == second.account(wallet).lamports, (row["pools"], row["case"])
         assert (real.error_index, real.error_code) == (priced.error_index, priced.error_code), row["pools"]

@@ -15,9 +15,9 @@ from simnet_helpers import (
 )
 from solders.compute_budget import set_compute_unit_limit
 
-from hft.chain.frames import Outcome
 from hft.chain.transaction import TransactionError, sign
 from hft.simnet.bank import Bank, with_token_amount
+from hft.simnet.events import Outcome
 from hft.simnet.genesis import genesis_accounts
 from hft.simnet.market import Market, load_market
 from hft.simnet.settlement import Settlement

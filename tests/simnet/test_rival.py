@@ -7,11 +7,11 @@ from typing import Any
 
 from simnet_helpers import WALLET
 
-from hft.chain.frames import Outcome
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import TwoHop, build_two_hop
 from hft.runtime.settings import Simnet
 from hft.simnet.cluster import Cluster
+from hft.simnet.events import Outcome
 from hft.simnet.market import load_market
 from hft.simnet.settlement import Settlement
 from hft.strategy.two_hop import candidates

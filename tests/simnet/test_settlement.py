@@ -16,7 +16,6 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-from hft.chain.frames import Outcome
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import (
     MAX_TRANSACTION_BYTES,
@@ -31,6 +30,7 @@ from hft.chain.transaction import (
 )
 from hft.simnet.bank import Bank
 from hft.simnet.envelope import LOOKUP_TABLE_PROGRAM, Refusal
+from hft.simnet.events import Outcome
 from hft.simnet.market import SETTINGS
 from hft.simnet.settlement import Settlement
 from hft.venues import (
@@ -57,7 +57,7 @@ def test_recorded_two_hops_settle_as_the_real_programs_did(shared_data: Path) ->
     for row in rows:
         bank = row_bank(shared_data, row)
         before = bank.account(wallet).lamports
-        held = dict(bank.balances(0, wallet).tokens)
+        held = dict(bank.balances(wallet).tokens)
         try:
             transaction = row_transaction(bank, row)
         except TransactionError as error:
@@ -74,13 +74,13 @@ def test_recorded_two_hops_settle_as_the_real_programs_did(shared_data: Path) ->
             spent = status.lamports_before - status.lamports_after - fee - row["tip_lamports"]
             rent = 2_039_280 if row["wrap_unwrap"] else 0  # the token's account stays behind
             assert change - spent + rent == row["amount_out"] - row["amount_in"], where
-            mid = dict(bank.balances(0, wallet).tokens).get(key(row["x_mint"]), 0)
+            mid = dict(bank.balances(wallet).tokens).get(key(row["x_mint"]), 0)
             assert mid == row["mid_amount"] - row["leg2_amount_in"], where
         else:
             assert status.outcome is Outcome.LANDED_FAILED, where
             assert (status.error_index, status.error_code) == (row["error_index"], row["error"]), where
             assert before - bank.account(wallet).lamports == fee, where
-            assert dict(bank.balances(0, wallet).tokens) == held, where
+            assert dict(bank.balances(wallet).tokens) == held, where
     for number, code, size in too_large:
         assert code is TransactionErrorCode.TOO_LARGE, number
         assert size > MAX_TRANSACTION_BYTES - 40, number
@@ -101,12 +101,12 @@ def test_a_two_hop_built_by_the_chain_lands_to_the_lamport() -> None:
     bank = shipped_bank()
     order = two_hop(bank)
     wallet = bytes(WALLET.pubkey())
-    before = bank.balances(0, wallet)
+    before = bank.balances(wallet)
     tip_before = bank.account(order.tip_account).lamports
     status = Settlement(bank).execute(build_two_hop(order, WALLET, bank.blockhash).data)
     assert status.outcome is Outcome.LANDED_OK, status
     assert status.fee_lamports == 5000 + priority_fee_lamports(200_000, 777)
-    after = bank.balances(0, wallet)
+    after = bank.balances(wallet)
     assert after.lamports == before.lamports - status.fee_lamports - 1000
     gained = dict(after.tokens)[WRAPPED_SOL] - dict(before.tokens)[WRAPPED_SOL]
     assert gained == order.minimum_out - order.amount_in
@@ -130,13 +130,13 @@ def test_row_17_minimum_out_reverts_all_but_the_fee() -> None:
         ({"minimum_out": order.minimum_out + 1}, SWAP_2_INDEX, 30),
         ({"amount_mid": order.amount_mid + 1}, SWAP_1_INDEX, 6036),
     ):
-        before, accounts = bank.balances(0, wallet), dict(bank.accounts)
+        before, accounts = bank.balances(wallet), dict(bank.accounts)
         status = Settlement(bank).execute(
             build_two_hop(order._replace(**change), WALLET, bank.blockhash).data
         )
         assert status.outcome is Outcome.LANDED_FAILED, status
         assert (status.error_index, status.error_code) == (index, code)
-        after = bank.balances(0, wallet)
+        after = bank.balances(wallet)
         assert after.lamports == before.lamports - status.fee_lamports
         assert after.tokens == before.tokens
         assert {k for k in accounts if accounts[k] != bank.accounts[k]} == {wallet}

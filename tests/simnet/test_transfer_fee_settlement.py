@@ -4,9 +4,9 @@ import pytest
 from simnet_helpers import WALLET, WALLET_LAMPORTS
 from solders.compute_budget import set_compute_unit_limit
 
-from hft.chain.frames import Outcome
 from hft.chain.transaction import sign
 from hft.simnet.bank import Bank, with_token_amount
+from hft.simnet.events import Outcome
 from hft.simnet.genesis import genesis_accounts
 from hft.simnet.market import SETTINGS, Market
 from hft.simnet.settlement import Settlement
@@ -66,7 +66,7 @@ def test_row_31_a_swap_moves_what_the_quote_says_and_the_fee_is_withheld(variant
         bank.next_slot()
         now = bank.pools[pool.key]
         quoted = quote(now, mint, 10**6, bank.clock)
-        before = dict(bank.balances(0, user).tokens)
+        before = dict(bank.balances(user).tokens)
         vaults = [bank.account(key).data for key in (pool.vault_a, pool.vault_b)]
         for minimum, landed in ((quoted.amount_out + 1, False), (quoted.amount_out, True)):
             swap = swap_instruction(now, WALLET.pubkey(), mint, 10**6, minimum)
@@ -74,7 +74,7 @@ def test_row_31_a_swap_moves_what_the_quote_says_and_the_fee_is_withheld(variant
             status = settlement.execute(signed.data)
             wanted = Outcome.LANDED_OK if landed else Outcome.LANDED_FAILED
             assert status.outcome is wanted, status
-        after = dict(bank.balances(0, user).tokens)
+        after = dict(bank.balances(user).tokens)
         other = pool.other_mint(mint)
         assert before[mint] - after[mint] <= quoted.amount_in_used
         gained = after[other] - before[other]

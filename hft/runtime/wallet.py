@@ -1,0 +1,34 @@
+"""Which wallet a run trades with: its address alone, no secret is opened here."""
+
+from pathlib import Path
+from typing import Final
+
+from hft.chain.keys import paper_keypair
+from hft.chain.keystore import Keystore, KeystoreError
+from hft.runtime.context import Run
+from hft.runtime.exit_codes import ExitCode, HftError
+
+KEYS_FOLDER: Final = "keys"
+PAPER: Final = "paper"
+
+
+def keys_folder(run: Run) -> Path:
+    """Where the run's keystore is."""
+    setting = run.config.chain.keys_dir
+    return Path(setting).expanduser().absolute() if setting else run.state_dir / KEYS_FOLDER
+
+
+def wallet_address(run: Run) -> bytes:
+    """The public key of the wallet that trades, 32 bytes. ``HftError`` CONFIG when the keystore has none of
+    that name."""
+    if run.config.hft.mode == PAPER:
+        return bytes(paper_keypair(run.config.simnet.seed).pubkey())
+    (name,) = run.config.chain.wallets
+    folder = keys_folder(run)
+    try:
+        for key in Keystore(folder).list():
+            if key.name == name:
+                return key.address
+    except KeystoreError as error:
+        raise HftError(f"[chain] wallets: {error}", ExitCode.CONFIG) from error
+    raise HftError(f"[chain] wallets: there is no wallet {name} in {folder}", ExitCode.CONFIG)
