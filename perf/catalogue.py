@@ -5,6 +5,7 @@ from perf.shapes import (
     codec,
     codec_handoff,
     counters,
+    feed,
     gc_pause,
     kill_propagation,
     one_to_one_throughput,
@@ -48,6 +49,7 @@ SHAPES: dict[str, Shape] = {
         sidecar_isolation.SHAPE,
         template.SHAPE,
         *simnet.SHAPES,
+        feed.SHAPE,
         placement.SHAPE,
     )
 }

@@ -2,25 +2,44 @@
 
 import asyncio
 import select
+import selectors
 import time
 from collections.abc import Collection, Coroutine
 from typing import Any, Final
 
-import uvloop
-
 TIMERS_NS: Final = 1_000_000
 """Longest time between two runs of a stepped loop: what its timers may be late by."""
+ROUNDS: Final = 8
+"""Rounds of one step at most: what a read makes ready (a task, what waits for it) runs in the same step."""
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Asyncio's own loop, which can tell whether anything waits to be run."""
+
+    _ready: Any
+
+    def __init__(self) -> None:
+        self.selector = selectors.DefaultSelector()
+        super().__init__(self.selector)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self._ready)
 
 
 class SteppedLoop:
-    """A uvloop that runs only while ``step`` does. Tasks are kept until they end; one that ends in an
-    exception is told by ``failures``."""
+    """A loop that runs only while ``step`` or ``wait`` does. Tasks are kept until they end; one that ends in
+    an exception is told by ``failures``.
+
+    It is asyncio's own: uvloop makes a socket pair whenever it begins to run and closes it when it ends, by
+    which a step takes five times as long (``python -m perf run feed``).
+    """
 
     def __init__(self) -> None:
-        self.loop = uvloop.new_event_loop()
-        # To start and stop the loop costs a hundred times the question whether there is anything to run.
-        self._ready = select.poll()
-        self._ready.register(self.loop._get_backend_id(), select.POLLIN)  # type: ignore[attr-defined]
+        self.loop = _Loop()
+        # To start and stop the loop costs far more than the question whether there is anything to run.
+        self._sockets = select.poll()
+        self._sockets.register(self.loop.selector, select.POLLIN)
         self._due_ns = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
@@ -35,17 +54,20 @@ class SteppedLoop:
         return task
 
     def step(self) -> None:
-        """Runs everything that is ready, sockets looked at once; never waits.
+        """Runs everything that is ready, in ``ROUNDS`` rounds at most; never waits.
 
-        Nothing is run, and next to no time spent, while no socket is ready, no task was spawned since and
-        the last run is no ``TIMERS_NS`` ago.
+        Nothing is run, and next to no time spent, while no socket and no task is ready and the last run is no
+        ``TIMERS_NS`` ago.
         """
-        now_ns = time.monotonic_ns()
-        if now_ns < self._due_ns and not self._ready.poll(0):
+        now_ns, loop = time.monotonic_ns(), self.loop
+        if now_ns < self._due_ns and not loop.is_ready and not self._sockets.poll(0):
             return
         self._due_ns = now_ns + TIMERS_NS
-        self.loop.call_soon(self.loop.stop)
-        self.loop.run_forever()
+        for _ in range(ROUNDS):
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            if not loop.is_ready:
+                return
 
     def wait(self, timeout_ns: int) -> None:
         """Runs until ``wake`` is called, at most ``timeout_ns``."""
@@ -60,7 +82,7 @@ class SteppedLoop:
     def wake(self) -> None:
         """Ends ``wait``; to be called from within the loop, as by a mailbox in which something came."""
         if self._waiting:
-            # Once: uvloop queues each stop, and one left over would end whatever runs next.
+            # Once: a stop that came too late for this wait would end whatever runs next.
             self._waiting = False
             self.loop.stop()
 

@@ -43,8 +43,7 @@ def test_a_duty_cycle_turns_the_loop_and_polls_without_ever_waiting(simnet: Simn
         assert time.monotonic_ns() < deadline
         stepped.wait(5 * SECOND)  # ends at once when something came
         feed.poll(events.append)
-    stepped.run(http.close())
-    stepped.close()
+    stepped.close(http.close())
     assert not stepped.failures
 
 

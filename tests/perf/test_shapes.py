@@ -54,6 +54,7 @@ OURS = {
     "simnet_swaps": {"whirlpool in process": "rate_per_s", "meteora_dlmm over HTTP": "rate_per_s"},
     "simnet_notifications": {"accountSubscribe": "rate_per_s"},
     "simnet_two_hop": {"two-hop": "p50_ns"},
+    "feed": {"vault, paced": "p50_ns", "vault, burst": "cpu_ns_per_message"},
     "placement": {"split, 1,000 swaps/s": "p50_ns", "shared, 1,000 swaps/s": "p50_ns"},
 }
 

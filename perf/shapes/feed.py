@@ -1,0 +1,253 @@
+"""The feed: from a notification read off the socket to the pool update committed into the ring.
+
+    +----------------+   WebSocket   +---------------------------+
+    | local cluster  |==============>| feed: parse, merge, table |---> market_data
+    +----------------+   loopback    +---------------------------+
+     cpu 0                            cpu 1
+
+A quiet local cluster writes one account of one pool at a time, which the feed follows beside all others of
+the shipped market. Measured in the messages themselves: from ``received_ns``, the moment the bytes were
+read from the socket, to ``published_ns``; and the feed's own CPU time for each notification, sockets
+included.
+
+paced:  1,000 notifications/s, so that each finds the feed asleep.
+burst:  as fast as the cluster tells them; what comes together is one batch, of one pool the newest counts.
+uvloop: the same on uvloop, which is quick while it runs and slow to begin and end.
+vault:  a token account, 165 bytes. array: a tick array, 9,988 bytes, as base64 in JSON 13,320.
+"""
+
+import select
+import shutil
+import tempfile
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from hft import wire
+from hft.chain.loop import TIMERS_NS, SteppedLoop
+from hft.runtime.context import Context, Run
+from hft.runtime.endpoints import PORT_FILE
+from hft.runtime.segments import Segments, declared_page
+from hft.runtime.settings import Config
+from hft.services import sources
+from hft.services.feed import Feed
+from hft.simnet.cluster import Cluster
+from hft.simnet.doors import Doors
+from hft.simnet.market import load_market
+from hft.venues import Venue, required_accounts
+from hft.venues.whirlpool_accounts import FIXED_ARRAY_SIZE
+from perf.cases import WorkerCase, limits, samples_of
+from perf.engine import Case, Outcome, Plan, Shape
+from perf.workers import Stopwatch
+
+PREFIX = "hftperf"
+RATE = 1_000
+DONE = "done"
+HOUR_MS = 3_600_000
+STEP_NS = 200_000
+POLL = 256
+LIMIT_S = 30.0
+
+
+class UvLoop(SteppedLoop):
+    """The same on uvloop, which looks whether a socket is ready before it begins, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop.close()
+        loop: Any = uvloop.new_event_loop()
+        self.loop = loop
+        self._poll = select.poll()
+        self._poll.register(loop._get_backend_id(), select.POLLIN)
+        self._next_ns = 0
+
+    def step(self) -> None:
+        """See SteppedLoop."""
+        now_ns = time.monotonic_ns()
+        if now_ns < self._next_ns and not self._poll.poll(0):
+            return
+        self._next_ns = now_ns + TIMERS_NS
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
+
+
+class Node:
+    """The cluster: it serves whoever asks as long as a round lasts."""
+
+    def __init__(self, folder: str, array_account: bool) -> None:
+        self._done = Path(folder) / DONE
+        settings = replace(Config().simnet, swaps_per_second=0, rival_ppm=0, slot_ms=60_000)
+        self._cluster = Cluster(settings, load_market(()))
+        self._doors = Doors(self._cluster)
+        port = self._doors.open(0)
+        bank = self._cluster.bank
+        pool = next(pool for pool in bank.pools.values() if pool.venue == Venue.WHIRLPOOL)
+        if array_account:
+            needs = required_accounts(pool.key, bank.accounts[pool.key])
+            self._key = next(key for key in needs if len(bank.account(key).data) == FIXED_ARRAY_SIZE)
+        else:
+            pool = next(pool for pool in bank.pools.values() if pool.venue == Venue.RAYDIUM_V4)
+            self._key = pool.vault_a
+        self._cluster.start(time.monotonic_ns())
+        (Path(folder) / PORT_FILE).write_text(f"{port}\n", "utf-8")
+
+    def serve(self, n: int, interval_ns: int) -> None:
+        """Write n times, one an interval (0: at once), and serve until the feed is done."""
+        bank, step, now = self._cluster.bank, self._doors.step, time.monotonic_ns
+        account = bank.accounts[self._key]
+        sent, due_ns, until_s = 0, now(), time.monotonic() + LIMIT_S
+        while not self._done.exists():
+            if time.monotonic() > until_s:
+                raise TimeoutError(f"the feed was not done within {LIMIT_S} s")
+            for _ in range(n - sent if not interval_ns else int(sent < n and now() >= due_ns)):
+                sent, due_ns = sent + 1, due_ns + interval_ns
+                bank.write({self._key: account._replace(lamports=account.lamports + sent % 1_000)})
+                self._cluster.publish()
+            step(min(max(due_ns - now(), 0), STEP_NS) if sent < n else STEP_NS)
+
+    def close(self) -> None:
+        """Let go."""
+        self._doors.close()
+
+
+class Follower:
+    """The feed, stepped as its runner does when parked."""
+
+    def __init__(self, folder: str, uv: bool) -> None:
+        self._folder = Path(folder)
+        if uv:
+            vars(sources)["SteppedLoop"] = UvLoop
+        until_s = time.monotonic() + LIMIT_S
+        while not (self._folder / PORT_FILE).exists():
+            if time.monotonic() > until_s:
+                raise TimeoutError("the cluster did not open its door")
+            time.sleep(0.01)
+        config = replace(Config(), feed=replace(Config().feed, start_wait_ms=0, stale_after_ms=HOUR_MS))
+        run = Run(wire_id(), self._folder, PREFIX, config, cpus={}, idle={"feed": "park"})
+        self._segments = Segments.create(run, {"feed": declared_page("feed")})
+        self._ctx = Context("feed", run)
+        self._feed = Feed(self._ctx)
+        self._feed.on_start()
+        self._reader = self._segments.rings["market_data"].subscribe("perf", gating=False, from_start=True)
+
+    def ready(self) -> int:
+        """Follow the cluster until every pool is told of; how many those are."""
+        until_s = time.monotonic() + LIMIT_S
+        while not self._feed._statuses or not self._feed._live:
+            if time.monotonic() > until_s:
+                raise TimeoutError("no pool within the limit")
+            self._turn()
+        self._reader.take_batch(10_000)
+        (self._folder / DONE).touch()
+        return len(self._feed._statuses)
+
+    def take(self, n: int) -> tuple[bytes, int, int, int]:
+        """Follow until n notifications came: (read to commit, as array('q') bytes; CPU time; elapsed;
+        updates)."""
+        (self._folder / DONE).unlink(missing_ok=True)
+        counts, watch = self._feed._accounts.counts, Stopwatch()
+        before, start_ns = counts["versions_new"], 0
+        samples, until_s = array("q"), time.monotonic() + LIMIT_S
+        while counts["versions_new"] - before < n or self._feed._accounts.waiting:
+            if time.monotonic() > until_s:
+                raise TimeoutError(f"{counts['versions_new'] - before} of {n} notifications came")
+            self._turn()
+            start_ns = start_ns or (time.monotonic_ns() if counts["versions_new"] > before else 0)
+            for message in self._reader.take_batch(POLL):
+                if wire.identifier(message) == wire.pool_update.identifier:
+                    update = wire.pool_update.decode(message)
+                    samples.append(update.published_ns - update.received_ns)
+        elapsed_ns = time.monotonic_ns() - start_ns
+        cpu_ns = watch.cpu_ns()
+        (self._folder / DONE).touch()
+        return samples.tobytes(), cpu_ns, elapsed_ns, len(samples)
+
+    def _turn(self) -> None:
+        if not self._feed.do_work():
+            self._feed.wait(STEP_NS * 10)
+            self._feed.on_housekeeping(time.monotonic_ns())
+
+    def close(self) -> None:
+        """Let go."""
+        self._reader.close()
+        self._feed.on_close()
+        self._ctx.close()
+        self._segments.remove()
+
+
+def wire_id() -> bytes:
+    """A run's id of its own."""
+    return time.monotonic_ns().to_bytes(8, "little") * 2
+
+
+class Following(WorkerCase):
+    """One account, one pace."""
+
+    def __init__(
+        self,
+        label: str,
+        plan: Plan,
+        *,
+        large: bool = False,
+        rate: int = 0,
+        uv: bool = False,
+        group: str = "",
+        reference: bool = False,
+    ) -> None:
+        super().__init__(label, group=group, reference=reference)
+        self._cpus, self._large, self._rate, self._uv = plan.cpus, large, rate, uv
+
+    def start(self) -> None:
+        """See WorkerCase."""
+        folder = tempfile.mkdtemp(prefix="hft-perf-")
+        self.keep(partial(shutil.rmtree, folder, ignore_errors=True))
+        self.add("node", self._cpus[0], Node, folder, self._large)
+        self.add("feed", self._cpus[1], Follower, folder, self._uv)
+
+    def warm(self, seconds: float) -> None:
+        """See WorkerCase; the pace and the time give the number."""
+        self.ready()
+        node, feed = self.workers
+        node.begin("serve", 0, 0)
+        feed.call("ready")
+        node.end()
+        self.count = int(seconds * (self._rate or 2 * RATE))
+        self.round()
+
+    def round(self) -> Outcome:
+        """Notifications of one round."""
+        node, feed = self.workers
+        feed.begin("take", self.count)
+        time.sleep(0.01)  # until the mark of the last round is gone
+        node.begin("serve", self.count, 10**9 // self._rate if self._rate else 0)
+        raw, cpu_ns, elapsed_ns, updates = feed.end()
+        node.end()
+        metrics = {
+            "rate_per_s": self.count / elapsed_ns * 1e9,
+            "cpu_ns_per_message": cpu_ns / self.count,
+            "received": float(updates),
+        }
+        problems = [] if updates else ["no update came of it"]
+        return Outcome(metrics, samples_of(raw), problems)
+
+
+def cases(plan: Plan) -> Sequence[Case]:
+    """Both accounts, both paces."""
+    return [
+        *limits(plan),
+        Following("vault, paced", plan, rate=RATE, group="paced", reference=True),
+        Following("vault, paced, uvloop", plan, rate=RATE, uv=True, group="paced"),
+        Following("vault, burst", plan, group="burst", reference=True),
+        Following("vault, burst, uvloop", plan, uv=True, group="burst"),
+        Following("array, paced", plan, large=True, rate=RATE, group="array"),
+        Following("array, burst", plan, large=True, group="array"),
+    ]
+
+
+SHAPE = Shape("feed", __doc__, cases)
