@@ -150,7 +150,6 @@ class Follower:
     def take(self, n: int) -> tuple[bytes, int, int, int]:
         """Follow until n notifications came: (read to commit, as array('q') bytes; CPU time; elapsed;
         updates)."""
-        (self._folder / DONE).unlink(missing_ok=True)
         counts, watch = self._feed._accounts.counts, Stopwatch()
         before, start_ns = counts["versions_new"], 0
         samples, until_s = array("q"), time.monotonic() + LIMIT_S
@@ -206,6 +205,7 @@ class Following(WorkerCase):
     def start(self) -> None:
         """See WorkerCase."""
         folder = tempfile.mkdtemp(prefix="hft-perf-")
+        self._done = Path(folder) / DONE
         self.keep(partial(shutil.rmtree, folder, ignore_errors=True))
         self.add("node", self._cpus[0], Node, folder, self._large)
         self.add("feed", self._cpus[1], Follower, folder, self._uv)
@@ -223,8 +223,8 @@ class Following(WorkerCase):
     def round(self) -> Outcome:
         """Notifications of one round."""
         node, feed = self.workers
+        self._done.unlink(missing_ok=True)
         feed.begin("take", self.count)
-        time.sleep(0.01)  # until the mark of the last round is gone
         node.begin("serve", self.count, 10**9 // self._rate if self._rate else 0)
         raw, cpu_ns, elapsed_ns, updates = feed.end()
         node.end()
