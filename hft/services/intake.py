@@ -162,20 +162,21 @@ class Intake:
         """The journal's records of what is valid and not there yet; and what is wrong with the others."""
         records: list[Record] = []
         refused: list[str] = []
+        readers = wire.SUBJECT_READERS
         for sequence, payload in taken:
             if sequence <= self._journaled:
                 continue
             try:
-                entry = wire.REGISTRY.get(payload[4:8]) or wire.entry_of(payload)
-                record = entry.codec.decode(payload)
+                link, subject_of = readers.get(payload[4:8]) or readers[wire.codec_of(payload).identifier]
+                subject = subject_of(payload)
             except wire.WireError as error:
                 refused.append(f"message {sequence} of {self.link} is dropped: {error}")
                 continue
-            if entry.link != self.link:
-                why = f"{entry.codec.name} belongs to {entry.link}"
+            if link != self.link:
+                why = f"{wire.codec_of(payload).name} belongs to {link}"
                 refused.append(f"message {sequence} of {self.link} is dropped: {why}")
                 continue
-            records.append((sequence, entry.subject(record).encode(), payload))
+            records.append((sequence, subject.encode(), payload))
         return records, refused
 
     def _refuse(self, refused: list[str]) -> None:

@@ -51,7 +51,7 @@ from hft.wire.records import (
     triangular_opportunity,
     two_hop_opportunity,
 )
-from hft.wire.registry import REGISTRY, Entry, codec_named, codec_of, entry_of, identifier
+from hft.wire.registry import REGISTRY, SUBJECT_READERS, Entry, codec_named, codec_of, entry_of, identifier
 from hft.wire.texts import base58, fit_text, text
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "MAXIMUM_BYTES",
     "REGISTRY",
     "SCHEMA_HASH",
+    "SUBJECT_READERS",
     "Codec",
     "ConnectionHealth",
     "Entry",

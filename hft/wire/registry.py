@@ -31,33 +31,62 @@ def _token(enum: type[IntEnum], value: int) -> str:
 
 
 # Mints and pools are base58 keys: two tokens may share a symbol, and a subject must not mix them.
-_SUBJECTS: Final[Mapping[str, Callable[[Any], str]]] = {
-    "PoolUpdate": lambda r: f"market.pool.{_token(Venue, r.venue)}.{base58(r.pool)}",
-    "Quote": lambda r: f"market.quote.{base58(r.base_mint)}.{base58(r.quote_mint)}",
-    "SlotUpdate": lambda r: "market.slot",
-    "TwoHopOpportunity": lambda r: f"opportunity.two_hop.{base58(r.base_mint)}.{base58(r.quote_mint)}",
-    "TriangularOpportunity": lambda r: (
-        f"opportunity.triangular.{base58(r.base_mint)}.{base58(r.mint_b)}.{base58(r.mint_c)}"
+_SUBJECTS: Final[Mapping[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
+    "PoolUpdate": (
+        ("venue", "pool"),
+        lambda venue, pool: f"market.pool.{_token(Venue, venue)}.{base58(pool)}",
     ),
-    "ExecutionPlan": lambda r: f"execution.planned.{r.plan_id.hex()}",
-    "PlanRejected": lambda r: f"execution.rejected.{r.trace_id.hex()}",
-    "ExecutionResult": lambda r: f"execution.result.{r.plan_id.hex()}",
-    "LatencyMetric": lambda r: f"metrics.latency.{_token(Service, r.service)}",
-    "ThroughputMetric": lambda r: f"metrics.throughput.{_token(Service, r.service)}",
-    "PnlMetric": lambda r: f"metrics.pnl.{_token(Strategy, r.strategy)}",
-    "KillSwitch": lambda r: f"system.kill.{_token(KillTrigger, r.trigger)}",
-    "Lifecycle": lambda r: f"system.lifecycle.{_token(LifecycleEvent, r.event)}",
-    "HealthMetric": lambda r: f"system.health.{_token(HealthCheck, r.check)}",
-    "ConnectionHealth": lambda r: f"system.health.connection_{_token(ConnectionKind, r.kind)}",
+    "Quote": (
+        ("base_mint", "quote_mint"),
+        lambda base, quote: f"market.quote.{base58(base)}.{base58(quote)}",
+    ),
+    "SlotUpdate": (("slot",), lambda slot: "market.slot"),
+    "TwoHopOpportunity": (
+        ("base_mint", "quote_mint"),
+        lambda base, quote: f"opportunity.two_hop.{base58(base)}.{base58(quote)}",
+    ),
+    "TriangularOpportunity": (
+        ("base_mint", "mint_b", "mint_c"),
+        lambda base, b, c: f"opportunity.triangular.{base58(base)}.{base58(b)}.{base58(c)}",
+    ),
+    "ExecutionPlan": (("plan_id",), lambda plan_id: f"execution.planned.{plan_id.hex()}"),
+    "PlanRejected": (("trace_id",), lambda trace_id: f"execution.rejected.{trace_id.hex()}"),
+    "ExecutionResult": (("plan_id",), lambda plan_id: f"execution.result.{plan_id.hex()}"),
+    "LatencyMetric": (("service",), lambda service: f"metrics.latency.{_token(Service, service)}"),
+    "ThroughputMetric": (("service",), lambda service: f"metrics.throughput.{_token(Service, service)}"),
+    "PnlMetric": (("strategy",), lambda strategy: f"metrics.pnl.{_token(Strategy, strategy)}"),
+    "KillSwitch": (("trigger",), lambda trigger: f"system.kill.{_token(KillTrigger, trigger)}"),
+    "Lifecycle": (("event",), lambda event: f"system.lifecycle.{_token(LifecycleEvent, event)}"),
+    "HealthMetric": (("check",), lambda check: f"system.health.{_token(HealthCheck, check)}"),
+    "ConnectionHealth": (
+        ("kind",),
+        lambda kind: f"system.health.connection_{_token(ConnectionKind, kind)}",
+    ),
 }
 
+
+def _entry(codec: Codec) -> Entry:
+    names, words = _SUBJECTS[codec.name]
+    link = codec.layout.link
+    return Entry(codec, link, link.upper(), lambda record: words(*(getattr(record, name) for name in names)))
+
+
+def _subject_reader(codec: Codec) -> Callable[[View], str]:
+    names, words = _SUBJECTS[codec.name]
+    read = codec.fast.reader(names, False)
+    return lambda view: words(*read(view))
+
+
 REGISTRY: Final[Mapping[bytes, Entry]] = MappingProxyType(
-    {
-        codec.identifier: Entry(codec, codec.layout.link, codec.layout.link.upper(), _SUBJECTS[codec.name])
-        for codec in CODECS
-    }
+    {codec.identifier: _entry(codec) for codec in CODECS}
 )
 """File identifier → what it means."""
+
+
+SUBJECT_READERS: Final[Mapping[bytes, tuple[str, Callable[[View], str]]]] = MappingProxyType(
+    {codec.identifier: (codec.layout.link, _subject_reader(codec)) for codec in CODECS}
+)
+"""File identifier → its link, and what reads a message's subject alone; WireError if it is not valid."""
 
 
 def identifier(view: View) -> bytes:
