@@ -90,6 +90,7 @@ class Lane:
         self._flying: deque[Flight] = deque()
         self._last: Flight
         self._in_flight = 0
+        self._probing = False
         self._ticket = 0
         self._next_ticket = 1
         self._known: set[tuple[str, int]] = set()
@@ -132,10 +133,10 @@ class Lane:
     def next(self, limit: int, inbox: bytes) -> list[bytes]:
         """At most ``limit`` messages to be sent now, as the client protocol wants them; answers go to
         ``inbox`` + lane, epoch and ticket."""
-        room = min(limit, self._window - self._in_flight)
+        room = min(limit, (1 if self._probing else self._window) - self._in_flight)
         if self.held or room <= 0 or self._reader.unread <= 0:
             return []
-        pressed = self._conflates and self._reader.unread > CONFLATE_ABOVE
+        pressed = self._conflates and not self._probing and self._reader.unread > CONFLATE_ABOVE
         before = self._reader.position
         taken = self._reader.take(CONFLATE_ABOVE if pressed else room)
         if taken is None:
@@ -191,6 +192,7 @@ class Lane:
         if first != self._next_ticket or answer.ticket > self._ticket:
             self.rewind()
             return False
+        self._probing = False
         count = answer.row
         self._next_ticket += count
         self._in_flight -= count
@@ -219,6 +221,8 @@ class Lane:
             return False
         self.refused += 1
         self.held = True
+        # One message at a time until one is taken: later ones must not get in before those refused.
+        self._probing = True
         self.rewind()
         return True
 

@@ -111,7 +111,11 @@ def test_a_lost_answer_and_a_refusal_send_everything_again_from_there(tmp_path: 
     assert one.refuse(again[0][1])
     assert send(one) == []
     one.resume(Held(1, 1, ()))
-    assert [sequence for sequence, _, _ in send(one)] == [1, 2, 3, 4, 5]
+    probe = send(one)
+    assert [sequence for sequence, _, _ in probe] == [1], "alone, until it is taken"
+    assert send(one) == []
+    assert answer(one, probe[0], 2)
+    assert [sequence for sequence, _, _ in send(one)] == [2, 3, 4, 5]
     assert (one.repeated, one.refused) == (10, 1)
 
 
