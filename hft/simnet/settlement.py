@@ -159,7 +159,7 @@ class Settlement:
                 status, envelope, self._details(envelope, plan, message, meta, verdict, units, held)
             )
         self._seen[envelope.signature] = bank.block_height
-        self._take_over(envelope, {} if failed else plan.pools)
+        self._take_over(envelope, message, {} if failed else plan.pools)
         outcome = Outcome.LANDED_FAILED if failed else Outcome.LANDED_OK
         status = self._status(envelope, outcome, verdict, fee, units, held)
         details = self._details(envelope, plan, message, meta, verdict, units, held)
@@ -179,7 +179,8 @@ class Settlement:
     ) -> Details:
         bank = self._bank
         pubkeys = [named.pubkey for named in envelope.accounts]
-        after = {pubkey: bank.account(pubkey) for pubkey in pubkeys}
+        known = bank.accounts
+        after = {pubkey: known.get(pubkey, ABSENT) for pubkey in pubkeys}
         index, (code, name) = verdict
         place = None if index == NO_INDEX else index
         return Details(
@@ -202,15 +203,17 @@ class Settlement:
             return ABSENT
         return Account(bytes(found.owner), found.data, found.lamports)
 
-    def _take_over(self, envelope: Envelope, pools: Mapping[bytes, Pool]) -> None:
+    def _take_over(self, envelope: Envelope, message: MessageV0, pools: Mapping[bytes, Pool]) -> None:
         """What the SVM changed, and the venues' own accounts besides, as one batch of updates."""
         bank = self._bank
-        changed = {}
-        for named in envelope.accounts:
-            if named.writable:
-                account = self._svm(named.pubkey)
-                if account != bank.account(named.pubkey):
-                    changed[named.pubkey] = account
+        known, changed = bank.accounts, {}
+        # A swap that was carried out by transfers leaves most of its accounts out of what ran.
+        reached = {bytes(pubkey) for pubkey in message.account_keys}
+        for pubkey, _, writable in envelope.accounts:
+            if writable and pubkey in reached:
+                account = self._svm(pubkey)
+                if account != known.get(pubkey, ABSENT):
+                    changed[pubkey] = account
         held = set(changed)
         for pool in pools.values():
             for pubkey, data in store(pool, bank.accounts).items():
@@ -237,10 +240,10 @@ class Settlement:
         bank, payer = self._bank, envelope.payer
         changes = []
         for pubkey, before in held.items():
-            after = bank.account(pubkey)
-            known = after if after.data else before
-            data = known.data
-            if data[32:64] == payer and is_token_account(known):
+            after = bank.accounts.get(pubkey, ABSENT)
+            told = after if after.data else before
+            data = told.data
+            if data[32:64] == payer and is_token_account(told):
                 changes.append(TokenChange(bytes(data[0:32]), _amount(before), _amount(after)))
         index, (code, name) = verdict
         lamports = held[payer].lamports
