@@ -40,6 +40,8 @@ class ExitCode(IntEnum):
     """A service cannot be profiled: py-spy is missing or the kernel does not let it look."""
     CHECK = 21
     """hft check found something that would stop or harm a run."""
+    CAPTURE = 22
+    """A capture or tape is of another layout or schema hash, corrupt in its middle, or can't be written."""
 
 
 class HftError(Exception):

@@ -57,7 +57,8 @@ class _Accounts(Mapping[bytes, Account]):
         self._source = source
         self._known: dict[bytes, AccountRecord | None] = {}
         self._views: dict[bytes, Account] = {}
-        self.users: dict[bytes, set[bytes]] = {}
+        self.users: dict[bytes, dict[bytes, None]] = {}
+        """Account → the pools that rest on it, in the order in which they came to."""
         self.reader: Entry | None = None
 
     def forget(self, key: bytes) -> None:
@@ -78,9 +79,9 @@ class _Accounts(Mapping[bytes, Account]):
         if reader is not None:
             users = self.users.get(key)
             if users is None:
-                self.users[key] = {reader.key}
+                self.users[key] = {reader.key: None}
             else:
-                users.add(reader.key)
+                users[reader.key] = None
         record = self.record(key)
         return default if record is None else self._views[key]
 
@@ -163,7 +164,7 @@ class Book:
             return
         entry = self.entries[key] = Entry(key)
         entry.dirty.add(key)
-        self._accounts.users.setdefault(key, set()).add(key)
+        self._accounts.users.setdefault(key, {})[key] = None
         self._changed[key] = None
 
     def _decode(self, entry: Entry) -> None:

@@ -32,7 +32,7 @@ from hft.services.book import Entry
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
 from hft.services.pools import needs_of
 from hft.services.sanity import Sanity
-from hft.services.sources import Sources
+from hft.services.sources import Origin, Sources
 from hft.services.store import Store
 from hft.services.tally import Tally
 from hft.services.watchset import WatchSet
@@ -61,12 +61,13 @@ def build(ctx: "Context") -> "Feed":
 class Feed:
     """See the module. ``wait`` sleeps on the sockets."""
 
-    def __init__(self, ctx: "Context") -> None:
+    def __init__(self, ctx: "Context", origin: Origin | None = None) -> None:
+        """``origin``: where accounts come from, if not by the settings."""
         self._clock = ctx.clock
         self._counters = ctx.counters
         self._announcer = Announcer(ctx)
         self._system = SystemLink(ctx)
-        self._sources = Sources(ctx)
+        self._sources = origin or Sources(ctx)
         self._accounts = self._sources.accounts
         self._loop = self._sources.loop
         self._tally = Tally(ctx.counters, self._sources)

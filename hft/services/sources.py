@@ -4,8 +4,9 @@ Nothing here blocks a duty cycle. A task that ends by an error of ours ends the 
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
@@ -14,7 +15,8 @@ from hft.chain.endpoint import Endpoint, EndpointError, Reach, check_endpoints, 
 from hft.chain.loop import SteppedLoop
 from hft.chain.rpc import RpcClient
 from hft.chain.rpc_faults import RpcFault
-from hft.chain.subscribe import AccountFeed, AccountSource
+from hft.chain.subscribe import AccountFeed, AccountSource, FeedEvent
+from hft.chain.subscribe_merge import Version, Watch
 from hft.chain.subscribe_session import SessionRule
 from hft.runtime.config import ConfigError
 from hft.runtime.endpoints import PAPER, Endpoints, endpoints
@@ -30,6 +32,49 @@ REQUEST_NS: Final = 5_000_000_000
 LOOPBACK_INTERVAL_NS: Final = 100_000
 """The local cluster has limits of its own."""
 RECONNECT: Final = BackoffRule(50_000_000, 2_000_000_000)
+
+
+class Accounts(Protocol):
+    """The stream of newest versions that a duty cycle polls: see ``AccountFeed``."""
+
+    counts: Counter[str]
+
+    @property
+    def waiting(self) -> int: ...
+    def poll(self, handler: Callable[[FeedEvent], None], limit: int) -> int: ...
+    def watch(self, watches: Sequence[Watch]) -> None: ...
+    def unwatch(self, pubkeys: Iterable[bytes]) -> None: ...
+    def knows(self, version: Version) -> None: ...
+
+
+class Loop(Protocol):
+    """What runs beside a duty cycle, when it says so."""
+
+    def step(self) -> None: ...
+    def wait(self, timeout_ns: int) -> None: ...
+
+
+class Origin(Protocol):
+    """Where the feed's accounts come from: ``Sources``, or a capture."""
+
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def loop(self) -> Loop: ...
+    @property
+    def found(self) -> Survey | None: ...
+    @property
+    def silences(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+    @property
+    def survey_failures(self) -> int: ...
+    @property
+    def reference_failures(self) -> int: ...
+    def start(self) -> None: ...
+    def connect(self, tell: Tell) -> None: ...
+    def check(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Sources:

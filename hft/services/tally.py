@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hft.services.sources import Sources
+    from hft.services.sources import Origin
     from hft.services.watchset import WatchSet
     from ringbuf import Counters
 
@@ -49,7 +49,7 @@ OFFERED = ("versions_new", "versions_old", "versions_duplicate", "versions_dead"
 class Tally:
     """See the module. What it adds outlives a crash of the service: only differences are added."""
 
-    def __init__(self, counters: "Counters", sources: "Sources") -> None:
+    def __init__(self, counters: "Counters", sources: "Origin") -> None:
         self._counters = counters
         self._sources = sources
         self._places = {name: counters.index(name) for name in counters.read()}

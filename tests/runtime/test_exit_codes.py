@@ -25,6 +25,7 @@ def test_numbers_never_change_their_meaning() -> None:
         "STREAMS": 13,
         "PROFILE": 20,
         "CHECK": 21,
+        "CAPTURE": 22,
     }
 
 
