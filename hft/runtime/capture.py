@@ -1,7 +1,7 @@
 """Captures: market data on disk as a feed took it, written while it comes and read back by a replay.
 
-A capture ends by itself at its limit of bytes. A file whose writing was cut off ends at its last whole record,
-and tells what was cut; one that is damaged before its end is refused, with the place.
+A capture ends by itself at its limit of bytes. A file whose writing was cut off ends at its last whole
+record, and tells what was cut; one that is damaged before its end is refused, with the place.
 """
 
 import mmap
@@ -70,12 +70,13 @@ class CaptureWriter:
 
     def flush(self) -> None:
         """Hands what waits to the kernel: from then on it outlives this process."""
-        while self._pending and not self.full:
+        while self._pending:
             try:
                 del self._pending[: os.write(self._out, self._pending)]
             except OSError as error:
                 # What stands there is cut back to its last whole record by whoever reads it.
                 self.full = f"the disk takes nothing more: {error.strerror}"
+                self._pending.clear()
 
     def close(self) -> None:
         """Writes what waits, and has it on disk."""
@@ -101,8 +102,7 @@ class Capture:
         """Reads the whole file once. ``CaptureError``: it is no capture of this layout, has another schema
         hash, or is corrupt before its end."""
         self.file = file
-        self._map: mmap.mmap | None = None
-        data = self._open()
+        data = self._data = _mapped(file)
         header = layout.decode_header(data)
         if isinstance(header, str):
             self.close()
@@ -147,20 +147,20 @@ class Capture:
 
     def close(self) -> None:
         """Lets go of the file."""
-        self._data = b""
-        if self._map is not None:
-            self._map.close()
-
-    def _open(self) -> layout.Bytes:
-        self._data: layout.Bytes = b""
-        try:
-            with self.file.open("rb") as opened:
-                if os.fstat(opened.fileno()).st_size:
-                    self._data = self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise CaptureError(f"{self.file}: can't be read: {error.strerror}") from error
-        return self._data
+        data, self._data = self._data, b""
+        if isinstance(data, mmap.mmap):
+            data.close()
 
     def _refuse(self, why: str) -> None:
         self.close()
         raise CaptureError(f"{self.file}: {why}")
+
+
+def _mapped(file: Path) -> layout.Bytes:
+    try:
+        with file.open("rb") as opened:
+            if os.fstat(opened.fileno()).st_size == 0:
+                return b""
+            return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise CaptureError(f"{file}: can't be read: {error.strerror}") from error

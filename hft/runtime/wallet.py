@@ -9,7 +9,8 @@ from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
 
 KEYS_FOLDER: Final = "keys"
-PAPER: Final = "paper"
+LIVE: Final = "live"
+"""Every other mode trades with the paper wallet, whose key is no secret."""
 
 
 def keys_folder(run: Run) -> Path:
@@ -21,7 +22,7 @@ def keys_folder(run: Run) -> Path:
 def wallet_address(run: Run) -> bytes:
     """The public key of the wallet that trades, 32 bytes. ``HftError`` CONFIG when the keystore has none of
     that name."""
-    if run.config.hft.mode == PAPER:
+    if run.config.hft.mode != LIVE:
         return bytes(paper_keypair(run.config.simnet.seed).pubkey())
     (name,) = run.config.chain.wallets
     folder = keys_folder(run)

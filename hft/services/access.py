@@ -14,7 +14,7 @@ from hft.chain.desk import Desk, DeskEvent
 from hft.chain.endpoint import Endpoint, check_endpoints, open_session
 from hft.chain.follow import Follower, FollowTimes
 from hft.chain.jito import JitoClient, jito_endpoint
-from hft.chain.journal import Journal, JournalWriter
+from hft.chain.journal import Journal, JournalWriter, Resign
 from hft.chain.journal_records import Intent, JournalError
 from hft.chain.lookup import TableCache
 from hft.chain.loop import SteppedLoop
@@ -113,9 +113,43 @@ class Access:
         """Submissions whose bytes may not be written yet."""
         return self.desk.sending
 
+    @property
+    def newest_slot(self) -> int:
+        """The newest slot that a subscription told."""
+        return self.desk.newest_slot
+
+    @property
+    def cut_bytes(self) -> int:
+        """Bytes of a torn tail that were cut off the journal."""
+        return self.writer.journal.cut_bytes
+
+    def recover(self) -> list[Intent]:
+        """What a predecessor left open on this chain; from now on it is followed."""
+        return [known.intent for known in self.desk.recover()]
+
+    def lost(self) -> list[Intent]:
+        """What was left open on local clusters that are gone."""
+        return [known.intent for journal in self.orphans for known in journal.open.values()]
+
+    def may_sign(self, plan_id: bytes) -> bool:
+        """Whether the journal knows nothing of this plan."""
+        return self.writer.journal.may_sign(plan_id) is Resign.FIRST
+
+    def is_doomed(self, signature: bytes) -> bool:
+        """Whether a signature under way will hardly land."""
+        return self.desk.follower.is_doomed(signature)
+
+    def submit(self, intent: Intent, expires_ns: int) -> None:
+        """Sends and follows; ``poll`` tells."""
+        self.desk.submit(intent, expires_ns)
+
     def step(self) -> None:
         """Runs whatever is ready."""
         self.loop.step()
+
+    def wait(self, timeout_ns: int) -> None:
+        """Sleeps on the sockets."""
+        self.loop.wait(timeout_ns)
 
     def poll(self, handler: Callable[[DeskEvent], None], limit: int) -> int:
         """What the desk tells."""

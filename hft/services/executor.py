@@ -12,12 +12,12 @@ end_<state> + dropped_duplicate + open_plans; end_<state> = out_executed + held_
 from typing import TYPE_CHECKING
 
 from hft import wire
-from hft.chain.journal import Resign
 from hft.chain.journal_records import Intent
 from hft.services import access, submissions
 from hft.services.access import Access
 from hft.services.book import pool_settings
 from hft.services.building import Builder
+from hft.services.chain_access import ChainAccess
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
 from hft.services.ledger_place import place_of
 from hft.services.ledger_reading import profit_of_day
@@ -74,15 +74,16 @@ def build(ctx: "Context") -> "Executor":
 class Executor:
     """See the module."""
 
-    def __init__(self, ctx: "Context") -> None:
+    def __init__(self, ctx: "Context", chain: ChainAccess | None = None) -> None:
+        """``chain``: where to send, if not by the settings."""
         self._ctx = ctx
         self._clock = ctx.clock
         self._counters = ctx.counters
         signer = open_signer(ctx.run)
         self.wallet = signer.public_key
         self._lock = lock_wallet(ctx.run, self.wallet)
-        self.access = Access(ctx, self.wallet)
-        self.work = Submissions(ctx, self.access.forget, self.access.desk.follower.is_doomed)
+        self.access: ChainAccess = chain or Access(ctx, self.wallet)
+        self.work = Submissions(ctx, self.access.forget, self.access.is_doomed)
         watchers = self.access.watchers
         self.builder = Builder(
             ctx.table, signer, pool_settings(ctx.config), watchers.tables, watchers.tip_accounts
@@ -108,17 +109,16 @@ class Executor:
         place = place_of(self._ctx.run.state_dir, config.auditor)
         profit = profit_of_day(place, unix_ns, config.hft.mode)
         self.work.day = DayProfit(unix_ns // DayProfit.DAY_NS, profit)
-        for known in self.access.desk.recover():
-            self.work.recover(known.intent)
-        for journal in self.access.orphans:
-            for known in list(journal.open.values()):
-                work = self.work.recover(known.intent)
-                detail = "the local cluster it was sent to is gone"
-                if work is not None:
-                    self.work.finish(
-                        work, End(EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED, detail=detail)
-                    )
-        self._counters.set(self._counters.index("journal_cut_bytes"), self.access.writer.journal.cut_bytes)
+        for intent in self.access.recover():
+            self.work.recover(intent)
+        for intent in self.access.lost():
+            work = self.work.recover(intent)
+            detail = "the local cluster it was sent to is gone"
+            if work is not None:
+                self.work.finish(
+                    work, End(EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED, detail=detail)
+                )
+        self._counters.set(self._counters.index("journal_cut_bytes"), self.access.cut_bytes)
         self.builder.refresh()
 
     def do_work(self) -> int:
@@ -144,7 +144,7 @@ class Executor:
         """Sleeps until a plan comes; briefly while something is under way, on the sockets while it is being
         sent."""
         if self.access.sending:
-            self.access.loop.wait(min(timeout_ns, SENDING_NS))
+            self.access.wait(min(timeout_ns, SENDING_NS))
         else:
             self.primary.wait(min(timeout_ns, FOLLOW_NS) if self.work.open else timeout_ns)
 
@@ -159,7 +159,7 @@ class Executor:
         self.builder.refresh(watchers.slot)
         counters.set(counters.index("open_plans"), len(work.open))
         counters.set(counters.index("held_executed"), work.out.held)
-        counters.set(counters.index("slot"), max(watchers.slot, self.access.desk.newest_slot))
+        counters.set(counters.index("slot"), max(watchers.slot, self.access.newest_slot))
         counters.set(counters.index("wallet_lamports"), (work.lamports or 0) + (work.base_token or 0))
         if now_ns >= self._next_show_ns:
             self._next_show_ns = now_ns + SHOW_NS
@@ -186,8 +186,7 @@ class Executor:
             return
         counters.add(self._plans)
         counters.record(self._handoff, max(now_ns - plan.plan_published_ns, 0))
-        journal = self.access.writer.journal
-        if not self.work.first(plan.plan_id) or journal.may_sign(plan.plan_id) is not Resign.FIRST:
+        if not self.work.first(plan.plan_id) or not self.access.may_sign(plan.plan_id):
             counters.add(self._duplicate)
             return
         self._execute(Work(plan, now_ns), view)
@@ -214,7 +213,7 @@ class Executor:
         height = latest.last_valid_block_height
         intent = Intent(plan.plan_id, signed.signature, height, latest.slot, signed.data, bytes(view))
         self.work.begin(work, intent)
-        self.access.desk.submit(intent, plan.expires_ns)
+        self.access.submit(intent, plan.expires_ns)
         work.signed_ns = self._clock.monotonic_ns()
         counters.add(self._signed)
         counters.record(self._to_signed, work.signed_ns - plan.received_ns)

@@ -177,7 +177,7 @@ class Feed:
         touched = touches(written, self._store.records, self._book)
         changed = dict.fromkeys(self._book.take_changed())
         if self._reverted:
-            changed.update((pool, None) for key in self._reverted for pool in self._book.users(key))
+            changed.update((pool, None) for key in sorted(self._reverted) for pool in self._book.users(key))
         if self._slot.slot > self._told_slot:
             self._told_slot = self._slot.slot
             self._announcer.slot(*self._slot[:2], self._book.clock.unix_timestamp, self._slot.received_ns)

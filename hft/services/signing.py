@@ -12,7 +12,7 @@ from hft.chain.keystore_memory import Secret
 from hft.chain.lock import WalletLock, WalletLockError
 from hft.chain.signers import LocalSigner
 from hft.runtime.exit_codes import ExitCode, HftError
-from hft.runtime.wallet import keys_folder
+from hft.runtime.wallet import LIVE, keys_folder
 
 if TYPE_CHECKING:
     from hft.runtime.context import Run
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def open_signer(run: "Run") -> LocalSigner:
     """Who signs for the run's wallet. ``HftError`` CONFIG when the key can't be opened, with the reason."""
-    if run.config.hft.mode == "paper":
+    if run.config.hft.mode != LIVE:
         return LocalSigner.of(paper_keypair(run.config.simnet.seed))
     (name,) = run.config.chain.wallets
     try:
@@ -38,7 +38,7 @@ def open_signer(run: "Run") -> LocalSigner:
 def lock_wallet(run: "Run", wallet: bytes) -> WalletLock:
     """One live instance a wallet, on the whole machine: the lock lies beside its key. A paper wallet, whose
     cluster is the run's own, is locked in the run's state folder. ``HftError`` ALREADY_RUNNING."""
-    live = run.config.hft.mode != "paper"
+    live = run.config.hft.mode == LIVE
     try:
         return WalletLock(wallet, keys_folder(run) if live else run.state_dir)
     except WalletLockError as error:
