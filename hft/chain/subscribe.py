@@ -26,6 +26,7 @@ from hft.chain.trackers import SlotTracker
 
 CONTROLS_KEPT: Final = 1_024
 MAX_WATCHES: Final = 10_000
+COUNTED: Final = {verdict: f"versions_{verdict.value}" for verdict in Verdict}
 
 
 class AccountChanged(NamedTuple):
@@ -144,7 +145,7 @@ class AccountFeed:
             version = version._replace(account=None)
         verdict = self._merger.offer(version)
         self.slots.told(version.slot)
-        self.counts[f"versions_{verdict.value}"] += 1
+        self.counts[COUNTED[verdict]] += 1
         if verdict is Verdict.NEW:
             reason = unusable(watch, version.account)
             if reason is None:
