@@ -101,6 +101,7 @@ def keep_shared_memory(systemd: Systemd) -> None:
     systemd.until_said("shm", "READY=1")
 
 
+@pytest.mark.slow
 def test_services_by_themselves_trade_restart_and_stop_in_order(systemd: Systemd) -> None:
     pipeline = systemd.pipeline
     keep_shared_memory(systemd)
@@ -143,7 +144,11 @@ def test_a_service_ends_when_the_keeper_of_its_memory_is_gone(systemd: Systemd) 
     pipeline = systemd.pipeline
     keep_shared_memory(systemd)
     systemd.start("auditor", "run", "auditor")
-    systemd.until_said("auditor", "READY=1")
+    systemd.until_said("auditor", "READY=1\nSTATUS=running")
+    systemd.until_said("auditor", "WATCHDOG=1")
+    refused = pipeline.call("run", "auditor")
+    assert refused.returncode == ExitCode.ALREADY_RUNNING
+    assert "auditor runs already (pid" in refused.stderr
     assert state.holder(pipeline.folder) == systemd.processes["shm"].pid
     assert pipeline.call("shm", "down", "--limit", "1").returncode == ExitCode.DRAIN_TIMEOUT
     systemd.processes["shm"].send_signal(signal.SIGKILL)
