@@ -22,6 +22,9 @@ def start(
     cpu_list: Annotated[
         str | None, typer.Option("--cpus", metavar="LIST", help="CPUs to use, such as 0-3,5.")
     ] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", metavar="MODE", help="As [hft] mode; default: paper.")
+    ] = None,
     duration: Annotated[
         float | None,
         typer.Option("--duration", metavar="SECONDS", min=0.1, help="Stop after so long; default: never."),
@@ -46,8 +49,9 @@ def start(
 ) -> int:
     """Run the pipeline, with a live view and a report.
 
-    Paper mode, until --duration is over or Ctrl-C.
+    Until --duration is over or Ctrl-C.
     """
+    sets = [*(sets or []), *([] if mode is None else [f"hft.mode={mode}"])]
     config = _with_options(
         options.load_config(config_file, overlays, sets, secrets=True), cpu_list, market, seed
     )
