@@ -11,7 +11,6 @@ coalesced_accounts + unwatched_accounts + dropped_table_full + pending_accounts.
 
 from typing import TYPE_CHECKING
 
-from hft.chain.keys import paper_keypair
 from hft.chain.subscribe import (
     MAX_WATCHES,
     AccountChanged,
@@ -26,6 +25,7 @@ from hft.chain.subscribe_merge import Watch
 from hft.chain.sysvars import CLOCK_KEY
 from hft.runtime.endpoints import PAPER
 from hft.runtime.runner import Log
+from hft.runtime.wallet import wallet_address
 from hft.services import announce, tally
 from hft.services.announce import DISABLED_REASONS, UNTOUCHED, Announcer, touches
 from hft.services.book import Entry
@@ -72,7 +72,7 @@ class Feed:
         self._loop = self._sources.loop
         self._tally = Tally(ctx.counters, self._sources)
         self._watchset = WatchSet(MAX_WATCHES)
-        self._wallet = bytes(paper_keypair(ctx.config.simnet.seed).pubkey())
+        self._wallet = wallet_address(ctx.run)
         self._tokens: dict[bytes, Token] = {}
         self._store = Store(ctx.table, self._tally)
         self._book = self._store.book

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from solders.pubkey import Pubkey
 
 from hft import wire
-from hft.chain.keys import paper_keypair
+from hft.runtime.wallet import wallet_address
 from hft.services.announce import is_other_news
 from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
@@ -77,7 +77,7 @@ class Planner:
         self._plan_life_ns = settings.plan_life_ms * 1_000_000
         self._blacklist = frozenset(bytes(Pubkey.from_string(key)) for key in settings.blacklist)
         self._plan_head = ctx.run.run_id[:8]
-        wallet = bytes(paper_keypair(ctx.config.simnet.seed).pubkey())
+        wallet = wallet_address(ctx.run)
         self._wallet = wallet
         self._wallet_base = associated_token_address(wallet, WRAPPED_SOL)
         self._deduper = Deduper(1)
