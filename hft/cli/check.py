@@ -10,7 +10,7 @@ from rich.text import Text
 
 from hft.cli import options
 from hft.runtime import config as configuration
-from hft.runtime import host, reach, state
+from hft.runtime import host, modes, reach, state
 from hft.runtime.config import ConfigError
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.host import Finding, Level
@@ -41,8 +41,8 @@ def check(
             Finding(Level.FAIL, "settings", line, "mend it; what follows is for defaults")
             for line in error.errors
         ]
-    wrong = configuration.secret_errors(config)
-    findings += [Finding(Level.FAIL, "secrets", line, "a start refuses it") for line in wrong]
+    for what, wrong in (("mode", modes.errors(config)), ("secrets", configuration.secret_errors(config))):
+        findings += [Finding(Level.FAIL, what, line, "a start refuses it") for line in wrong]
     folder = options.state_folder(state_dir, config)
     findings += _look(config, folder)
     verdict = host.worst(findings)

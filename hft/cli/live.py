@@ -105,7 +105,7 @@ class Live:
             panels.bars("executions", figures.executions, "green", panels.END_STATE_STYLES),
         )
         outcomes_lines = max(1, len(figures.rejections), len(figures.executions)) + 2
-        services, services_lines = self._services(reading, wide=width >= SPANS), len(topology.SERVICES) + 3
+        services, services_lines = self._services(reading, wide=width >= SPANS), len(reading.services) + 3
         links, links_lines = self._links(reading), len(reading.links) + 3
         spans = width < WIDE or width >= SPANS
         latency = panels.latency(reading.latency, spans=spans)
@@ -197,6 +197,8 @@ class Live:
         busy = (">busy",) if wide else ()
         table = Grid("service", "state", ">CPU", *busy, ">heartbeat", ">in/s", ">out/s", ">memory")
         for spec in topology.SERVICES:
+            if spec.name not in reading.services:
+                continue
             page, earlier = reading.services[spec.name], before.services[spec.name]
             flows = [
                 self.rate(sum(page.total(prefix).values()), sum(earlier.total(prefix).values()))

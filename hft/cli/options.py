@@ -35,12 +35,12 @@ WaitLimit = Annotated[
 
 
 def load_config(
-    file: Path | None, overlays: list[Path] | None, sets: list[str] | None, *, secrets: bool = False
+    file: Path | None, overlays: list[Path] | None, sets: list[str] | None, *, starting: bool = False
 ) -> Config:
-    """Settings from the usual places; ``ConfigError`` with everything that is wrong. ``secrets``: also with
+    """Settings from the usual places; ``ConfigError`` with everything that is wrong. ``starting``: also with
     their files, for a start."""
     return configuration.load(
-        file or configuration.default_file(), overlays or [], sets or [], secrets=secrets
+        file or configuration.default_file(), overlays or [], sets or [], starting=starting
     )
 
 

@@ -32,7 +32,7 @@ def up(
 
     Until SIGTERM or Ctrl-C; hft run SERVICE brings each service.
     """
-    config = options.load_config(config_file, overlays, sets, secrets=True)
+    config = options.load_config(config_file, overlays, sets, starting=True)
     clock = SystemClock()
     log = Log("shm", clock)
     notifier = Notifier.from_environment()

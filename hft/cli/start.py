@@ -53,7 +53,7 @@ def start(
     """
     sets = [*(sets or []), *([] if mode is None else [f"hft.mode={mode}"])]
     config = _with_options(
-        options.load_config(config_file, overlays, sets, secrets=True), cpu_list, market, seed
+        options.load_config(config_file, overlays, sets, starting=True), cpu_list, market, seed
     )
     _check_report_file(report_file)
     view = views.make(plain=headless)

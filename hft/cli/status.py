@@ -98,7 +98,7 @@ def _draw_request(console: Console, folder: Path) -> None:
 def _draw(console: Console, run: Run, reading: Reading) -> None:
     figures = totals(reading)
     table = Grid("service", "state", ">pid", ">CPU", "idle", ">heartbeat", ">memory")
-    for spec in topology.SERVICES:
+    for spec in topology.services(run.config.hft.mode):
         page = reading.services[spec.name]
         table.add_row(
             spec.name,

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hft.runtime import nats_address, topology
+from hft.runtime import modes, nats_address, topology
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.settings import Config, sections
 
@@ -50,10 +50,11 @@ class Assignment(NamedTuple):
 
 
 def load(
-    path: Path | None, overlays: Sequence[Path] = (), sets: Sequence[str] = (), *, secrets: bool = False
+    path: Path | None, overlays: Sequence[Path] = (), sets: Sequence[str] = (), *, starting: bool = False
 ) -> Config:
     """Settings from ``path`` (``None``: the defaults alone), then each overlay file, then each
-    ``section.key=value``. ``secrets``: the files with secrets must be there too.
+    ``section.key=value``. ``starting``: what the mode asks for and the files with secrets must be there too;
+    commands that halt a run don't fail for want of either.
 
     Raises ``ConfigError`` with all errors of all sources together.
     """
@@ -65,17 +66,14 @@ def load(
         assignments += _read_set(text, errors)
     config = _apply(assignments, errors)
     errors += _cross_check(config)
-    errors += secret_errors(config) if secrets else []
+    errors += modes.errors(config) + secret_errors(config) if starting else []
     if errors:
         raise ConfigError(errors)
     return config
 
 
 def secret_errors(config: Config) -> list[str]:
-    """What is wrong with the files that hold secrets, a line each, naming its key; none is opened.
-
-    Asked where a run starts. Commands that halt one must not fail for want of a secret.
-    """
+    """What is wrong with the files that hold secrets, a line each, naming its key; none is opened."""
     errors = []
     for name, (kind, place) in sections().items():
         values = None if place.startswith("links/") else getattr(config, place)

@@ -161,8 +161,8 @@ class Context:
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """Names of all services of the topology, this one included."""
-        return tuple(spec.name for spec in topology.SERVICES)
+        """Names of all services of the run, this one included."""
+        return tuple(spec.name for spec in topology.services(self.config.hft.mode))
 
     def losses(self) -> Mapping[str, int]:
         """Link → messages this service was lapped by so far."""

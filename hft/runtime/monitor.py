@@ -106,7 +106,7 @@ class Monitor:
         """Open another process's run. ``ringbuf.SegmentMissing`` when it has just ended."""
         pages = {
             spec.name: ringbuf.Counters.attach(run.segment("counters", spec.name))
-            for spec in topology.SERVICES
+            for spec in topology.services(run.config.hft.mode)
         }
         rings = {link.name: ringbuf.Ring.attach(run.segment("ring", link.name)) for link in topology.LINKS}
         return cls(pages, rings, ringbuf.Control.attach(run.segment("control")), clock)

@@ -48,8 +48,8 @@ class Hft:
 
     mode: str = choice(
         "paper",
-        ("paper",),
-        "How it trades. paper: the whole live path against a local cluster.",
+        ("paper", "live"),
+        "How it trades. paper: the whole live path against a local cluster; live: on mainnet.",
     )
     state_dir: str = string(
         "",

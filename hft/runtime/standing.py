@@ -44,7 +44,7 @@ def hold(
             foundation.lay()
             services = _Services(foundation)
             foundation.write_run(services.pids, services.restarts)
-            tell(f"ready for hft run: {', '.join(spec.name for spec in topology.SERVICES)}")
+            tell(f"ready for hft run: {', '.join(spec.name for spec in topology.services(config.hft.mode))}")
             notifier.ready(f"keeps the shared memory of run {foundation.run.run_id8}")
             while not stop_asked():
                 _look(foundation, services, clock, notifier)

@@ -41,7 +41,8 @@ class Supervisor:
         """Asked while services start; True ends the start with ``Cancelled``."""
         self._clock = clock
         self._tell = tell
-        self._children = {spec.name: Child(spec.name, state_dir, config.hft) for spec in topology.SERVICES}
+        self._services = topology.services(config.hft.mode)
+        self._children = {spec.name: Child(spec.name, state_dir, config.hft) for spec in self._services}
         self._stopped = False
         self._foundation = Foundation(config, state_dir, clock, tell)
 
@@ -87,8 +88,9 @@ class Supervisor:
         self._foundation.lay()
         self._write_run()
         before("services")
-        for wave in topology.START_WAVES:
-            if wave == topology.START_WAVES[-1]:
+        waves = topology.start_waves(self.run.config.hft.mode)
+        for wave in waves:
+            if wave == waves[-1]:
                 before("feed")
             self._tell(f"starting {', '.join(wave)}")
             for name in wave:
@@ -133,12 +135,16 @@ class Supervisor:
             return []
         self._stopped = True
         undrained: list[str] = []
-        for spec in topology.SERVICES:
-            if spec.name == topology.SIMNET and before_cluster_ends is not None:
-                before_cluster_ends()
+        asked = before_cluster_ends
+        for spec in self._services:
+            if spec.name == topology.SIMNET and asked is not None:
+                asked()
+                asked = None
             if not self._stop_child(self._children[spec.name]):
                 undrained.append(spec.name)
             self._foundation.follow_kill()
+        if asked is not None:
+            asked()
         self._foundation.stop_nats()
         return undrained
 

@@ -134,6 +134,17 @@ START_WAVES: tuple[tuple[str, ...], ...] = (
 subscribers, and the cluster before those who talk to it."""
 
 
+def services(mode: str) -> tuple[ServiceSpec, ...]:
+    """The services of a mode in the order in which they are stopped; the local cluster is for paper alone."""
+    return tuple(spec for spec in SERVICES if mode == "paper" or spec.name != SIMNET)
+
+
+def start_waves(mode: str) -> tuple[tuple[str, ...], ...]:
+    """``START_WAVES`` of a mode."""
+    known = {spec.name for spec in services(mode)}
+    return tuple(tuple(name for name in wave if name in known) for wave in START_WAVES)
+
+
 def link(name: str) -> Link:
     """The link of that name; ``KeyError`` when there is none."""
     return _LINKS[name]
@@ -146,7 +157,7 @@ def service(name: str) -> ServiceSpec:
 
 def validate(
     links: Sequence[Link] = LINKS,
-    services: Sequence[ServiceSpec] = SERVICES,
+    specs: Sequence[ServiceSpec] = SERVICES,
     message_sizes: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Everything wrong with a wiring, one line each; empty when it is sound.
@@ -154,8 +165,8 @@ def validate(
     ``message_sizes``: the largest message of each link in bytes, where known.
     """
     errors: list[str] = []
-    known = {spec.name for spec in services}
-    for names, what in (([entry.name for entry in links], "link"), ([s.name for s in services], "service")):
+    known = {spec.name for spec in specs}
+    for names, what in (([entry.name for entry in links], "link"), ([s.name for s in specs], "service")):
         errors += [
             f"{what} {name}: named {names.count(name)} times"
             for name in sorted(set(names))

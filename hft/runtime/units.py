@@ -70,7 +70,7 @@ def render(
 
 def services_of(mode: str) -> list[str]:
     """Services of a mode in the order in which they are stopped; the local cluster is for paper alone."""
-    return [spec.name for spec in topology.SERVICES if mode == "paper" or spec.name != topology.SIMNET]
+    return [spec.name for spec in topology.services(mode)]
 
 
 def _cpu_lines(numbers: tuple[int, ...]) -> str:

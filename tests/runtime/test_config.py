@@ -53,7 +53,7 @@ def test_row_36_a_key_with_another_unit_is_refused_with_the_right_one() -> None:
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("hft.mode=live", "'live' is not one of paper"),
+        ("hft.mode=lively", "'lively' is not one of paper"),
         ("simnet.seed=-1", "out of range: 0 to"),
         ("simnet.seed=1.5", "'1.5' is not a whole number"),
         ("simnet.seed=", "'' is not a whole number"),
@@ -126,7 +126,7 @@ def test_row_28_36_secrets_that_are_missing_or_open_are_told_all_together(tmp_pa
         f"nats.credentials_file={tmp_path}",
     ]
     with pytest.raises(config.ConfigError) as caught:
-        config.load(None, sets=sets, secrets=True)
+        config.load(None, sets=sets, starting=True)
     told = [line for line in caught.value.errors if "[nats] credentials_file and" not in line]
     assert "simnet" in told[0]
     assert f"[service:auditor] ledger_dsn_file: {open_file}: mode 0640; a secret" in "\n".join(told)

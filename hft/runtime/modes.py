@@ -1,0 +1,81 @@
+"""What a mode asks of the settings: paper mode has no way to a wallet or a server of the world, live mode no
+default for anything that money depends on.
+"""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Final
+
+from hft.runtime.settings import Config
+
+PAPER: Final = "paper"
+LIVE: Final = "live"
+_HTTP: Final = ("http", "https")
+_WEBSOCKET: Final = ("ws", "wss")
+
+
+def errors(config: Config) -> list[str]:
+    """Everything that does not fit the mode, a line each, naming its key."""
+    return _paper(config) if config.hft.mode == PAPER else _live(config)
+
+
+def _paper(config: Config) -> list[str]:
+    chain = config.chain
+    wrong = [
+        f"[chain] {key}: paper mode trades with a public wallet of its own; this key belongs to mode = live"
+        for key, value in (("wallets", chain.wallets), ("passphrase_file", chain.passphrase_file))
+        if value
+    ]
+    return wrong + _addresses(config)
+
+
+def _live(config: Config) -> list[str]:
+    chain, risk = config.chain, config.risk
+    wrong = [
+        f"[chain] {key}: live mode has no default: {what}"
+        for key, value, what in (
+            ("rpc_urls", chain.rpc_urls, "the JSON-RPC nodes, best first"),
+            ("ws_urls", chain.ws_urls, "the WebSocket nodes for market data"),
+            ("pools", chain.pools, "the pools to watch"),
+            ("wallets", chain.wallets, "the wallet that trades, by its name in the keystore"),
+            ("passphrase_file", chain.passphrase_file, "the file that opens the wallet"),
+        )
+        if not value
+    ]
+    if chain.method == "jito" and not chain.jito_urls:
+        wrong.append("[chain] jito_urls: live mode has no default: block engines, or method = rpc")
+    if len(chain.wallets) > 1:
+        wrong.append(f"[chain] wallets: {len(chain.wallets)} wallets; one trades in an instance")
+    if risk.accept_defaults == "off":
+        wrong += [
+            f"[risk] {entry.name}: left at its default, {entry.default}; live mode wants every limit set, "
+            "or accept_defaults = on"
+            for entry in fields(risk)
+            if entry.name != "accept_defaults" and getattr(risk, entry.name) == entry.default
+        ]
+    return wrong + _addresses(config)
+
+
+def _addresses(config: Config) -> list[str]:
+    """Addresses that are none, or out of the mode's reach."""
+    chain = config.chain
+    given: tuple[tuple[str, Iterable[str], tuple[str, ...]], ...] = (
+        ("rpc_urls", chain.rpc_urls, _HTTP),
+        ("ws_urls", chain.ws_urls, _WEBSOCKET),
+        ("jito_urls", chain.jito_urls, _HTTP),
+        ("tip_floor_url", filter(None, (chain.tip_floor_url,)), _HTTP),
+    )
+    listed = [(key, url, schemes) for key, urls, schemes in given for url in urls]
+    if not listed:
+        return []
+    # Only here, where there is something to check: commands that need no network start without it.
+    from hft.chain.endpoint import EndpointError, Reach, check_url
+
+    reach = Reach.LOOPBACK if config.hft.mode == PAPER else Reach.ANYWHERE
+    wrong = []
+    for key, url, schemes in listed:
+        try:
+            check_url(url, schemes, reach, f"[chain] {key}")
+        except EndpointError as error:
+            wrong.append(str(error))
+    return wrong
