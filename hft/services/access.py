@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hft.runtime.context import Context
     from hft.runtime.settings_chain import Chain
 
-FOLDER: Final = "journal"
+FOLDER: Final = "intents"
 OWN_CLUSTER: Final = "cluster-"
 JITO_DEFAULT_RATE: Final = 1
 UNLIMITED: Final = 1_000_000

@@ -411,12 +411,12 @@ def test_row_29_what_a_dead_cluster_was_sent_is_expired_at_the_next_start(
     ready(run)
     until_out(run)
     crash(run)
-    (folder,) = (run.run.state_dir / "journal").iterdir()
+    (folder,) = (run.run.state_dir / "intents").iterdir()
     folder.rename(folder.with_name("cluster-" + bytes(16).hex()))
     run.open("executor")
     until_told(run)
     assert results(run)[0].end_state == EndState.EXPIRED
-    run.until(lambda: not (run.run.state_dir / "journal" / f"cluster-{bytes(16).hex()}").exists())
+    run.until(lambda: not (run.run.state_dir / "intents" / f"cluster-{bytes(16).hex()}").exists())
     assert run.count("executor", "recovered_plans") == 1
 
 

@@ -1,0 +1,127 @@
+"""Live mode with real processes, against a cluster that is none of its own: a dry run sends nothing."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hft.chain.base58 import b58encode
+from hft.chain.keys import paper_keypair
+from hft.chain.keystore import Cost, Keystore
+from hft.chain.keystore_memory import Secret
+from hft.runtime import settings
+from hft.runtime.exit_codes import ExitCode
+from hft.simnet.alone import Alone
+from tests.e2e.pipeline import Pipeline
+
+SEED = 11
+PASSPHRASE = b"a passphrase for a test"
+
+
+class Network:
+    """A cluster in a thread, which stands for the world."""
+
+    def __init__(self) -> None:
+        values = {"seed": SEED, "swaps_per_second": 200, "rival_ppm": 0, "port": 0}
+        self.alone = Alone(settings.Simnet(**values), lambda line: None)
+        self.port = self.alone.open()
+        self.pools = [b58encode(key) for key in self.alone.cluster.bank.pools]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def ours(self) -> int:
+        """Submissions that had their turn."""
+        return self.alone.cluster.outcomes.total()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        self.alone.cluster.start(time.monotonic_ns())
+        while not self._stop.is_set():
+            self.alone.step()
+        self.alone.doors.close()
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    made = Network()
+    yield made
+    made.close()
+
+
+def live(pipeline: Pipeline, network: Network, tmp_path: Path) -> list[str]:
+    """A wallet in the keystore of the state folder, and the settings that name it."""
+    pipeline.folder.mkdir(mode=0o700)
+    seed, passphrase = bytes(paper_keypair(SEED))[:32], tmp_path / "passphrase"
+    keys = Keystore(pipeline.folder / "keys")
+    keys.add("hot", Secret(seed), Secret(PASSPHRASE), Cost(2**14, 8, 1))
+    descriptor = os.open(passphrase, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.write(descriptor, PASSPHRASE + b"\n")
+    os.close(descriptor)
+    base = f"127.0.0.1:{network.port}"
+    sets = {
+        "hft.mode": "live",
+        "chain.rpc_urls": f"http://{base}",
+        "chain.ws_urls": f"ws://{base}",
+        "chain.jito_urls": f"http://{base}",
+        "chain.jito_requests_per_second": "100",
+        "chain.pools": ",".join(network.pools),
+        "chain.wallets": "hot",
+        "chain.passphrase_file": str(passphrase),
+        "risk.accept_defaults": "on",
+    }
+    return [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+
+
+def test_a_dry_run_signs_and_simulates_and_has_no_way_to_send(
+    pipeline: Pipeline, network: Network, tmp_path: Path
+) -> None:
+    pipeline.start(*live(pipeline, network, tmp_path), "--duration", "600")
+    pipeline.until("three rehearsals", lambda: pipeline.counter("executor", "reason_dry_run") >= 3)
+    executor = pipeline.pid_of("executor")
+    assert "simnet" not in pipeline.run().pids
+    assert Path(f"/proc/{executor}/status").exists()
+    limits = Path(f"/proc/{executor}/limits").read_text()
+    (core,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    assert core.split()[4:6] == ["0", "0"]
+    assert PASSPHRASE.decode() not in (pipeline.folder / "run.json").read_text()
+    assert pipeline.counter("executor", "signed") >= 3
+    assert pipeline.counter("executor", "submitted") == 0
+    code, out, err = pipeline.stop()
+    assert (code, err) == (0, ""), out
+    assert network.ours == 0
+    report = pipeline.report()
+    assert set(report["executions"]) == {"rejected"}
+    assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"] == 0
+
+
+@pytest.mark.slow
+def test_a_live_run_trades_and_agrees_with_the_chain(
+    pipeline: Pipeline, network: Network, tmp_path: Path
+) -> None:
+    sets = live(pipeline, network, tmp_path)
+    pipeline.start(*sets, "--set", "chain.dry_run=off", "--duration", "600")
+    pipeline.until("three trades", lambda: pipeline.trades() >= 3)
+    code, out, err = pipeline.stop()
+    assert (code, err) == (0, ""), out
+    report = pipeline.report()
+    assert report["executions"]["landed_ok"] >= 3
+    assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"] > 0
+
+
+def test_a_wrong_passphrase_starts_nothing(pipeline: Pipeline, network: Network, tmp_path: Path) -> None:
+    sets = live(pipeline, network, tmp_path)
+    (tmp_path / "passphrase").write_bytes(b"another passphrase\n")
+    pipeline.start(*sets, "--duration", "5")
+    code, _, err = pipeline.settle()
+    assert code == ExitCode.CONFIG
+    assert "executor did not start" in err
+    assert "wrong passphrase" in err
+    assert "another passphrase" not in err
