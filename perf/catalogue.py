@@ -21,6 +21,7 @@ from perf.shapes import (
     table_read,
     template,
     three_hop_pipeline,
+    tick_to_trade,
 )
 
 SHAPES: dict[str, Shape] = {
@@ -51,5 +52,6 @@ SHAPES: dict[str, Shape] = {
         *simnet.SHAPES,
         feed.SHAPE,
         placement.SHAPE,
+        tick_to_trade.SHAPE,
     )
 }

@@ -37,6 +37,8 @@ class Outcome:
     metrics: dict[str, float]
     samples: "array[int] | None" = None
     problems: list[str] = field(default_factory=list)
+    parts: dict[str, "Outcome"] = field(default_factory=dict)
+    """What the samples are made up of, or what comes beside them: each a row of its own."""
 
 
 class Case(Protocol):
@@ -136,6 +138,9 @@ def _collect(
         metrics = {**percentiles(outcome.samples), **metrics}
         curves[case.label].add(outcome.samples)
     rounds[case.label].append(metrics)
+    for part, row in outcome.parts.items():
+        figures = {**percentiles(row.samples), **row.metrics} if row.samples else row.metrics
+        rounds.setdefault(f"{case.label}: {part}", []).append(figures)
     report.errors.extend(f"{shape.name}: {case.label}: {problem}" for problem in outcome.problems)
 
 
@@ -151,6 +156,8 @@ def _sum_up(
         if curves[case.label].count:
             curve = curves[case.label]
             report.curves.append(Curve(shape.name, case.label, curve.count, curve.points()))
+        for label in [label for label in rounds if label.startswith(f"{case.label}: ")]:
+            report.results.extend(summarised(shape.name, label, rounds[label]))
     for ours in (case for case in cases if case.reference):
         for peer in cases:
             if peer is ours or peer.group != ours.group:

@@ -60,6 +60,7 @@ def _at_least(shape: str, case: str, bound: float, text: str, metric: str = "rat
 
 PIPELINE = "three_hop_pipeline"
 KILL = "kill_propagation"
+TICK = "tick_to_trade"
 GOALS: tuple[Goal, ...] = (
     *_faster(
         "ping_pong",
@@ -178,6 +179,8 @@ GOALS: tuple[Goal, ...] = (
     ),
     _within("sidecar_latency", "sidecar", 3_000_000, "ring to acknowledged at 1,000/s, p50"),
     _within("sidecar_latency", "sidecar", 20_000_000, "ring to acknowledged at 1,000/s, p99", "p99_ns"),
+    _within(TICK, "1,000 updates/s", 400_000, "account bytes to signed bytes at 1,000/s, p50"),
+    _within(TICK, "1,000 updates/s", 2_500_000, "account bytes to signed bytes at 1,000/s, p99", "p99_ns"),
     *(
         Goal(
             "sidecar_isolation", case, "p99_ns", 1.25, f"hot path's p99, {case}: against off", at_least=False

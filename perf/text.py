@@ -63,6 +63,8 @@ HEADINGS = {
     "peak_allocated_bytes": "allocated",
     "puts_per_s": "puts",
     "received": "checked",
+    "trades": "trades",
+    "share_ppm": "share",
 }
 """Columns, in their order."""
 

@@ -56,6 +56,7 @@ OURS = {
     "simnet_two_hop": {"two-hop": "p50_ns"},
     "feed": {"vault, paced": "p50_ns"},
     "placement": {"split, 1,000 swaps/s": "p50_ns", "shared, 1,000 swaps/s": "p50_ns"},
+    "tick_to_trade": {"1,000 updates/s": "p50_ns", "1,000 updates/s: planner→executor": "p50_ns"},
 }
 
 WHOLE_PIPELINES = frozenset({"placement"})

@@ -1,0 +1,142 @@
+"""The hot path: from account bytes read off the socket to the signed bytes of a trade, handed to the sender.
+
+    +---------+   WebSocket  +------+ market_data +---------+ opportunities +---------+ planned  +----------+
+    | cluster |=============>| feed |------------>| scanner |-------------->| planner |=========>| executor |
+    +---------+   loopback   +------+             +---------+               +---------+          +----------+
+       cpu 0                    cpu 1: all four, parked, as `hft start` places them
+
+The pipeline's own processes; the local cluster with the shipped market, whose pools its order flow moves.
+Trades come of that market: each is signed, journalled, sent, landed. Everything is read from the stamps in
+the messages: from ``received_ns``, when the first account of the update was read off the socket, to
+``signed_ns``, when the executor had handed the signed bytes over; each stage and hand-off between is a share
+of that.
+
+1,000 updates/s: so many swaps a second on the cluster, each one pool update, of two to five accounts.
+CPU/message: CPU time of a service over all it did, for each update; of the case, of the four together.
+"""
+
+import time
+from array import array
+from collections.abc import Sequence
+
+from hft import wire
+from perf.cases import limits
+from perf.engine import BUDGET_S, Case, Outcome, Plan, Shape
+from perf.processes import Processes, configured
+
+SERVICES = ("simnet", "auditor", "manager", "executor", "planner", "scanner", "feed")
+RATES = (1_000,)
+TOLERANCE = 0.05
+SECONDS, QUICK_SECONDS = 20.0, 4.0
+WARM_TRADES, WARM_LIMIT_S = 10, 60.0
+POLL_S = 0.05
+STAMPS = (
+    "received_ns",
+    "feed_published_ns",
+    "scan_received_ns",
+    "scan_published_ns",
+    "plan_received_ns",
+    "plan_published_ns",
+    "exec_received_ns",
+    "signed_ns",
+)
+PARTS = ("feed", "feed→scanner", "scanner", "scanner→planner", "planner", "planner→executor", "executor")
+HOT = ("feed", "scanner", "planner", "executor")
+
+
+class Trading:
+    """A pipeline that trades, at one rate of updates."""
+
+    missing = ""
+
+    def __init__(self, plan: Plan, rate: int, reference: bool = False) -> None:
+        self.label = f"{rate:,} updates/s"
+        self.group = f"{rate}"
+        self.reference = reference
+        self._plan, self._rate = plan, rate
+        self._seconds = SECONDS if plan.budget_s >= BUDGET_S else QUICK_SECONDS
+        self._pipeline: Processes | None = None
+
+    def start(self) -> None:
+        """Every service."""
+        config = configured(
+            simnet={"swaps_per_second": self._rate},
+            # Many trades lose against the next swap, and a busy machine is late: neither may end this.
+            manager={"error_rate_ppm": 1_000_000, "heartbeat_limit_ms": 60_000, "drawdown_ppm": 1_000_000},
+        )
+        self._pipeline = Processes(config, SERVICES, self._plan.cpus)
+        self._pipeline.start()
+
+    @property
+    def pipeline(self) -> Processes:
+        """Once it started."""
+        assert self._pipeline is not None
+        return self._pipeline
+
+    def warm(self, seconds: float) -> None:
+        """Until it trades."""
+        page = self.pipeline
+        page.until("the first trades", lambda: page.count("executor", "signed") >= WARM_TRADES, WARM_LIMIT_S)
+
+    def round(self) -> Outcome:
+        """Some seconds of trades."""
+        pipeline = self.pipeline
+        reader = pipeline.reader("executed")
+        results: list[wire.ExecutionResult] = []
+        before, since_ns = self._spent(), time.monotonic_ns()
+        until_ns = since_ns + int(self._seconds * 1e9)
+        try:
+            while time.monotonic_ns() < until_ns:
+                time.sleep(POLL_S)
+                results += [wire.execution_result.decode(one) for one in reader.take_batch(1_000)]
+            pipeline.check()
+        finally:
+            reader.close()
+        elapsed_s = (time.monotonic_ns() - since_ns) / 1e9
+        updates, *cpu_ns = (now - then for now, then in zip(self._spent(), before, strict=True))
+        found = [one for one in results if one.signed_ns]
+        problems = [] if found else [f"no trade in {self._seconds:.0f} s"]
+        if reader.lost:
+            problems.append(f"{reader.lost} results were not seen")
+        if updates / elapsed_s < self._rate * (1 - TOLERANCE):
+            problems.append(f"{updates / elapsed_s:,.0f} updates/s instead of the stated {self._rate:,}/s")
+        samples = array("q", (one.signed_ns - one.received_ns for one in found))
+        each = {name: spent / max(updates, 1) for name, spent in zip(HOT, cpu_ns, strict=True)}
+        metrics = {"rate_per_s": updates / elapsed_s, "trades": float(len(found))}
+        metrics["cpu_ns_per_message"] = sum(each.values())
+        return Outcome(metrics, samples, problems, parts_of(found, each))
+
+    def _spent(self) -> tuple[int, ...]:
+        """Updates so far, CPU time of each hot service, ns."""
+        pipeline = self.pipeline
+        return pipeline.count("feed", "out_market_data"), *(pipeline.cpu_ns(name) for name in HOT)
+
+    def stop(self) -> None:
+        """All of it."""
+        if self._pipeline is not None:
+            self._pipeline.stop()
+            self._pipeline = None
+
+
+def parts_of(found: Sequence[wire.ExecutionResult], cpu_ns: dict[str, float]) -> dict[str, Outcome]:
+    """Each stage and hand-off with its share; ``cpu_ns`` of a service: its CPU time for each update. Then
+    the sending, which comes after what is measured."""
+    stamps = [[getattr(one, name) for name in STAMPS] for one in found]
+    whole = sum(row[-1] - row[0] for row in stamps)
+    parts = {}
+    for place, part in enumerate(PARTS):
+        samples = array("q", (row[place + 1] - row[place] for row in stamps))
+        metrics = {"share_ppm": sum(samples) * 1e6 / whole} if whole else {}
+        if part in cpu_ns:
+            metrics["cpu_ns_per_message"] = cpu_ns[part]
+        parts[part] = Outcome(metrics, samples)
+    sent = array("q", (one.submitted_ns - one.signed_ns for one in found if one.submitted_ns))
+    return {**parts, "then journal and socket": Outcome({}, sent)}
+
+
+def cases(plan: Plan) -> Sequence[Case]:
+    """At the stated rate."""
+    return [*limits(plan), *(Trading(plan, rate, reference=True) for rate in RATES)]
+
+
+SHAPE = Shape("tick_to_trade", __doc__, cases)
