@@ -146,6 +146,27 @@ def bars(title: str, values: Mapping[str, int], style: str, styles: Mapping[str,
     return framed(title, made)
 
 
+def strategies(values: Mapping[str, Mapping[str, int]], *, full: bool) -> Panel:
+    """What each strategy did and earned: P&L and its greatest fall from the peak in SOL; with ``full`` also
+    what it was offered, and a landed trade's profit and costs in lamports.
+    """
+    more = (">opportunities", ">profit/trade", ">costs/trade") if full else ()
+    table = Grid("strategy", ">plans", ">landed", ">won", ">P&L", ">max drawdown", *more)
+    for name, own in values.items():
+        pnl, decided = own.get("pnl_lamports", 0), own.get("wins", 0) + own.get("losses", 0)
+        extra = ("opportunities", "average_profit_lamports", "average_cost_lamports") if full else ()
+        table.add_row(
+            [(name, ""), (" halted", "red")] if own.get("halted") else name,
+            text.count(own.get("plans", 0)),
+            text.count(own.get("landed_ok", 0) + own.get("landed_failed", 0)),
+            f"{own['wins'] / decided:.0%}" if decided else "–",
+            (text.sol(pnl), "green" if pnl > 0 else "red" if pnl < 0 else ""),
+            text.sol(own.get("maximum_drawdown_lamports", 0), sign=False),
+            *(text.count(own.get(key, 0)) for key in extra),
+        )
+    return framed("strategies", table)
+
+
 def event_style(event: str) -> str:
     """How a line of news is set: what went wrong stands out."""
     if "KILL" in event or "HALTED" in event or "unexpectedly" in event or "crashed" in event:

@@ -10,7 +10,7 @@ from rich.text import Text
 from hft.cli import panels, text
 from hft.cli.grid import Grid
 from hft.runtime import topology
-from hft.runtime.report import Report, as_json, losses
+from hft.runtime.report import Report, as_json, losses, strategies
 
 WIDE = 110
 """From this width on there is room for three panels side by side and all percentiles."""
@@ -27,7 +27,8 @@ def render(report: Report, width: int) -> RenderableType:
     if wide:
         outcomes = [panels.beside(*outcomes)]
     latency = panels.latency(report.reading.latency, full=wide)
-    return Group(_summary(report), *outcomes, _links(report), latency, _verdict(report))
+    each = panels.strategies(strategies(report.reading), full=wide)
+    return Group(_summary(report), each, *outcomes, _links(report), latency, _verdict(report))
 
 
 def _summary(report: Report) -> Panel:

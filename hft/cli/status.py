@@ -10,12 +10,13 @@ from rich.console import Console
 
 from hft.cli import options, panels, text
 from hft.cli.grid import Grid
+from hft.cli.report_view import WIDE
 from hft.runtime import cpus, killstate, state, topology
 from hft.runtime.clock import SystemClock
 from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.monitor import Monitor, Reading
-from hft.runtime.report import totals
+from hft.runtime.report import strategies, totals
 
 
 def status(
@@ -80,6 +81,7 @@ def _plain(run: Run, reading: Reading) -> dict[str, Any]:
             "rejections": dict(figures.rejections),
             "executions": dict(figures.executions),
         },
+        "strategies": strategies(reading),
         "latency_ns": {stage: figure._asdict() for stage, figure in reading.latency.items()},
     }
 
@@ -110,6 +112,7 @@ def _draw(console: Console, run: Run, reading: Reading) -> None:
             text.size(page.counters.get("runner_memory_bytes", 0)),
         )
     console.print(panels.framed(f"run {run.run_id8}, pid {run.supervisor_pid}, {run.state_dir}", table))
+    console.print(panels.strategies(strategies(reading), full=console.width >= WIDE))
     if reading.kill.killed:
         kill = reading.kill
         console.print(

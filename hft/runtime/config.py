@@ -10,9 +10,10 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hft.runtime import modes, nats_address, topology
+from hft.runtime import modes, nats_address, settings_strategies, topology
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.settings import Config, sections
+from hft.runtime.settings_strategies import NAME_PATTERN
 
 FILE_NAME = "hft.ini"
 
@@ -76,7 +77,7 @@ def secret_errors(config: Config) -> list[str]:
     """What is wrong with the files that hold secrets, a line each, naming its key; none is opened."""
     errors = []
     for name, (kind, place) in sections().items():
-        values = None if place.startswith("links/") else getattr(config, place)
+        values = None if "/" in place else getattr(config, place)
         for key in fields(kind):
             file = getattr(values, key.name) if key.metadata.get("secret") else ""
             wrong = _wrong_secret(Path(file).expanduser()) if file else ""
@@ -115,8 +116,9 @@ def to_dict(config: Config) -> dict[str, Any]:
 def from_dict(values: Mapping[str, Any]) -> Config:
     """The config that ``to_dict`` wrote. Trusts its input: it was checked when it was loaded."""
     config = Config()
-    for kind, place in sections().values():
-        section = values["links"][place[6:]] if place.startswith("links/") else values[place]
+    for kind, place in sections(values["strategy"]).values():
+        group, _, name = place.partition("/")
+        section = values[group][name] if name else values[place]
         restored = kind(
             **{key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
         )
@@ -125,9 +127,15 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def _placed(config: Config, place: str, section: Any) -> Config:
-    if place.startswith("links/"):
-        return replace(config, links={**config.links, place[6:]: section})
-    return replace(config, **{place: section})
+    group, _, name = place.partition("/")
+    changed: Any = {**getattr(config, group), name: section} if name else section
+    return replace(config, **{group: changed})
+
+
+def _current(config: Config, place: str, kind: type) -> Any:
+    """The section as it stands; the defaults of one that is named for the first time."""
+    group, _, name = place.partition("/")
+    return getattr(config, group).get(name, kind()) if name else getattr(config, group)
 
 
 def _read_file(file: Path, errors: list[str]) -> list[Assignment]:
@@ -160,8 +168,9 @@ def _read_set(text: str, errors: list[str]) -> list[Assignment]:
 
 
 def _apply(assignments: Sequence[Assignment], errors: list[str]) -> Config:
-    table = sections()
     config = Config()
+    strategies = [section.partition(":")[2] for _, section, _, _ in assignments if section[:9] == "strategy:"]
+    table = sections({*config.strategy, *(name for name in strategies if re.fullmatch(NAME_PATTERN, name))})
     for source, section, key, text in assignments:
         if section not in table:
             errors.append(f"{source}: [{section}]: unknown section{_suggestion(section, table)}")
@@ -176,7 +185,7 @@ def _apply(assignments: Sequence[Assignment], errors: list[str]) -> Config:
         except ValueError as error:
             errors.append(f"{source}: [{section}] {key}: {error}")
             continue
-        current = config.links[place[6:]] if place.startswith("links/") else getattr(config, place)
+        current = _current(config, place, kind)
         config = _placed(config, place, replace(current, **{key: value}))
     return config
 
@@ -231,6 +240,7 @@ def _cross_check(config: Config) -> list[str]:
         for section, values, low, high in orders
         if getattr(values, low) > getattr(values, high)
     ]
+    errors += settings_strategies.settings_errors(config)
     errors += _check_ledger(config.auditor.ledger_dsn, config.auditor.ledger_dsn_file)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,15}", config.hft.prefix):
         errors.append(f"[hft] prefix: {config.hft.prefix!r} is not 1 to 16 of a-z, 0-9 and _, a letter first")

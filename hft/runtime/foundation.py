@@ -70,7 +70,10 @@ class Foundation:
         self._tell("shared memory: rings, account table, counters, kill latch")
         self.segments = Segments.create(
             self.run,
-            {spec.name: declared_page(spec.name) for spec in topology.services(self.run.config.hft.mode)},
+            {
+                spec.name: declared_page(spec.name, self.run.config)
+                for spec in topology.services(self.run.config.hft.mode)
+            },
         )
         self._load_kill()
         # An earlier run's port would lead this one's services to whatever listens there now.

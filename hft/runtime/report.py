@@ -116,7 +116,50 @@ def balances(reading: Reading) -> tuple[Balance, ...]:
         page = reading.services.get(rule.service)
         if page is not None:
             found.append(rule.apply(page))
+    each = strategies(reading)
+    for service, total, name in _SUMS:
+        page = reading.services.get(service)
+        if page is not None and each:
+            shares = _nonzero({strategy: values.get(name, 0) for strategy, values in each.items()})
+            found.append(Balance(f"{service}: {total} by strategy", page.signed(total), shares))
     return tuple(found)
+
+
+_SUMS: tuple[tuple[str, str, str], ...] = (
+    ("scanner", "routes_sized", "routes_sized"),
+    ("scanner", "out_opportunities", "opportunities"),
+    ("planner", "plans", "plans"),
+    ("executor", "out_executed", "executed"),
+    ("auditor", "trades", "trades"),
+    ("auditor", "pnl_lamports", "pnl_lamports"),
+    ("auditor", "fees_lamports", "fees_lamports"),
+    ("auditor", "tips_lamports", "tips_lamports"),
+)
+"""Service, its counter, and what that counter is the sum of over all strategies."""
+
+
+def strategies(reading: Reading) -> dict[str, dict[str, int]]:
+    """Strategy → what it did and what it earned, in the order in which they are enabled; money in lamports,
+    signed. ``rejected_routes`` by the scanner, ``rejected_plans`` by the planner.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for service, names in _BY_STRATEGY.items():
+        page = reading.services.get(service)
+        for counter in page.counters if page is not None else ():
+            kind, _, rest = counter.partition(".")
+            strategy, _, name = rest.partition(".")
+            if page is not None and kind == "strategy" and names.get(name, name):
+                found.setdefault(strategy, {})[names.get(name, name)] = page.signed(counter)
+    return found
+
+
+_BY_STRATEGY: Mapping[str, Mapping[str, str]] = {
+    "scanner": {"rejected": "rejected_routes"},
+    "planner": {"in_opportunities": "", "rejected": "rejected_plans"},
+    "executor": {},
+    "auditor": {"wallet_lamports": "", "unexplained_lamports": ""},
+}
+"""Service → its counters of a strategy that are told by another name; empty: not told."""
 
 
 def losses(reading: Reading) -> dict[str, dict[str, int]]:
@@ -140,6 +183,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "plans": figures.plans,
         "rejections": dict(figures.rejections),
         "executions": dict(figures.executions),
+        "strategies": strategies(reading),
         "ledger_pnl_lamports": report.ledger_pnl_lamports,
         "wallet_delta_lamports": report.wallet_delta_lamports,
         "streams": dict(report.streams),

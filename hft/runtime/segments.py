@@ -12,6 +12,7 @@ from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.service import RUNNER_COUNTERS, RUNNER_HISTOGRAMS
 from hft.runtime.settings import Config
+from hft.runtime.settings_strategies import counter_name
 
 
 class _Segment(Protocol):
@@ -29,10 +30,15 @@ class Page(NamedTuple):
     histograms: tuple[str, ...]
 
 
-def declared_page(name: str) -> Page:
-    """The counters and histograms of a service: those its module declares, then the runner's."""
+def declared_page(name: str, config: Config | None = None) -> Page:
+    """The counters and histograms of a service: those its module declares, those it keeps for each enabled
+    strategy (``STRATEGY_COUNTERS``), then the runner's.
+    """
     module = importlib.import_module(topology.service(name).module)
-    return Page((*module.COUNTERS, *RUNNER_COUNTERS), (*module.HISTOGRAMS, *RUNNER_HISTOGRAMS))
+    enabled = (config or Config()).strategies.enabled
+    each = getattr(module, "STRATEGY_COUNTERS", ())
+    own = (counter_name(strategy, counter) for strategy in enabled for counter in each)
+    return Page((*module.COUNTERS, *own, *RUNNER_COUNTERS), (*module.HISTOGRAMS, *RUNNER_HISTOGRAMS))
 
 
 def largest_messages() -> dict[str, int]:
@@ -47,7 +53,7 @@ def required_bytes(config: Config) -> int:
     """Shared memory that a run with these settings takes, the few kilobytes of the kill latch aside."""
     rings = sum(ringbuf.Ring.size_of(depth=size.depth, mtu=size.mtu) for size in config.links.values())
     table = ringbuf.Table.size_of(capacity=config.hft.accounts_capacity, data_bytes=config.hft.accounts_bytes)
-    pages = [declared_page(spec.name) for spec in topology.SERVICES]
+    pages = [declared_page(spec.name, config) for spec in topology.SERVICES]
     return (
         rings
         + table

@@ -4,18 +4,25 @@ A key's name ends in its unit. The text of each key is the comment line above it
 two together, so that a key can be neither undocumented nor unknown.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from hft.runtime import topology
 from hft.runtime.settings_chain import Chain
-from hft.runtime.settings_fields import choice, number, secret_file, string, strings
+from hft.runtime.settings_fields import (
+    LAMPORTS_PER_SOL,
+    MAXIMUM_U64,
+    choice,
+    number,
+    secret_file,
+    string,
+    strings,
+)
+from hft.runtime.settings_strategies import Strategies, Strategy
 
 IDLE_STRATEGIES: tuple[str, ...] = ("auto", "busy_spin", "yield", "backoff", "park")
 PLACEMENTS: tuple[str, ...] = ("auto", "shared", "split")
-
-MAXIMUM_U64 = 2**64 - 1
-LAMPORTS_PER_SOL = 1_000_000_000
 
 
 def _idle() -> Any:
@@ -399,7 +406,9 @@ class Nats:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings, checked. ``links`` is keyed by link name; services stand under their own names."""
+    """All settings, checked. ``links`` is keyed by link name, ``strategy`` by the strategy's; services stand
+    under their own names.
+    """
 
     hft: Hft = field(default_factory=Hft)
     cpus: Cpus = field(default_factory=Cpus)
@@ -414,16 +423,19 @@ class Config:
     risk: Risk = field(default_factory=Risk)
     chain: Chain = field(default_factory=Chain)
     venues: Venues = field(default_factory=Venues)
+    strategies: Strategies = field(default_factory=Strategies)
     simnet: Simnet = field(default_factory=Simnet)
     nats: Nats = field(default_factory=Nats)
+    strategy: dict[str, Strategy] = field(default_factory=lambda: {"two_hop": Strategy()})
     links: dict[str, Link] = field(
         default_factory=lambda: {entry.name: Link(entry.depth, entry.mtu) for entry in topology.LINKS}
     )
 
 
-def sections() -> dict[str, tuple[type, str]]:
-    """Section name in hft.ini → its dataclass and where it stands in ``Config`` (``links/NAME`` for a
-    link)."""
+def sections(strategies: Iterable[str] = ("two_hop",)) -> dict[str, tuple[type, str]]:
+    """Section name in hft.ini → its dataclass and where it stands in ``Config`` (``links/NAME`` for a link,
+    ``strategy/NAME`` for each of ``strategies``).
+    """
     table: dict[str, tuple[type, str]] = {"hft": (Hft, "hft"), "cpus": (Cpus, "cpus")}
     table |= {f"link:{entry.name}": (Link, f"links/{entry.name}") for entry in topology.LINKS}
     table |= {
@@ -438,6 +450,8 @@ def sections() -> dict[str, tuple[type, str]]:
         "risk": (Risk, "risk"),
         "chain": (Chain, "chain"),
         "venues": (Venues, "venues"),
+        "strategies": (Strategies, "strategies"),
+        **{f"strategy:{name}": (Strategy, f"strategy/{name}") for name in strategies},
         "simnet": (Simnet, "simnet"),
         "nats": (Nats, "nats"),
     }

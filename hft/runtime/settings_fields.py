@@ -3,6 +3,9 @@
 from dataclasses import field
 from typing import Any
 
+MAXIMUM_U64 = 2**64 - 1
+LAMPORTS_PER_SOL = 1_000_000_000
+
 
 def number(default: int, low: int, high: int, text: str) -> Any:
     """An integer key with an inclusive range."""
@@ -24,6 +27,6 @@ def secret_file(text: str) -> Any:
     return field(default="", metadata={"text": text, "secret": True})
 
 
-def strings(text: str) -> Any:
-    """A list key: entries separated by commas; empty by default."""
-    return field(default=(), metadata={"text": text})
+def strings(text: str, default: tuple[str, ...] = ()) -> Any:
+    """A list key: entries separated by commas."""
+    return field(default=default, metadata={"text": text})

@@ -21,33 +21,22 @@ from hft.services.ledger import Booking, Ledger, bookable, trade_of
 from hft.services.ledger_place import LedgerError, place_of
 from hft.services.money import GAUGES, Gauges, pnl_message
 from hft.services.spool import FILE_NAME, Spool, Spooled
-from hft.strategy.pnl import Accounts, unexplained
+from hft.services.strategies import places_of
+from hft.strategy.pnl import Accounts, Totals, unexplained
 from hft.wire import ExecutionResult
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
 
 COUNTERS: tuple[str, ...] = (
-    "in_executed",
-    "in_planned",
-    "lost_planned",
-    "dropped_corrupt",
-    "dropped_planned_corrupt",
-    "dropped_duplicate",
-    "recovered_results",
-    "booked_results",
-    "held_results",
-    "held_metrics",
-    "ledger_errors",
-    "spool_errors",
-    "spool_full_cycles",
-    "spool_cut_bytes",
-    "out_metrics",
-    "blocked_metrics",
-    "plans_seen",
+    *("in_executed", "recovered_results", "booked_results", "held_results", "ledger_errors"),
+    *("dropped_corrupt", "dropped_duplicate", "spool_errors", "spool_full_cycles", "spool_cut_bytes"),
+    *("in_planned", "lost_planned", "dropped_planned_corrupt", "plans_seen"),
+    *("out_metrics", "blocked_metrics", "held_metrics"),
     *GAUGES,
     *SYSTEM_COUNTERS,
 )
+STRATEGY_COUNTERS: tuple[str, ...] = GAUGES
 HISTOGRAMS: tuple[str, ...] = ("handoff_executor_auditor_ns", "stage_auditor_ns", "ledger_write_ns")
 
 BATCH_LIMIT = 64
@@ -94,7 +83,9 @@ class Auditor:
         )
         self._in_planned, self._plans_seen = index("in_planned"), index("plans_seen")
         self._booked, self._bad_planned = index("booked_results"), index("dropped_planned_corrupt")
-        self._gauges = Gauges(ctx.counters)
+        self._gauges = Gauges(ctx.counters, [index(name) for name in GAUGES])
+        places = places_of(ctx, STRATEGY_COUNTERS)
+        self._own_gauges = {number: Gauges(ctx.counters, found) for number, found in places.items()}
         histogram = ctx.counters.histogram_index
         self._handoff, self._stage = histogram("handoff_executor_auditor_ns"), histogram("stage_auditor_ns")
         self._write = histogram("ledger_write_ns")
@@ -165,7 +156,12 @@ class Auditor:
         self._accounts = accounts
         for message in untold:
             self._out.put_message(message)
+        self._show(accounts)
+
+    def _show(self, accounts: Accounts) -> None:
         self._gauges.show(accounts.total)
+        for number, gauges in self._own_gauges.items():
+            gauges.show(accounts.strategies.get(number, Totals()))
 
     def _later(self) -> None:
         """The ledger refuses: try again after a pause that doubles."""
@@ -225,7 +221,7 @@ class Auditor:
         self._counters.add(self._duplicate, len(batch) - len(bookings))
         self._counters.record(self._write, now_ns - began_ns)
         self._accounts = accounts
-        self._gauges.show(accounts.total)
+        self._show(accounts)
         for one in batch:
             self._waiting.popleft()
             self._counters.record(self._stage, now_ns - one.received_ns)

@@ -20,7 +20,7 @@ from hft.services.building import Builder
 from hft.services.chain_access import ChainAccess
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
 from hft.services.ledger_place import place_of
-from hft.services.ledger_reading import profit_of_day
+from hft.services.ledger_reading import profits_of_day
 from hft.services.outcome import End, refused
 from hft.services.pretrade import PreTrade
 from hft.services.signing import lock_wallet, open_signer
@@ -47,6 +47,7 @@ COUNTERS: tuple[str, ...] = (
     *access.COUNTERS,
     *SYSTEM_COUNTERS,
 )
+STRATEGY_COUNTERS: tuple[str, ...] = ("executed", "halted")
 HISTOGRAMS: tuple[str, ...] = (
     "handoff_planner_executor_ns",
     "stage_executor_ns",
@@ -107,8 +108,9 @@ class Executor:
         """
         unix_ns, config = self._clock.unix_ns(), self._ctx.config
         place = place_of(self._ctx.run.state_dir, config.auditor)
-        profit = profit_of_day(place, unix_ns, config.hft.mode)
-        self.work.day = DayProfit(unix_ns // DayProfit.DAY_NS, profit)
+        profits, day = profits_of_day(place, unix_ns, config.hft.mode), unix_ns // DayProfit.DAY_NS
+        self.work.day = DayProfit(day, sum(profits.values()))
+        self.work.days = {strategy: DayProfit(day, profit) for strategy, profit in profits.items()}
         for intent in self.access.recover():
             self.work.recover(intent)
         for intent in self.access.lost():
@@ -157,6 +159,7 @@ class Executor:
             work.on_funds(funds)
         # Pools decoded and transactions prepared in between, so that a plan finds them ready.
         self.builder.refresh(watchers.slot)
+        self._gate.show_halted()
         counters.set(counters.index("open_plans"), len(work.open))
         counters.set(counters.index("held_executed"), work.out.held)
         counters.set(counters.index("slot"), max(watchers.slot, self.access.newest_slot))
@@ -218,4 +221,4 @@ class Executor:
         counters.add(self._signed)
         counters.record(self._to_signed, work.signed_ns - plan.received_ns)
         counters.record(self._stage, work.signed_ns - work.exec_received_ns)
-        self._gate.submitted(work.signed_ns)
+        self._gate.submitted(plan.strategy, work.signed_ns)

@@ -80,8 +80,3 @@ def profits_of_day(place: Place, unix_ns: int, mode: str) -> Mapping[int, int]:
             return {strategy: int(total) for strategy, total in connection.execute(rows)}
     finally:
         engine.dispose()
-
-
-def profit_of_day(place: Place, unix_ns: int, mode: str) -> int:
-    """The same over all strategies."""
-    return sum(profits_of_day(place, unix_ns, mode).values())

@@ -1,5 +1,6 @@
 """How the auditor tells its accounts: gauges on its counters page, and the PnlMetric of a booking."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hft import wire
@@ -38,10 +39,11 @@ U64 = 1 << 64
 class Gauges:
     """The totals as gauges on a page."""
 
-    def __init__(self, counters: "Counters") -> None:
+    def __init__(self, counters: "Counters", places: Sequence[int]) -> None:
+        """``places``: the indexes of ``GAUGES``, in their order."""
         self._counters = counters
-        self._places = [(counters.index(name), name) for name in MONEY]
-        self._sharpe = counters.index(SHARPE)
+        *money, self._sharpe = places
+        self._places = tuple(zip(money, MONEY, strict=True))
 
     def show(self, totals: Totals) -> None:
         """Sets them all."""

@@ -16,7 +16,8 @@ from hft.runtime.wallet import wallet_address
 from hft.services.announce import is_other_news
 from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
-from hft.services.plans import Stamps, plan_fields, policy, rejection_fields
+from hft.services.plans import Stamps, plan_fields, policies, rejection_fields
+from hft.services.strategies import places_of
 from hft.strategy import validation
 from hft.strategy.dedupe import Deduper, Holds, Path, size_bucket
 from hft.strategy.pricing import Leg, Offer, Priced, Wallet, price
@@ -47,6 +48,7 @@ COUNTERS: tuple[str, ...] = (
     "slot",
     *SYSTEM_COUNTERS,
 )
+STRATEGY_COUNTERS: tuple[str, ...] = ("in_opportunities", "plans", "rejected")
 HISTOGRAMS: tuple[str, ...] = ("handoff_scanner_planner_ns", "stage_planner_ns")
 
 POLL_LIMIT = 16
@@ -72,8 +74,9 @@ class Planner:
         self._market = ctx.subscription("market_data")
         self._out = Outbox(ctx, "planned")
         self._system = SystemLink(ctx)
-        self._policy = policy(ctx.config)
-        self._age_limit_ns = self._policy.limits.opportunity_age_limit_ns
+        self._policies = policies(ctx.config)
+        self._places = places_of(ctx, STRATEGY_COUNTERS)
+        self._age_limit_ns = settings.opportunity_age_limit_ms * 1_000_000
         self._plan_life_ns = settings.plan_life_ms * 1_000_000
         self._blacklist = frozenset(bytes(Pubkey.from_string(key)) for key in settings.blacklist)
         self._plan_head = ctx.run.run_id[:8]
@@ -84,11 +87,8 @@ class Planner:
         self._disabled: set[bytes] = set()
         self._holds = Holds()
         index = ctx.counters.index
-        self._in, self._stale, self._corrupt = (
-            index("in_opportunities"),
-            index("dropped_stale"),
-            index("dropped_corrupt"),
-        )
+        self._in, self._stale = index("in_opportunities"), index("dropped_stale")
+        self._corrupt = index("dropped_corrupt")
         self._plans, self._in_updates = index("plans"), index("in_market_data")
         self._bad_update = index("dropped_market_data_corrupt")
         self._read_status = wire.reader(wire.pool_update, "status", "pool")
@@ -150,12 +150,17 @@ class Planner:
             return
         age_ns = now_ns - found.scan_published_ns
         if age_ns >= 2 * self._age_limit_ns:
-            self._counters.add(
-                self._stale
-            )  # a backlog: not even worth a rejection on a link that never drops
+            self._counters.add(self._stale)  # not even worth a rejection on a link that never drops
             return
+        places = self._places.get(found.strategy)
+        if places is None:  # nobody's here: without its limits there is no plan
+            self._counters.add(self._corrupt)
+            return
+        taken, planned, refused = places
+        self._counters.add(taken)
         self._counters.record(self._handoff, max(age_ns, 0))
         rejection = self._refuse_early(found, age_ns) or self._plan(found, age_ns, now_ns)
+        self._counters.add(planned if rejection is None else refused)
         if rejection is not None:
             self._reject(found, rejection, now_ns)
 
@@ -163,7 +168,7 @@ class Planner:
         """What needs no quote: the kill, age, blacklist, and what was planned or seen already."""
         if self._control.latch:
             return Rejection(ValidationFactor.RISK, RejectReason.KILLED, 1, 0)
-        rejection = validation.check_age(age_ns, self._policy.limits)
+        rejection = validation.check_age(age_ns, self._policies[found.strategy].limits)
         if rejection is not None:
             return rejection
         if found.pool_1 in self._blacklist or found.pool_2 in self._blacklist:
@@ -174,9 +179,7 @@ class Planner:
         return None
 
     def _plan(self, found: TwoHopOpportunity, age_ns: int, received_ns: int) -> Rejection | None:
-        """Quotes both legs on the newest state, prices and validates; publishes the plan if nothing
-        refuses.
-        """
+        """Quotes both legs on the newest state, prices, validates; publishes if nothing refuses."""
         book = self._book
         book.refresh()
         entry_1, entry_2 = book.entry(found.pool_1), book.entry(found.pool_2)
@@ -197,8 +200,9 @@ class Planner:
         slots = max(book.clock.slot - max(entry_1.slot, entry_2.slot), 0)
         offer = Offer(found.amount_in, found.amount_out, age_ns, slots)
         wallet = Wallet(self._token_balance(self._wallet_base), self._lamports(self._wallet))
-        priced = price(offer, leg_1, leg_2, book.clock, wallet, self._policy)
-        rejection = validation.validate(priced.candidate, self._policy.limits)
+        policy = self._policies[found.strategy]
+        priced = price(offer, leg_1, leg_2, book.clock, wallet, policy)
+        rejection = validation.validate(priced.candidate, policy.limits)
         if rejection is None:
             until_ns = self._clock.monotonic_ns() + self._plan_life_ns
             self._holds.hold(entry_1.key, entry_1.changes, until_ns)
@@ -232,7 +236,7 @@ class Planner:
         now_ns = self._clock.monotonic_ns()
         stamps = Stamps(self._out.sequence, slot, received_ns, now_ns)
         expires_ns = now_ns + self._plan_life_ns
-        unit_price = self._policy.compute_unit_price_micro_lamports
+        unit_price = self._policies[found.strategy].compute_unit_price_micro_lamports
         fields = plan_fields(
             found, leg_1.quote, leg_2.quote, priced, stamps, self._plan_head, unit_price, expires_ns
         )

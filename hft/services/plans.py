@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hft.runtime.settings_strategies import effective
 from hft.strategy import risk, tip, validation
 from hft.strategy.pricing import Policy, Priced
 from hft.strategy.validation import Rejection
@@ -27,6 +28,13 @@ class Stamps(NamedTuple):
     slot: int
     received_ns: int
     published_ns: int
+
+
+def policies(config: "Config") -> dict[int, Policy]:
+    """Strategy's number → its policy."""
+    return {
+        config.strategy[name].number: policy(effective(config, name)) for name in config.strategies.enabled
+    }
 
 
 def policy(config: "Config") -> Policy:

@@ -2,14 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+from hft.runtime.settings_strategies import effective
+from hft.services.strategies import places_of
 from hft.services.submissions import Submissions
 from hft.strategy import gate
-from hft.strategy.gate import GateLimits, GateState, PlanFigures, Refusal
+from hft.strategy.gate import GateLimits, GateState, PlanFigures, Refusal, StrategyLimits, StrategyState
 from hft.wire import ExecutionPlan
 from hft.wire.enums import ExecutionReason
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
+    from hft.runtime.settings import Risk
 
 
 class PreTrade:
@@ -24,7 +27,8 @@ class PreTrade:
         self._manager = ctx.peer_counters("manager")
         self._sidecar = ctx.peer_counters("sidecar")
         self._journal_full = self._sidecar.index("journal_full")
-        risk = ctx.config.risk
+        config = ctx.config
+        risk = config.risk
         self._limits = gate.bounded(
             GateLimits(
                 maximum_size_lamports=risk.maximum_size_lamports,
@@ -34,10 +38,18 @@ class PreTrade:
                 maximum_tip_lamports=risk.maximum_tip_lamports,
                 maximum_fee_lamports=risk.maximum_fee_lamports,
                 minimum_wallet_lamports=risk.minimum_wallet_lamports,
-                manager_heartbeat_limit_ns=ctx.config.manager.heartbeat_limit_ms * 1_000_000,
+                manager_heartbeat_limit_ns=config.manager.heartbeat_limit_ms * 1_000_000,
             )
         )
         self._trades = gate.TradeWindow(self._limits.maximum_trades_per_minute)
+        self._own = {
+            config.strategy[name].number: _limits(effective(config, name).risk)
+            for name in config.strategies.enabled
+        }
+        self._halted = places_of(ctx, ("halted",))
+        self._own_trades = {
+            number: gate.TradeWindow(limits.maximum_trades_per_minute) for number, limits in self._own.items()
+        }
 
     def refusal(self, plan: ExecutionPlan) -> Refusal | None:
         """Why ``plan`` may not be executed now; None if it may."""
@@ -65,8 +77,39 @@ class PreTrade:
             plan.priority_fee_lamports,
             plan.tip_lamports,
         )
-        return gate.check(figures, self._limits, state)
+        return gate.check(figures, self._limits, state) or self._own_refusal(plan, now_ns)
 
-    def submitted(self, now_ns: int) -> None:
+    def _own_refusal(self, plan: ExecutionPlan, now_ns: int) -> Refusal | None:
+        """The same by the limits of the plan's strategy; one that is not enabled may do nothing."""
+        strategy, work = plan.strategy, self._work
+        limits = self._own.get(strategy)
+        if limits is None:
+            return Refusal(ExecutionReason.CORRUPT_PLAN, strategy, 0)
+        profit = work.day_of(strategy).value(self._clock.unix_ns())
+        trades = self._own_trades[strategy].count(now_ns)
+        return gate.check_strategy(
+            plan.amount_in, limits, StrategyState(work.open_of[strategy], trades, profit)
+        )
+
+    def show_halted(self) -> None:
+        """Which strategies have lost what they may today: the scanner offers them nothing more, so that they
+        keep nothing from the others.
+        """
+        unix_ns = self._clock.unix_ns()
+        for number, (place,) in self._halted.items():
+            loss = -self._work.day_of(number).value(unix_ns)
+            self._ctx.counters.set(place, loss >= self._own[number].maximum_daily_loss_lamports)
+
+    def submitted(self, strategy: int, now_ns: int) -> None:
         """One more trade within the minute."""
         self._trades.add(now_ns)
+        self._own_trades[strategy].add(now_ns)
+
+
+def _limits(risk: "Risk") -> StrategyLimits:
+    return StrategyLimits(
+        risk.maximum_size_lamports,
+        risk.maximum_open_plans,
+        risk.maximum_trades_per_minute,
+        risk.maximum_daily_loss_lamports,
+    )

@@ -5,7 +5,8 @@ scanner never works on old state. Several updates of one pool that wait together
 
 Counters: in_market_data = scanned_updates + coalesced_updates + disabled_updates + other_updates +
 dropped_corrupt, and routes_sized = out_opportunities + rejected_unprofitable + rejected_below_gross +
-rejected_duplicate + rejected_stale + dropped_opportunities_no_room.
+rejected_duplicate + rejected_stale + dropped_opportunities_no_room. A route counts as sized once for each
+strategy.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,13 +15,12 @@ from hft import wire
 from hft.services.announce import is_other_news
 from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
+from hft.services.strategies import places_of, strategies_of
 from hft.strategy import two_hop
-from hft.strategy.costs import profit_bps_milli
-from hft.strategy.dedupe import Deduper, Path, size_bucket
+from hft.strategy.registry import Refusal, Sizes, TwoHopStrategy, widest
 from hft.strategy.risk import confidence
-from hft.strategy.validation import CONSERVATIVE_GROSS_BPS_MILLI
 from hft.venues import WRAPPED_SOL, Pool, QuoteError, tokens
-from hft.wire.enums import PoolStatus, Strategy
+from hft.wire.enums import PoolStatus
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
@@ -45,6 +45,7 @@ COUNTERS: tuple[str, ...] = (
     "slot",
     *SYSTEM_COUNTERS,
 )
+STRATEGY_COUNTERS: tuple[str, ...] = ("routes_sized", "opportunities", "rejected")
 HISTOGRAMS: tuple[str, ...] = ("handoff_feed_scanner_ns", "stage_scanner_ns")
 
 POLL_LIMIT = 64
@@ -76,13 +77,12 @@ class Scanner:
         self._poll = self.primary.poll
         self._out = Drops(ctx, "opportunities")
         self._system = SystemLink(ctx)
-        self._minimum_gross_bps = CONSERVATIVE_GROSS_BPS_MILLI if planner.profile == "conservative" else 0
-        self._limits = {
-            "minimum_in": settings.minimum_size_lamports,
-            "maximum_in": settings.maximum_size_lamports,
-            "minimum_profit": settings.minimum_gross_profit_lamports,
-        }
-        self._deduper = Deduper(settings.dedupe_slots)
+        by_number = strategies_of(ctx.config)
+        self._strategies = tuple(by_number.values())
+        self._widest = widest(by_number)
+        self._places = places_of(ctx, STRATEGY_COUNTERS)
+        self._executor = ctx.peer_counters("executor")
+        self._halted = places_of(ctx, ("halted",), self._executor)
         self._data_age_limit_ns = planner.data_age_limit_ms * 1_000_000
         self._slot_age_limit = planner.slot_age_limit
         self._waiting: dict[bytes, _Update] = {}
@@ -95,15 +95,12 @@ class Scanner:
             wire.pool_update, "trace_id", "status", "pool", "received_ns", "published_ns"
         )
         index = ctx.counters.index
-        self._in, self._scanned, self._coalesced = (
-            index("in_market_data"),
-            index("scanned_updates"),
-            index("coalesced_updates"),
-        )
+        self._in, self._scanned = index("in_market_data"), index("scanned_updates")
+        self._coalesced = index("coalesced_updates")
         self._disabled, self._corrupt = index("disabled_updates"), index("dropped_corrupt")
         self._other = index("other_updates")
         self._sized = index("routes_sized")
-        self._unprofitable, self._below = index("rejected_unprofitable"), index("rejected_below_gross")
+        self._refusals = tuple(index(f"rejected_{refusal.name.lower()}") for refusal in Refusal)
         self._duplicate, self._too_stale = index("rejected_duplicate"), index("rejected_stale")
         self._handoff = ctx.counters.histogram_index("handoff_feed_scanner_ns")
         self._stage = ctx.counters.histogram_index("stage_scanner_ns")
@@ -176,9 +173,7 @@ class Scanner:
         pool = entry.pool
         self._pools[key] = pool
         if WRAPPED_SOL not in (pool.mint_a, pool.mint_b) or pool.other_mint(WRAPPED_SOL) not in self._mids:
-            self._unlisted.add(
-                key
-            )  # a token that nobody listed, or under a listed one's symbol, is not traded
+            self._unlisted.add(key)  # a token nobody listed, or under a listed one's symbol: not traded
             return
         try:
             self._screen.update(pool)
@@ -191,33 +186,41 @@ class Scanner:
         self._screen.remove(key)
 
     def _consider(self, pool_1: Pool, pool_2: Pool, update: _Update) -> None:
+        """One route, sized once, for each strategy that has not lost what it may today."""
+        sizes = Sizes(pool_1, pool_2, WRAPPED_SOL, self._book.clock, self._widest)
+        for strategy in self._strategies:
+            if self._executor.value(self._halted[strategy.number][0]):
+                continue
+            sized, offered, refused = self._places[strategy.number]
+            self._counters.add(self._sized)
+            self._counters.add(sized)
+            sent = self._offer(strategy, pool_1, pool_2, sizes, update)
+            self._counters.add(offered if sent else refused)
+
+    def _offer(
+        self, strategy: TwoHopStrategy, pool_1: Pool, pool_2: Pool, sizes: Sizes, update: _Update
+    ) -> bool:
         counters, book = self._counters, self._book
-        found = two_hop.size(pool_1, pool_2, WRAPPED_SOL, book.clock, **self._limits)
-        counters.add(self._sized)
-        if found is None:
-            counters.add(self._unprofitable)  # no size earns the minimum
-            return
-        bps = profit_bps_milli(found.gross_profit, found.amount_in)
-        if bps < self._minimum_gross_bps:
-            counters.add(self._below)
-            return
+        found = strategy.judge(sizes)
+        if isinstance(found, Refusal):
+            counters.add(self._refusals[found])
+            return False
         entry_1, entry_2 = book.entries[pool_1.key], book.entries[pool_2.key]
         slot = max(entry_1.slot, entry_2.slot)
         sure_ppm = self._confidence(entry_1, entry_2, slot)
         if sure_ppm <= 0:
             counters.add(self._too_stale)
-            return
-        path = Path(Strategy.TWO_HOP, pool_1.key, pool_2.key, WRAPPED_SOL, size_bucket(found.amount_in))
-        if not self._deduper.first(path, slot):
+            return False
+        if not strategy.is_new(found, slot):
             counters.add(self._duplicate)
-            return
+            return False
         now_ns = self._clock.monotonic_ns()
         sent = self._out.put(
             wire.two_hop_opportunity,
             update.trace_id,
             self._out.sequence,
             slot,
-            Strategy.TWO_HOP,
+            strategy.number,
             pool_1.venue,
             pool_2.venue,
             sure_ppm,
@@ -238,6 +241,7 @@ class Scanner:
         )
         if sent:
             counters.record(self._stage, now_ns - update.scan_received_ns)
+        return sent
 
     def _confidence(self, entry_1: Entry, entry_2: Entry, slot: int) -> int:
         now_ns = self._clock.monotonic_ns()

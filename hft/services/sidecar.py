@@ -21,6 +21,7 @@ from hft.runtime.runner import Log
 from hft.runtime.stream_journal import StreamJournal
 from hft.services import inbox
 from hft.services.intake import BATCH, COUNTS, Intake
+from hft.wire.registry import name_strategies
 
 NAME = "sidecar"
 FOLDER = "journal"
@@ -218,8 +219,10 @@ class Sidecar:
 
 
 def build(ctx: Context) -> Sidecar:
-    """The service for its run; its links are subscribed to and its journals opened here.
+    """The service for its run; its links are subscribed to and its journals opened here. Strategies of the
+    settings' own go by their names.
 
     Raises JournalError for a journal that is damaged anywhere but at its end.
     """
+    name_strategies({section.number: name for name, section in ctx.config.strategy.items()})
     return Sidecar(ctx)

@@ -2,7 +2,7 @@
 newest landing or the newest question left it.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,7 @@ from hft.chain.journal_records import Intent
 from hft.chain.watchers import Funds
 from hft.services.common import Outbox
 from hft.services.outcome import End, Signing, method_of, result_fields, settled
+from hft.services.strategies import places_of
 from hft.strategy.gate import DayProfit
 from hft.wire import ExecutionPlan
 from hft.wire.enums import EndState, ExecutionReason, Method
@@ -69,6 +70,9 @@ class Submissions:
         self.lamports: int | None = None
         self.base_token: int | None = None
         self.day = DayProfit()
+        self.days: dict[int, DayProfit] = {}
+        self.open_of: Counter[int] = Counter()
+        self._executed = {number: place for number, (place,) in places_of(ctx, ("executed",)).items()}
         self._slot = 0
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._ended: deque[tuple[Intent, EndState]] = deque()
@@ -79,6 +83,10 @@ class Submissions:
         histogram = ctx.counters.histogram_index
         self._to_submitted = histogram("tick_to_submitted_ns")
         self._to_settled = histogram("submit_to_settled_ns")
+
+    def day_of(self, strategy: int) -> DayProfit:
+        """Today's profit of one strategy."""
+        return self.days.setdefault(strategy, DayProfit())
 
     @property
     def base_token_free(self) -> int | None:
@@ -103,6 +111,7 @@ class Submissions:
         """The plan is signed, and on its way."""
         work.intent = intent
         self.open[intent.signature] = work
+        self.open_of[work.plan.strategy] += 1
 
     def recover(self, intent: Intent) -> Work | None:
         """Takes up what a predecessor left; None if its plan can't be read."""
@@ -148,13 +157,16 @@ class Submissions:
         plan, counters, intent = work.plan, self._counters, work.intent
         counters.add(self._ends[end.state])
         counters.add(self._reasons[end.reason])
+        if plan.strategy in self._executed:
+            counters.add(self._executed[plan.strategy])
         if work.submitted_ns and end.state != EndState.UNKNOWN:
             counters.record(self._to_settled, max(settled_ns - work.submitted_ns, 0))
         signature = bytes(64) if intent is None else intent.signature
         signing = Signing(signature, work.method, work.exec_received_ns, work.signed_ns, work.submitted_ns)
         self.out.put(wire.execution_result, *result_fields(plan, end, signing, self.out.sequence, settled_ns))
         if intent is not None:
-            self.open.pop(intent.signature, None)
+            if self.open.pop(intent.signature, None) is not None:
+                self.open_of[plan.strategy] -= 1
             self._ended.append((intent, end.state))
         self.note()
 
@@ -177,5 +189,7 @@ class Submissions:
             if end.slot >= self._slot:
                 self._slot = end.slot
                 self.lamports, self.base_token = end.after.lamports, end.after.base_token
-            self.day.add(self._clock.unix_ns(), end.profit_lamports)
+            unix_ns = self._clock.unix_ns()
+            self.day.add(unix_ns, end.profit_lamports)
+            self.day_of(work.plan.strategy).add(unix_ns, end.profit_lamports)
         self.finish(work, end)

@@ -65,11 +65,21 @@ class PeerWatch:
                 slots = _value(feed, "slot"), _value(executor, "slot")
                 self.slot = max(slots)
                 yield from _found(kill_rules.slot_drift(*slots, self._limits))
+        yield from self._drawdown()
         yield from self._missing_money(now_ns)
 
+    def _drawdown(self) -> Iterator[Trip]:
+        """That of all strategies together; the metrics tell each one's."""
+        auditor = self._peers["auditor"]
+        pnl = _signed(auditor, "pnl_lamports")
+        peak = _value(auditor, "wallet_lamports") - pnl + _signed(auditor, "peak_pnl_lamports")
+        landed = _value(auditor, "landed_ok") + _value(auditor, "landed_failed")
+        yield from _found(
+            kill_rules.drawdown(_value(auditor, "drawdown_lamports"), peak, landed, self._limits)
+        )
+
     def _missing_money(self, now_ns: int) -> Iterator[Trip]:
-        value = _value(self._peers["auditor"], "unexplained_lamports")
-        signed = value - 2 * SIGN_BIT if value & SIGN_BIT else value
+        signed = _signed(self._peers["auditor"], "unexplained_lamports")
         trip = kill_rules.unexplained_balance(signed, self._limits)
         if trip is None:
             self._missing_since_ns = 0
@@ -91,3 +101,8 @@ def _beats(page: "Counters") -> bool:
 
 def _value(page: "Counters", name: str) -> int:
     return page.value(page.index(name))
+
+
+def _signed(page: "Counters", name: str) -> int:
+    value = _value(page, name)
+    return value - 2 * SIGN_BIT if value & SIGN_BIT else value

@@ -139,6 +139,38 @@ def _check_wallet(plan: PlanFigures, limits: GateLimits, state: GateState) -> Re
     return None
 
 
+class StrategyLimits(NamedTuple):
+    """What one strategy may do, within what all may do together. Lamports unless the name says otherwise."""
+
+    maximum_size_lamports: int
+    maximum_open_plans: int
+    maximum_trades_per_minute: int
+    maximum_daily_loss_lamports: int
+
+
+class StrategyState(NamedTuple):
+    """What that strategy has done."""
+
+    open_plans: int
+    trades_last_minute: int
+    day_profit_lamports: int
+
+
+def check_strategy(amount_in: int, limits: StrategyLimits, state: StrategyState) -> Refusal | None:
+    """The first of its own limits that refuses a strategy's plan, or None; bounds as in :func:`check`."""
+    if amount_in > limits.maximum_size_lamports:
+        return Refusal(ExecutionReason.SIZE_LIMIT, amount_in, limits.maximum_size_lamports)
+    if state.open_plans >= limits.maximum_open_plans:
+        return Refusal(ExecutionReason.OPEN_PLANS_LIMIT, state.open_plans, limits.maximum_open_plans)
+    if state.trades_last_minute >= limits.maximum_trades_per_minute:
+        observed, limit = state.trades_last_minute, limits.maximum_trades_per_minute
+        return Refusal(ExecutionReason.RATE_LIMIT, observed, limit)
+    loss = -state.day_profit_lamports
+    if loss >= limits.maximum_daily_loss_lamports:
+        return Refusal(ExecutionReason.DAILY_LOSS, loss, limits.maximum_daily_loss_lamports)
+    return None
+
+
 class TradeWindow:
     """How many trades were begun within the last minute, exact and bounded by ``limit`` entries."""
 

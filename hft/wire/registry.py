@@ -30,6 +30,18 @@ def _token(enum: type[IntEnum], value: int) -> str:
         return str(value)
 
 
+_STRATEGIES: dict[int, str] = {}
+
+
+def name_strategies(names: Mapping[int, str]) -> None:
+    """What a process calls strategies by, beyond the schema's: in subjects, ``metrics.pnl.<name>``."""
+    _STRATEGIES.update(names)
+
+
+def _strategy(number: int) -> str:
+    return _STRATEGIES.get(number) or _token(Strategy, number)
+
+
 # Mints and pools are base58 keys: two tokens may share a symbol, and a subject must not mix them.
 _SUBJECTS: Final[Mapping[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
     "PoolUpdate": (
@@ -54,7 +66,7 @@ _SUBJECTS: Final[Mapping[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
     "ExecutionResult": (("plan_id",), lambda plan_id: f"execution.result.{plan_id.hex()}"),
     "LatencyMetric": (("service",), lambda service: f"metrics.latency.{_token(Service, service)}"),
     "ThroughputMetric": (("service",), lambda service: f"metrics.throughput.{_token(Service, service)}"),
-    "PnlMetric": (("strategy",), lambda strategy: f"metrics.pnl.{_token(Strategy, strategy)}"),
+    "PnlMetric": (("strategy",), lambda strategy: f"metrics.pnl.{_strategy(strategy)}"),
     "KillSwitch": (("trigger",), lambda trigger: f"system.kill.{_token(KillTrigger, trigger)}"),
     "Lifecycle": (("event",), lambda event: f"system.lifecycle.{_token(LifecycleEvent, event)}"),
     "HealthMetric": (("check",), lambda check: f"system.health.{_token(HealthCheck, check)}"),

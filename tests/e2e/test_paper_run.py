@@ -35,6 +35,31 @@ def test_a_short_paper_run_on_the_shipped_market(pipeline: Pipeline) -> None:
     check_run(pipeline, "--duration", "8", *BUSY)
 
 
+def test_two_strategies_side_by_side(pipeline: Pipeline, tmp_path: Path) -> None:
+    overlay = tmp_path / "two.ini"
+    overlay.write_text(
+        "[strategies]\nenabled = bold, two_hop\n[strategy:bold]\nnumber = 16\n"
+        "minimum_gross_profit_lamports = 300000\n"
+    )
+    # On a busy machine trades come late and fail: that is not what is looked at here.
+    calm = ("--set", "service:manager.error_rate_ppm=1000000")
+    pipeline.start(*BUSY, *calm, "--overlay", str(overlay))
+
+    def traded(name: str) -> bool:
+        return pipeline.counter("auditor", f"strategy.{name}.trades") > 0
+
+    pipeline.until("a trade of both", lambda: traded("bold") and traded("two_hop"))
+    code, out, err = pipeline.stop()
+    assert (code, err) == (0, ""), out
+    report = pipeline.report()
+    assert_whole(report)
+    each = report["strategies"]
+    assert list(each) == ["bold", "two_hop"]
+    assert sum(own["pnl_lamports"] for own in each.values()) == report["ledger_pnl_lamports"]
+    assert sum(own["plans"] for own in each.values()) == report["plans"]
+    assert "counters balance: in = out + rejected + dropped" in out
+
+
 def market(shared_data: Path, *sets: str) -> list[str]:
     return [str(shared_data / "accounts" / name) for name in sets]
 

@@ -21,6 +21,7 @@ KEYS = {
     "plans",
     "rejections",
     "executions",
+    "strategies",
     "ledger_pnl_lamports",
     "wallet_delta_lamports",
     "streams",
@@ -135,3 +136,22 @@ def test_a_reading_of_real_shared_memory(segments: Segments) -> None:
     assert taken.latency["stage"].samples == 1
     assert taken.kill == KillReading(True, "manual", "test", "why")
     assert taken.links["planned"] == LinkReading(0, {})
+
+
+def test_what_each_strategy_did_adds_up_to_the_whole() -> None:
+    loss = (1 << 64) - 700
+    found = reading()
+    scanner = {"strategy.a.routes_sized": 7, "strategy.a.rejected": 1, "strategy.a.opportunities": 6}
+    scanner |= {"strategy.b.routes_sized": 3, "strategy.b.opportunities": 4}
+    auditor = {"strategy.a.pnl_lamports": loss, "strategy.b.pnl_lamports": (1 << 64) - 4_300}
+    services = dict(found.services)
+    services["scanner"] = page(**found.services["scanner"].counters, **scanner)
+    services["auditor"] = page(**found.services["auditor"].counters, **auditor)
+    found = found._replace(services=services)
+    each = report.strategies(found)
+    assert list(each) == ["a", "b"]
+    assert each["a"] == {"routes_sized": 7, "rejected_routes": 1, "opportunities": 6, "pnl_lamports": -700}
+    sums = {balance.name: balance for balance in report.balances(found) if "by strategy" in balance.name}
+    assert sums["auditor: pnl_lamports by strategy"].holds
+    assert sums["scanner: out_opportunities by strategy"].holds
+    assert not sums["planner: plans by strategy"].holds  # six plans, and nobody says they were his

@@ -73,7 +73,9 @@ class House:
             cpus={},
             idle=dict.fromkeys(PIPELINE, "park"),
         )
-        pages = {name: declared_page(name) for name in (*PIPELINE, "sidecar", "event_logger")}
+        pages = {
+            name: declared_page(name, self.run.config) for name in (*PIPELINE, "sidecar", "event_logger")
+        }
         self.segments = Segments.create(self.run, pages)
         self.control = self.segments.control
         self.services: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from hft import wire
 from hft.services import auditor, ledger_place, spool
 from hft.services.ledger import Booking, Ledger, trade_of
 from hft.services.ledger_place import engine_of, place_of
-from hft.services.ledger_reading import profit_of_day, profits_of_day
+from hft.services.ledger_reading import profits_of_day
 from hft.services.money import pnl_message
 from hft.strategy.pnl import DAY_NS, Accounts
 from hft.wire import ExecutionResult
@@ -214,15 +214,14 @@ def test_a_replay_of_the_ledger_gives_the_same_totals(books: Make) -> None:
 def test_row_25_the_days_profit_comes_from_the_ledger(books: Make) -> None:
     run = books()
     place = place_of(run.run.state_dir, run.run.config.auditor)
-    assert profit_of_day(place, run.clock.unix_ns(), "paper") == 0
+    assert profits_of_day(place, run.clock.unix_ns(), "paper") == {}
     run.open("auditor")
     offer(run, failed(0))
     run.until(lambda: run.count("auditor", "out_metrics") == 1)
     now_ns = run.clock.unix_ns()
-    assert profit_of_day(place, now_ns, "paper") == -5_100
     assert profits_of_day(place, now_ns, "paper") == {1: -5_100}
-    assert profit_of_day(place, now_ns, "live") == 0  # paper profits never make room for live losses
-    assert profit_of_day(place, now_ns + DAY_NS, "paper") == 0
+    assert profits_of_day(place, now_ns, "live") == {}  # paper profits never make room for live losses
+    assert profits_of_day(place, now_ns + DAY_NS, "paper") == {}
 
 
 def test_row_29_results_taken_from_the_ring_and_not_booked_survive_a_crash(house: Make) -> None:

@@ -163,6 +163,18 @@ def gauge(run: House, service: str, name: str, value: int) -> None:
     page.set(page.index(name), value)
 
 
+def test_row_25_the_drawdown_of_all_strategies_together_trips(run: House) -> None:
+    whole = {"wallet_lamports": 900_000, "drawdown_lamports": 100_000, "pnl_lamports": 2**64 - 100_000}
+    for name, value in whole.items():
+        gauge(run, "auditor", name, value)
+    gauge(run, "auditor", "landed_failed", 2)
+    advance(run, SECOND)
+    assert not run.control.killed  # exactly a tenth of 1,000,000
+    gauge(run, "auditor", "drawdown_lamports", 100_001)
+    advance(run, SECOND)
+    assert run.control.kill_info().reason == KillTrigger.DRAWDOWN
+
+
 def test_row_23_a_service_whose_heartbeat_stops_trips_and_one_that_drains_does_not(run: House) -> None:
     beating(run, "scanner", "planner")
     run.cycle()

@@ -9,9 +9,12 @@ from hft.strategy.gate import (
     GateLimits,
     GateState,
     PlanFigures,
+    StrategyLimits,
+    StrategyState,
     TradeWindow,
     bounded,
     check,
+    check_strategy,
 )
 from hft.wire.enums import ExecutionReason as R
 
@@ -149,3 +152,28 @@ def test_the_day_begins_at_utc_midnight_and_a_clock_that_goes_back_forgets_nothi
     assert profit.value(4 * day) == 0
     profit.add(4 * day + 1, 40)
     assert profit.value(4 * day + 2) == 40
+
+
+OWN = StrategyLimits(1_000, 3, 5, 700)
+IDLE = StrategyState(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("amount", "changes", "reason"),
+    [
+        (1_000, {}, None),
+        (1_001, {}, R.SIZE_LIMIT),
+        (1, {"open_plans": 2}, None),
+        (1, {"open_plans": 3}, R.OPEN_PLANS_LIMIT),
+        (1, {"trades_last_minute": 4}, None),
+        (1, {"trades_last_minute": 5}, R.RATE_LIMIT),
+        (1, {"day_profit_lamports": -699}, None),
+        (1, {"day_profit_lamports": -700}, R.DAILY_LOSS),
+        (1, {"day_profit_lamports": -701}, R.DAILY_LOSS),
+    ],
+)
+def test_row_25_a_strategys_own_limits_below_at_and_above(
+    amount: int, changes: dict[str, int], reason: R | None
+) -> None:
+    found = check_strategy(amount, OWN, IDLE._replace(**changes))
+    assert (None if found is None else found.reason) == reason

@@ -201,7 +201,8 @@ def test_hft_ini_has_every_key_with_its_default_below_its_text() -> None:
     place = 0
     for name, (kind, where) in settings.sections().items():
         place = lines.index(f"[{name}]", place)
-        values = defaults.links[where[6:]] if where.startswith("links/") else getattr(defaults, where)
+        group, _, entry = where.partition("/")
+        values = getattr(defaults, group)[entry] if entry else getattr(defaults, where)
         for key in fields(kind):
             value = getattr(values, key.name)
             text = ", ".join(value) if isinstance(value, tuple) else str(value)
