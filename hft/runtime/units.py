@@ -79,17 +79,20 @@ def _cpu_lines(numbers: tuple[int, ...]) -> str:
 
 
 def objections(python: Path, uid: int | None) -> list[str]:
-    """Why services could not run like that; empty when they can.
+    """Why services could not run like that; empty when they can. A virtual environment's interpreter is a
+    link to another, which they must see too.
 
     ``uid``: of the user they are to run as, ``None`` when there is none yet.
     """
     found = []
-    hidden = [folder for folder in HIDDEN if python.is_relative_to(folder)]
-    if hidden:
-        found.append(
-            f"{python} is in {hidden[0]}, which ProtectHome and PrivateTmp hide from the services: "
-            "put the checkout in /opt/hft, say, and install from there"
-        )
+    for program in dict.fromkeys((python, python.resolve())):
+        hidden = [folder for folder in HIDDEN if program.is_relative_to(folder)]
+        if hidden:
+            found.append(
+                f"{program} is in {hidden[0]}, which ProtectHome and PrivateTmp hide from the services: "
+                "put the checkout in /opt/hft, say, its .venv made with a Python of the system's, and "
+                "install from there"
+            )
     if uid is not None and uid >= SYSTEM_UID_LIMIT:
         found.append(
             f"--user is a person's (uid {uid}): logind's RemoveIPC deletes its shared memory at logout; "

@@ -130,7 +130,7 @@ def test_an_install_is_idempotent_keeps_settings_and_can_be_undone(tmp_path: Pat
     assert set(snapshot(tmp_path)) == {units.CONFIG_FILE, str(own.relative_to(tmp_path))}
 
 
-def test_what_systemd_would_break_is_refused() -> None:
+def test_what_systemd_would_break_is_refused(tmp_path: Path) -> None:
     python = Path("/opt/hft/.venv/bin/python")
     assert units.objections(python, None) == []
     assert units.objections(python, 999) == []
@@ -138,6 +138,9 @@ def test_what_systemd_would_break_is_refused() -> None:
     assert "RemoveIPC deletes its shared memory at logout" in people
     [hidden] = units.objections(Path("/home/ann/hft/.venv/bin/python"), None)
     assert "is in /home, which ProtectHome and PrivateTmp hide" in hidden
+    link = tmp_path / "python"
+    link.symlink_to("/root/.pyenv/versions/3.11.7/bin/python3.11")
+    assert any("is in /root, " in line for line in units.objections(link, None))
 
 
 def test_live_has_no_local_cluster_and_is_not_held_to_loopback() -> None:
