@@ -9,12 +9,10 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
-from solders.account import Account as SvmAccount
-from solders.clock import Clock
 from solders.hash import Hash
-from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 
+from hft.chain.svm import SLOTS_PER_EPOCH, open_svm, svm_account, svm_clock
 from hft.chain.sysvars import CLOCK_KEY, clock_account
 from hft.simnet.events import AccountUpdate, Balances, SlotUpdate
 from hft.simnet.history import History
@@ -39,8 +37,6 @@ BLOCKHASH_LIFE: Final = 150  # blocks after which a blockhash is dead
 SKIPPED_SLOTS: Final = 22_000_000
 _NATIVE_AT: Final = 109
 _ACCOUNT_TYPE: Final = 2
-_RENT_EPOCH: Final = 2**64 - 1
-SLOTS_PER_EPOCH: Final = 432_000
 BLOCKS_KEPT: Final = 1024
 FIRST_BLOCKS: Final = 64  # so many lie behind the first slot: a finalised one is there from the start
 _SLOT_HASHES: Final = 150
@@ -75,7 +71,7 @@ class Bank:
     def __init__(self, market: Market, genesis: Mapping[bytes, Account], *, seed: int, slot_ms: int) -> None:
         """``genesis``: accounts added to the market's, such as the wallet's. ``slot_ms``: length of a
         slot."""
-        self.svm = LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
+        self.svm = open_svm()
         self.accounts: dict[bytes, Account] = {**market.accounts, **genesis}
         self.pools: dict[bytes, Pool] = dict(market.pools)
         self._genesis_slot = market.slot
@@ -310,15 +306,7 @@ class Bank:
         parent = next(reversed(self.blocks)) if self.blocks else slot - 1
         self._height += 1
         self.clock = ChainClock(slot, self._genesis_time + elapsed_ms // 1000)
-        self.svm.set_clock(
-            Clock(
-                slot=slot,
-                epoch_start_timestamp=self._genesis_time,
-                epoch=slot // SLOTS_PER_EPOCH,
-                leader_schedule_epoch=slot // SLOTS_PER_EPOCH + 1,
-                unix_timestamp=self.clock.unix_timestamp,
-            )
-        )
+        self.svm.set_clock(svm_clock(self.clock, self._genesis_time))
         digest = hashlib.sha256(b"blockhash" + self._seed.to_bytes(8, "little") + slot.to_bytes(8, "little"))
         blockhash = digest.digest()
         self.history.begin(slot)
@@ -374,17 +362,6 @@ def is_token_account(account: Account) -> bool:
     if account.owner != TOKEN_2022_PROGRAM or size < TOKEN_ACCOUNT_SIZE:
         return False
     return size == TOKEN_ACCOUNT_SIZE or account.data[TOKEN_ACCOUNT_SIZE] == _ACCOUNT_TYPE
-
-
-def svm_account(account: Account) -> SvmAccount:
-    """The same account for the SVM."""
-    return SvmAccount(
-        lamports=account.lamports,
-        data=account.data,
-        owner=Pubkey(account.owner),
-        executable=False,
-        rent_epoch=_RENT_EPOCH,
-    )
 
 
 def with_token_amount(account: Account, change: int) -> Account:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from hft.chain.svm_envelope import Envelope, EnvelopeError, Named, Refusal, open_envelope
+from hft.chain.svm_units import requested_limit
 from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS
 from hft.simnet.bank import Bank
-from hft.simnet.compute import requested_limit
-from hft.simnet.envelope import Envelope, EnvelopeError, Named, Refusal, open_envelope
 from hft.simnet.events import Outcome
 from hft.simnet.faults import Faults
 from hft.simnet.settlement import Executed, Settlement

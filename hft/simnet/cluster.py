@@ -18,11 +18,11 @@ from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
 
 from hft.chain.keys import paper_keypair
+from hft.chain.svm_envelope import Refusal
 from hft.chain.transaction import sign
 from hft.runtime import settings as setting
 from hft.simnet.bank import Bank
 from hft.simnet.block_engine import BlockEngine
-from hft.simnet.envelope import Refusal
 from hft.simnet.events import NO_INDEX, AccountUpdate, Outcome, SettlementStatus, SlotUpdate
 from hft.simnet.faults import ACTIONS, Fault, Faults
 from hft.simnet.flow import Flow, profile_of

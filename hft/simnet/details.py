@@ -15,10 +15,10 @@ from solders.transaction_metadata import TransactionMetadata
 from solders.transaction_status import InstructionErrorFieldless
 
 from hft.chain.base58 import b58encode
-from hft.simnet.compute import SWAP_UNITS
-from hft.simnet.envelope import Envelope, Refusal
-from hft.simnet.rewrite import FAIL, Plan, Step
-from hft.simnet.verdicts import INSTRUCTION_LOGS, SHORT_OF_FUNDS, Verdict
+from hft.chain.svm_envelope import Envelope, Refusal
+from hft.chain.svm_rewrite import FAIL, Plan, Step
+from hft.chain.svm_units import SWAP_UNITS
+from hft.chain.svm_verdicts import INSTRUCTION_LOGS, SHORT_OF_FUNDS, Verdict
 from hft.venues import Account, Venue
 from hft.venues.registry import BY_PROGRAM
 from hft.venues.spl import TOKEN_2022_PROGRAM, TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM

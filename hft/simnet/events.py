@@ -1,9 +1,19 @@
 """What happens on the cluster, as its parts tell each other: accounts, slots, ends of submissions."""
 
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-NO_INDEX: Final = 255
+from hft.chain.svm import NO_INDEX
+
+__all__ = [
+    "NO_INDEX",
+    "AccountUpdate",
+    "Balances",
+    "Outcome",
+    "SettlementStatus",
+    "SlotUpdate",
+    "TokenChange",
+]
 
 
 class Outcome(IntEnum):

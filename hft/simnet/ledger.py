@@ -4,10 +4,10 @@ from collections import OrderedDict
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from hft.chain.svm_envelope import Envelope
+from hft.chain.svm_units import requested_price
 from hft.simnet.bank import Bank
-from hft.simnet.compute import requested_price
 from hft.simnet.details import Details
-from hft.simnet.envelope import Envelope
 from hft.simnet.settlement import Executed
 
 MAX_RECORDS: Final = 8192

@@ -15,6 +15,8 @@ from urllib.parse import urlparse
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 
+from hft.chain import svm_programs
+from hft.chain.svm_programs import ELF_MAGIC, MAX_PROGRAM_BYTES, ProgramError
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.venues.registry import BY_PROGRAM
 from hft.venues.spl import key
@@ -25,39 +27,18 @@ PLAIN_LOADERS: Final = (
     key("BPFLoader1111111111111111111111111111111111"),
 )
 PROGRAMDATA_AT: Final = 45
-MAX_PROGRAM_BYTES: Final = 10 << 20
 _PROGRAM_SIZE: Final = 36
 _PROGRAM_TAG: Final = 2
 _PROGRAMDATA_TAG: Final = 3
-_ELF: Final = b"\x7fELF"
 _TIMEOUT_S: Final = 60.0
 
 
 def load_programs(svm: LiteSVM, folder: str | Path) -> frozenset[bytes]:
-    """Puts every ``<program id>.so`` of the folder into the SVM; returns their ids (32 bytes each).
-
-    ``HftError`` (CONFIG) if the folder is none, holds no program, or a file is not what its name says.
-    """
-    path = Path(folder)
-    if not path.is_dir():
-        raise HftError(f"{path}: a folder with <program id>.so files belongs there", ExitCode.CONFIG)
-    found = set()
-    for file in sorted(path.glob("*.so")):
-        try:
-            program = Pubkey.from_string(file.stem)
-        except ValueError as error:
-            raise HftError(f"{file}: the name must be the program's id: {error}", ExitCode.CONFIG) from error
-        data = file.read_bytes() if file.stat().st_size <= MAX_PROGRAM_BYTES else b""
-        if not data.startswith(_ELF):
-            raise HftError(f"{file}: no ELF of at most {MAX_PROGRAM_BYTES} bytes", ExitCode.CONFIG)
-        try:
-            svm.add_program(program, data)
-        except ValueError as error:
-            raise HftError(f"{file}: the SVM refuses it: {error}", ExitCode.CONFIG) from error
-        found.add(bytes(program))
-    if not found:
-        raise HftError(f"{path}: no <program id>.so file is there", ExitCode.CONFIG)
-    return frozenset(found)
+    """``hft.chain.svm_programs.load_programs``; ``HftError`` (CONFIG) instead of its error."""
+    try:
+        return svm_programs.load_programs(svm, folder)
+    except ProgramError as error:
+        raise HftError(str(error), ExitCode.CONFIG) from error
 
 
 def venue_programs() -> tuple[bytes, ...]:
@@ -81,7 +62,7 @@ def fetch_program(url: str, program: bytes) -> bytes:
         elf = data[PROGRAMDATA_AT:]
     else:
         raise HftError(f"{Pubkey(program)} is owned by {Pubkey(owner)}, which is no loader", ExitCode.FAILURE)
-    if not elf.startswith(_ELF):
+    if not elf.startswith(ELF_MAGIC):
         raise HftError(f"{Pubkey(program)}: {len(elf)} bytes that are no ELF", ExitCode.FAILURE)
     return elf
 

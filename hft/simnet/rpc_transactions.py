@@ -5,10 +5,11 @@ from typing import Any, Final
 from solders.hash import Hash
 from solders.signature import Signature
 
+from hft.chain.svm_envelope import Refusal
+from hft.chain.svm_verdicts import Verdict
 from hft.simnet.bank import BLOCKHASH_LIFE
 from hft.simnet.details import error_json
 from hft.simnet.encoding import meta_json, transaction_json
-from hft.simnet.envelope import Refusal
 from hft.simnet.events import Outcome
 from hft.simnet.ledger import Commitment, Record
 from hft.simnet.rpc import (
@@ -31,7 +32,6 @@ from hft.simnet.rpc import (
 )
 from hft.simnet.rpc_accounts import written
 from hft.simnet.settlement import Executed
-from hft.simnet.verdicts import Verdict
 from hft.simnet.wire_bytes import decoded
 
 MAX_STATUSES: Final = 256

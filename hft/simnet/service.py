@@ -11,13 +11,13 @@ from typing import Final
 
 from solders.signature import Signature
 
+from hft.chain.svm_envelope import Refusal
 from hft.runtime.context import Context
 from hft.runtime.endpoints import GRPC_PORT_FILE, PORT_FILE
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.state import write_atomic
 from hft.simnet.cluster import Cluster, Listener
 from hft.simnet.doors import Doors
-from hft.simnet.envelope import Refusal
 from hft.simnet.events import NO_INDEX, Outcome, SettlementStatus
 from hft.simnet.market import Market, load_market
 

@@ -6,27 +6,23 @@ every other instruction runs as it is. Bundles run whole or not at all; a simula
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from solders.hash import Hash
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
-from solders.signature import Signature
-from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
+from hft.chain.svm import prepare, svm_account, units_of, verdict_of
+from hft.chain.svm_envelope import Envelope, EnvelopeError, Refusal, open_envelope
+from hft.chain.svm_rewrite import Plan, rewrite
+from hft.chain.svm_units import requested_limit, requested_price
+from hft.chain.svm_verdicts import Verdict
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import LAMPORTS_PER_SIGNATURE, priority_fee_lamports
-from hft.simnet.bank import BLOCKHASH_LIFE, Bank, Savepoint, is_token_account, svm_account
-from hft.simnet.compute import requested_limit, requested_price
+from hft.simnet.bank import BLOCKHASH_LIFE, Bank, Savepoint, is_token_account
 from hft.simnet.details import Details, error_json, token_balances
-from hft.simnet.envelope import Envelope, EnvelopeError, Refusal, open_envelope
 from hft.simnet.events import NO_INDEX, Outcome, SettlementStatus, TokenChange
-from hft.simnet.rewrite import FAIL, Plan, rewrite
-from hft.simnet.verdicts import Verdict, is_short_of_funds, svm_verdict
 from hft.venues import ABSENT, Account, Pool, store, token_amount
-
-BUDGET_UNITS: Final = 150  # what a compute-budget instruction takes
 
 
 class Executed(NamedTuple):
@@ -134,22 +130,16 @@ class Settlement:
 
     def _run(self, envelope: Envelope, plan: Plan, fee: int) -> Executed:
         bank, payer = self._bank, Pubkey(envelope.payer)
-        message = MessageV0.try_compile(
-            payer, [step.instruction for step in plan.steps], [], Hash(envelope.blockhash)
-        )
-        signers = message.header.num_required_signatures
+        prepared = prepare(envelope, plan)
+        message = prepared.message
         before = bank.account(envelope.payer)
-        # The SVM charges for the authorities' signatures too; what it takes for those is given beforehand.
-        given = LAMPORTS_PER_SIGNATURE * (signers - len(envelope.signatures))
-        funded = before._replace(lamports=before.lamports + given)
+        funded = before._replace(lamports=before.lamports + prepared.given)
         bank.svm.set_account(payer, svm_account(funded))
-        signatures = [Signature(envelope.signature)] + [Signature.default()] * (signers - 1)
-        result = bank.svm.send_transaction(VersionedTransaction.populate(message, signatures))
+        result = bank.svm.send_transaction(prepared.transaction)
         failed = isinstance(result, FailedTransactionMetadata)
-        verdict = _verdict(plan, result)
+        verdict = verdict_of(plan, result)
         meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
-        added = sum(step.place < 0 for step in plan.steps) * BUDGET_UNITS
-        units = max(meta.compute_units_consumed() - added, 0) + plan.budget.used
+        units = units_of(plan, meta.compute_units_consumed())
         known = bank.accounts
         held = {named.pubkey: known.get(named.pubkey, ABSENT) for named in envelope.accounts}
         if failed and self._svm(envelope.payer).lamports == funded.lamports:
@@ -264,16 +254,3 @@ class Settlement:
 
 def _amount(account: Account) -> int:
     return token_amount(account.data) if account.data else 0
-
-
-def _verdict(plan: Plan, result: TransactionMetadata | FailedTransactionMetadata) -> tuple[int, Verdict]:
-    """(index of the failed instruction in the transaction as submitted, what it is called)."""
-    if not isinstance(result, FailedTransactionMetadata):
-        return NO_INDEX, Verdict(0, "")
-    error = result.err()
-    at, verdict = svm_verdict(error)
-    if at is None:
-        return NO_INDEX, verdict
-    step = plan.steps[at]
-    known = step.verdict is not None and (step.instruction == FAIL or is_short_of_funds(error))
-    return step.place, step.verdict if known and step.verdict is not None else verdict

@@ -14,8 +14,8 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
+from hft.chain.svm_envelope import LOOKUP_TABLE_PROGRAM
 from hft.chain.transaction import SignedTransaction
-from hft.simnet.envelope import LOOKUP_TABLE_PROGRAM
 
 NOBODY = str(Pubkey(b"\7" * 32))
 PROCESSED = {"commitment": "processed"}

@@ -16,6 +16,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
+from hft.chain.svm_envelope import LOOKUP_TABLE_PROGRAM, Refusal
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import (
     MAX_TRANSACTION_BYTES,
@@ -29,7 +30,6 @@ from hft.chain.transaction import (
     sign,
 )
 from hft.simnet.bank import Bank
-from hft.simnet.envelope import LOOKUP_TABLE_PROGRAM, Refusal
 from hft.simnet.events import Outcome
 from hft.simnet.market import SETTINGS
 from hft.simnet.settlement import Settlement

@@ -1,6 +1,6 @@
-"""A submitted transaction as the SVM is to run it: each venue's swap carried out by token transfers.
+"""A transaction as the SVM is to run it: each venue's swap carried out by token transfers.
 
-A venue's swap instruction is priced by ``hft.venues`` on the cluster's state and replaced by the token
+A venue's swap instruction is priced by ``hft.venues`` on the state at hand and replaced by the token
 transfers it amounts to (user → vault, vault → user, and the share of a host account if one is named). A
 vault belongs to a program-derived address, which signs here by leave of the SVM's switched-off signature
 check; the user's own signatures are verified before, by themselves. What the venue would refuse becomes an
@@ -9,16 +9,15 @@ loaded are left as they are.
 """
 
 from collections import ChainMap
-from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from hft.simnet.bank import Bank
-from hft.simnet.compute import COMPUTE_BUDGET_PROGRAM, Budget, requested_limit, set_limit
-from hft.simnet.envelope import Call, Envelope
-from hft.simnet.verdicts import (
+from hft.chain.svm_envelope import Call, Envelope
+from hft.chain.svm_units import COMPUTE_BUDGET_PROGRAM, Budget, requested_limit, set_limit
+from hft.chain.svm_verdicts import (
     EXCEEDED,
     MISSING_SIGNATURE,
     NO_POOL,
@@ -29,7 +28,19 @@ from hft.simnet.verdicts import (
     minimum_verdict,
     quote_verdict,
 )
-from hft.venues import Pool, Quote, QuoteError, SwapCall, Venue, decode, parse_swap, quote, store
+from hft.venues import (
+    Account,
+    ChainClock,
+    Pool,
+    Quote,
+    QuoteError,
+    SwapCall,
+    Venue,
+    decode,
+    parse_swap,
+    quote,
+    store,
+)
 from hft.venues.spl import ASSOCIATED_TOKEN_PROGRAM, TOKEN_2022_PROGRAM
 
 _TRANSFER: Final = b"\x03"
@@ -38,6 +49,25 @@ _DECIMALS_AT: Final = 44
 _HOSTED: Final = frozenset((Venue.METEORA_DLMM, Venue.METEORA_DAMM_V2))
 # The system program knows no instruction 2^32-1: it fails wherever it stands, and touches nothing.
 FAIL: Final = Instruction(Pubkey(bytes(32)), b"\xff\xff\xff\xff", [])
+
+
+class State(Protocol):
+    """What swaps are priced on: the cluster's state, or as much of it as is known."""
+
+    @property
+    def accounts(self) -> Mapping[bytes, Account]:
+        """Accounts by address."""
+
+    @property
+    def pools(self) -> Mapping[bytes, Pool]:
+        """Decoded pools by address."""
+
+    @property
+    def clock(self) -> ChainClock:
+        """Slot and time."""
+
+    def account(self, pubkey: bytes) -> Account:
+        """The account, ``ABSENT`` if there is none."""
 
 
 class Step(NamedTuple):
@@ -72,8 +102,8 @@ class Plan:
         self.doomed = True
 
 
-def rewrite(bank: Bank, envelope: Envelope, programs: Collection[bytes]) -> Plan:
-    """The plan of ``envelope`` on the bank's state; ``programs``: venue programs that the SVM holds."""
+def rewrite(state: State, envelope: Envelope, programs: Collection[bytes]) -> Plan:
+    """The plan of ``envelope`` on ``state``; ``programs``: venue programs that the SVM holds."""
     limit = requested_limit(envelope.calls)
     plan = Plan(limit)
     if set_limit(envelope.calls) is None:
@@ -92,7 +122,7 @@ def rewrite(bank: Bank, envelope: Envelope, programs: Collection[bytes]) -> Plan
             others.append(len(plan.steps))
             plan.steps.append(Step(index, _instruction(call)))
         else:
-            _rewrite_swap(bank, plan, index, swap, envelope)
+            _rewrite_swap(state, plan, index, swap, envelope)
     for at in others:
         # An authority signs for its own vault's payment only: anywhere else its signature would be forged.
         if any(bytes(meta.pubkey) in plan.authorities for meta in plan.steps[at].instruction.accounts):
@@ -100,18 +130,18 @@ def rewrite(bank: Bank, envelope: Envelope, programs: Collection[bytes]) -> Plan
     return plan
 
 
-def _rewrite_swap(bank: Bank, plan: Plan, index: int, swap: SwapCall, envelope: Envelope) -> None:
-    pool = plan.pools.get(swap.pool) or bank.pools.get(swap.pool)
+def _rewrite_swap(state: State, plan: Plan, index: int, swap: SwapCall, envelope: Envelope) -> None:
+    pool = plan.pools.get(swap.pool) or state.pools.get(swap.pool)
     if pool is None:
         plan.fail(index, NO_POOL)
         return
     try:
         if swap.a_to_b is None:
-            swap = swap.directed(pool, _mint_of(bank, swap.user_in, envelope.calls))
+            swap = swap.directed(pool, _mint_of(state, swap.user_in, envelope.calls))
         if (swap.vault_a, swap.vault_b) != (pool.vault_a, pool.vault_b):
             plan.fail(index, WRONG_ACCOUNT)
             return
-        quoted = _quote(bank, pool, swap)
+        quoted = _quote(state, pool, swap)
     except QuoteError as error:
         plan.fail(index, quote_verdict(swap.venue, error.code))
         return
@@ -121,7 +151,7 @@ def _rewrite_swap(bank: Bank, plan: Plan, index: int, swap: SwapCall, envelope: 
     mints = (pool.mint_a, pool.mint_b) if swap.a_to_b else (pool.mint_b, pool.mint_a)
     signed = any(named.pubkey == swap.user and named.signer for named in envelope.accounts)
     pay = _transfer(
-        bank, pool, mints[0], swap.user_in, swap.vault_in, swap.user, quoted.amount_in_used, signed
+        state, pool, mints[0], swap.user_in, swap.vault_in, swap.user, quoted.amount_in_used, signed
     )
     short = funds_verdict(swap.venue)
     if quoted.amount_out < swap.minimum_out:
@@ -134,32 +164,33 @@ def _rewrite_swap(bank: Bank, plan: Plan, index: int, swap: SwapCall, envelope: 
     plan.add(index, pay, short)
     plan.add(
         index,
-        _transfer(bank, pool, mints[1], swap.vault_out, swap.user_out, authority, quoted.paid, True),
+        _transfer(state, pool, mints[1], swap.vault_out, swap.user_out, authority, quoted.paid, True),
     )
     if swap.host is not None and quoted.rebate:
-        in_b = _mint_of(bank, swap.host, envelope.calls) == pool.mint_b
+        in_b = _mint_of(state, swap.host, envelope.calls) == pool.mint_b
         mint, vault = (pool.mint_b, pool.vault_b) if in_b else (pool.mint_a, pool.vault_a)
-        plan.add(index, _transfer(bank, pool, mint, vault, swap.host, authority, quoted.rebate, True))
+        plan.add(index, _transfer(state, pool, mint, vault, swap.host, authority, quoted.rebate, True))
     plan.authorities.add(authority)
     plan.pools[pool.key] = quoted.pool_after
 
 
-def _quote(bank: Bank, pool: Pool, swap: SwapCall) -> Quote:
+def _quote(state: State, pool: Pool, swap: SwapCall) -> Quote:
     """The venue's price. Where a host could share the fee, the pool is read as the swap names one or not."""
     named = swap.host is not None
     if swap.venue in _HOSTED and pool.settings.own_host_fee != named:
         stored = {
-            pubkey: bank.account(pubkey)._replace(data=data)
-            for pubkey, data in store(pool, bank.accounts).items()
+            pubkey: state.account(pubkey)._replace(data=data)
+            for pubkey, data in store(pool, state.accounts).items()
         }
         settings = pool.settings._replace(own_host_fee=named)
-        pool = decode(pool.key, ChainMap(stored, bank.accounts), settings)
-    return quote(pool, pool.mint_a if swap.a_to_b else pool.mint_b, swap.amount_in, bank.clock)
+        read = ChainMap(stored, state.accounts)  # type: ignore[arg-type]  # nobody writes to it
+        pool = decode(pool.key, read, settings)
+    return quote(pool, pool.mint_a if swap.a_to_b else pool.mint_b, swap.amount_in, state.clock)
 
 
-def _mint_of(bank: Bank, pubkey: bytes, calls: Sequence[Call]) -> bytes:
+def _mint_of(state: State, pubkey: bytes, calls: Sequence[Call]) -> bytes:
     """Mint of a token account, which an earlier instruction may only be creating."""
-    data = bank.account(pubkey).data
+    data = state.account(pubkey).data
     if data:
         return bytes(data[0:32])
     for call in calls:
@@ -175,7 +206,7 @@ def _instruction(call: Call) -> Instruction:
 
 
 def _transfer(
-    bank: Bank,
+    state: State,
     pool: Pool,
     mint: bytes,
     source: bytes,
@@ -193,7 +224,7 @@ def _transfer(
             AccountMeta(Pubkey(destination), False, True),
             AccountMeta(Pubkey(authority), signed, False),
         ]
-        decimals = bank.account(mint).data[_DECIMALS_AT : _DECIMALS_AT + 1]
+        decimals = state.account(mint).data[_DECIMALS_AT : _DECIMALS_AT + 1]
         data = _TRANSFER_CHECKED + amount.to_bytes(8, "little") + decimals
         return Instruction(Pubkey(program), data, checked)
     metas = [

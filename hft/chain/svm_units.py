@@ -8,7 +8,7 @@ measured to take (one step, and each further one), and the limit is held to that
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hft.simnet.envelope import Call
+from hft.chain.svm_envelope import Call
 from hft.venues import Venue
 from hft.venues.spl import key
 
