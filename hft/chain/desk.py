@@ -106,8 +106,9 @@ class Desk:
         return self._notes
 
     def submit(self, intent: Intent, expires_ns: int) -> None:
-        """Sends and follows; the mailbox tells."""
+        """Sends and follows; the mailbox tells. From now on the death of the process does not lose it."""
         self.sending += 1
+        self.sender.note(intent)
         self._spawn(self._submit(intent, expires_ns))
 
     def recover(self) -> tuple[Open, ...]:

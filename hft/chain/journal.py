@@ -1,12 +1,15 @@
 """The intent journal: what was signed is on disk before it goes out, so that a crash never loses sight of a
 transaction nor sends a plan twice.
 
-``begin``, ``sent`` and ``end`` return when the kernel says that the bytes are on the disk. The file is
-written anew from what is open at each start and whenever it has grown past its limit.
+``begin``, ``sent`` and ``end`` return when the kernel says that the bytes are on the disk. ``note`` comes
+before a ``begin`` that another thread carries out: it hands the bytes to the kernel alone, so that from then
+on the death of the process does not lose them. The file is written anew from what is open at each start and
+whenever it has grown past its limit.
 """
 
 import asyncio
 import os
+import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
@@ -58,7 +61,8 @@ class Open(NamedTuple):
 
 
 class Journal:
-    """See the module. Not thread-safe, one process (the wallet's lock sees to that)."""
+    """See the module. One process (the wallet's lock sees to that); ``note`` may be called beside a thread
+    that calls the rest."""
 
     def __init__(self, folder: Path) -> None:
         """Opens or makes the journal in ``folder``; ``cut_bytes`` of a torn tail are gone afterwards.
@@ -68,6 +72,8 @@ class Journal:
         self._path = folder / FILE_NAME
         self._file = -1
         self._size = 0
+        self._lock = threading.Lock()
+        self._noted: set[bytes] = set()
         self.open: dict[bytes, Open] = {}
         self.ended: OrderedDict[bytes, EndState] = OrderedDict()
         try:
@@ -93,16 +99,22 @@ class Journal:
 
     def begin(self, intent: Intent) -> None:
         """Puts an intent on disk. ``ValueError`` if ``may_sign`` forbids it, ``JournalError`` DISK."""
-        verdict = self.may_sign(intent.plan_id)
-        if not verdict.allowed:
-            raise ValueError(f"plan {intent.plan_id.hex()}: {verdict.value}; it must not be signed again")
-        self._append(intent)
-        self._apply(intent)
+        with self._lock:
+            noted = intent.signature in self._noted
+            self._noted.discard(intent.signature)
+        if not noted:
+            self._write(intent, signing=True)
+        self._sync()
+
+    def note(self, intent: Intent) -> None:
+        """Hands an intent to the kernel, without a wait for the disk; errors as ``begin``."""
+        self._write(intent, signing=True)
+        self._noted.add(intent.signature)
 
     def sent(self, sent: Sent) -> None:
         """Puts on disk that somebody took the plan's bytes."""
-        self._append(sent)
-        self._apply(sent)
+        self._write(sent)
+        self._sync()
 
     def end(self, intent: Intent, state: EndState) -> None:
         """Notes the end of what is open with these bytes: the end of others signed for the same plan (and
@@ -112,11 +124,11 @@ class Journal:
         if known is None or known.intent.signature != intent.signature:
             return
         if state is not EndState.UNKNOWN:
-            ended = Ended(intent.plan_id, state)
-            self._append(ended)
-            self._apply(ended)
+            self._write(Ended(intent.plan_id, state))
+            self._sync()
             if self._size > SIZE_LIMIT:
-                self._rewrite()
+                with self._lock:
+                    self._rewrite()
 
     def close(self) -> None:
         """Closes the file."""
@@ -145,23 +157,40 @@ class Journal:
             while len(self.ended) > REMEMBERED:
                 self.ended.popitem(last=False)
 
-    def _append(self, record: Record) -> None:
+    def _write(self, record: Record, *, signing: bool = False) -> None:
         data = record_bytes(record)
-        if self._file < 0:
-            raise JournalError(JournalErrorCode.DISK, f"{self._path}: closed")
-        before = self._size
+        with self._lock:
+            if signing:
+                verdict = self.may_sign(record.plan_id)
+                if not verdict.allowed:
+                    name = record.plan_id.hex()
+                    raise ValueError(f"plan {name}: {verdict.value}; it must not be signed again")
+            if self._file < 0:
+                raise JournalError(JournalErrorCode.DISK, f"{self._path}: closed")
+            try:
+                written = os.write(self._file, data)
+                reason = f"only {written} of {len(data)} bytes could be written"
+            except OSError as error:
+                written, reason = -1, str(error.strerror)
+            if written != len(data):
+                # What was written of it must not stand in front of the next record.
+                os.ftruncate(self._file, self._size)
+                raise JournalError(JournalErrorCode.DISK, f"{self._path}: {reason}")
+            self._size += written
+            self._apply(record)
+
+    def _sync(self) -> None:
+        """Waits for the disk, and keeps nobody who notes waiting with it."""
+        with self._lock:
+            if self._file < 0:
+                raise JournalError(JournalErrorCode.DISK, f"{self._path}: closed")
+            file = os.dup(self._file)
         try:
-            written = os.write(self._file, data)
-            if written == len(data):
-                os.fdatasync(self._file)
-                self._size += written
-                return
-            reason = f"only {written} of {len(data)} bytes could be written"
+            os.fdatasync(file)
         except OSError as error:
-            reason = str(error.strerror)
-        # What was written of it must not stand in front of the next record.
-        os.ftruncate(self._file, before)
-        raise JournalError(JournalErrorCode.DISK, f"{self._path}: {reason}")
+            raise JournalError(JournalErrorCode.DISK, f"{self._path}: {error.strerror}") from error
+        finally:
+            os.close(file)
 
     def _rewrite(self) -> None:
         """What is open, and the ends that are remembered, into a new file, put in the old one's place."""

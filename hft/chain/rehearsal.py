@@ -20,6 +20,9 @@ class Rehearsal:
         self.outcomes: Counter[str] = Counter()
         self.fallbacks = 0
 
+    def note(self, intent: Intent) -> None:
+        """Nothing: what can't land needs no journal."""
+
     async def submit(self, intent: Intent, expires_ns: int) -> SendOutcome:
         """Simulates the signed bytes on the newest state of an RPC node."""
         deadline_ns = min(self._rpc.now_ns + LIMIT_NS, expires_ns)

@@ -7,6 +7,7 @@ finds on the chain, save one: refused by everybody, with certainty that nobody h
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -74,6 +75,9 @@ class Sender(Protocol):
     outcomes: Counter[str]
     fallbacks: int
 
+    def note(self, intent: Intent) -> None:
+        """Keeps what is about to be submitted through the death of this process; never waits."""
+
     async def submit(self, intent: Intent, expires_ns: int) -> SendOutcome:
         """What became of the bytes, at ``expires_ns`` at the latest."""
 
@@ -139,6 +143,11 @@ class Submitter:
         self._clock_ns = clock_ns
         self.outcomes: Counter[str] = Counter()
         self.fallbacks = 0
+
+    def note(self, intent: Intent) -> None:
+        """Hands the intent to the kernel for the journal; what is wrong with it ``submit`` tells."""
+        with suppress(JournalError, ValueError):
+            self._journal.journal.note(intent)
 
     async def submit(self, intent: Intent, expires_ns: int) -> SendOutcome:
         """Journals and sends; returns at the deadline at the latest (plus the disk's time). A plan that was
