@@ -9,10 +9,10 @@ booking is written in the same transaction, so that after a crash in between it 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import delete, insert, select
 
 from hft.services.ledger_place import Place, engine_of, guarded, prepare
-from hft.services.ledger_tables import ENTRIES, EXECUTIONS, I63, OUTBOX
+from hft.services.ledger_tables import ENTRIES, EXECUTIONS, I63, LANDED, OUTBOX
 from hft.strategy.pnl import Accounts, Trade, landed
 from hft.wire import ExecutionResult, base58, text
 from hft.wire.enums import EndState, ExecutionReason
@@ -154,17 +154,16 @@ class Ledger:
         first.
         """
         plans = {result.plan_id for _, result in results}
-        signatures = {result.signature for _, result in results if _landed(result)}
-        columns = (EXECUTIONS.c.chain, EXECUTIONS.c.plan_id, EXECUTIONS.c.signature, EXECUTIONS.c.end_state)
-        rows = select(*columns).where(
-            or_(EXECUTIONS.c.plan_id.in_(plans), EXECUTIONS.c.signature.in_(signatures))
+        landings = {(self._chain(run_id), result.signature) for run_id, result in results if _landed(result)}
+        by_plan = select(EXECUTIONS.c.plan_id).where(EXECUTIONS.c.plan_id.in_(plans))
+        by_signature = select(EXECUTIONS.c.chain, EXECUTIONS.c.signature).where(
+            EXECUTIONS.c.chain.in_({chain for chain, _ in landings}),
+            EXECUTIONS.c.signature.in_({signature for _, signature in landings}),
+            LANDED,
         )
-        seen: set[bytes] = set()
         with guarded(self._place), self._engine.begin() as connection:
-            for chain, plan_id, signature, end_state in connection.execute(rows):
-                seen.add(bytes(plan_id))
-                if landed(EndState[end_state.upper()]):
-                    seen.add(bytes(chain) + bytes(signature))
+            seen = {bytes(row[0]) for row in connection.execute(by_plan)}
+            seen |= {bytes(row[0]) + bytes(row[1]) for row in connection.execute(by_signature)}
         found = []
         for run_id, result in results:
             keys = {result.plan_id}

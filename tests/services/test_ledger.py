@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_results import expired, failed, result
 from postgresql_server import Server
+from sqlalchemy import event
 
 from hft.runtime import config as configuration
 from hft.runtime.context import Run
@@ -76,6 +78,27 @@ def test_a_commit_reaches_the_disk_and_readers_do_not_wait(tmp_path: Path) -> No
         ]
         assert modes == ["wal", 2]
         assert profits_of_day(Place(tmp_path / FILE_NAME), 0, "paper") == {}  # beside an open transaction
+    ledger.close()
+
+
+def test_no_statement_of_a_booking_looks_at_the_whole_ledger(tmp_path: Path) -> None:
+    """Else each would take longer than the one before."""
+    ledger = Ledger(Place(tmp_path / FILE_NAME), run_in(tmp_path))
+    ledger.open()
+    asked: list[tuple[str, Any]] = []
+    event.listen(
+        ledger._engine,
+        "before_cursor_execute",
+        lambda c, cursor, sql, values, ctx, many: asked.append((sql, values)),
+    )
+    ledger.new([(b"r" * 16, result(number)) for number in range(3)])
+    ledger.book([Booking(result(0), 0, 7, b"r" * 16)], 0)
+    selects = [(sql, values) for sql, values in asked if sql.startswith("SELECT")]
+    assert len(selects) == 2
+    with ledger._engine.begin() as connection:
+        for sql, values in selects:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+            assert all("SCAN" not in row[3] for row in plan), plan
     ledger.close()
 
 
