@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Command] = {
     "streams": Command("hft.cli.streams", "streams"),
     "topology": Command("hft.cli.topology", "show"),
     "export": Command("hft.cli.export", "export"),
+    "capture": Command("hft.cli.capture", "capture"),
     "quote": Command("hft.cli.quote", "quote"),
     "pools": Command("hft.cli.pools", "pools"),
     "arb": Command("hft.cli.arb", "arb"),

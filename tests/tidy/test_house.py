@@ -22,7 +22,8 @@ FLOORS = {
     "hft.runtime": 3,
     "hft.services": 4,
     "hft.simnet": 4,
-    "hft.cli": 5,
+    "hft.replay": 5,
+    "hft.cli": 6,
 }
 """Room → floor. A room imports from lower floors, and from its neighbours only where NEIGHBOURS allows."""
 
