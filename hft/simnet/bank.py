@@ -129,9 +129,10 @@ class Bank:
         published."""
         return self.skip_to(self.clock.slot + 1)
 
-    def skip_to(self, slot: int) -> SlotUpdate:
-        """``next_slot``, but a later one: those between have no block."""
-        self._begin_slot(slot)
+    def skip_to(self, slot: int, unix_timestamp: int | None = None) -> SlotUpdate:
+        """``next_slot``, but a later one: those between have no block. ``unix_timestamp``: what its clock
+        says, if not what its number does."""
+        self._begin_slot(slot, unix_timestamp)
         self._tell_clock()
         self._find_new_needs()
         return self.slot_update()
@@ -301,11 +302,12 @@ class Bank:
         """The SVM has its clock from ``_begin_slot``; whoever reads accounts has it from here."""
         self.write({CLOCK_KEY: self._clock_account()}, held=(CLOCK_KEY,))
 
-    def _begin_slot(self, slot: int) -> None:
+    def _begin_slot(self, slot: int, unix_timestamp: int | None = None) -> None:
         elapsed_ms = (slot - self._genesis_slot) * self._slot_ms
         parent = next(reversed(self.blocks)) if self.blocks else slot - 1
         self._height += 1
-        self.clock = ChainClock(slot, self._genesis_time + elapsed_ms // 1000)
+        by_number = self._genesis_time + elapsed_ms // 1000
+        self.clock = ChainClock(slot, by_number if unix_timestamp is None else unix_timestamp)
         self.svm.set_clock(svm_clock(self.clock, self._genesis_time))
         digest = hashlib.sha256(b"blockhash" + self._seed.to_bytes(8, "little") + slot.to_bytes(8, "little"))
         blockhash = digest.digest()
