@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Command] = {
     "topology": Command("hft.cli.topology", "show"),
     "export": Command("hft.cli.export", "export"),
     "capture": Command("hft.cli.capture", "capture"),
+    "replay": Command("hft.cli.replay", "replay"),
     "quote": Command("hft.cli.quote", "quote"),
     "pools": Command("hft.cli.pools", "pools"),
     "arb": Command("hft.cli.arb", "arb"),

@@ -54,9 +54,11 @@ class CaptureClock:
 
 
 class CapturedAccounts:
-    """What a capture tells, as a feed polls it. An account that is watched anew is told as it is now."""
+    """What a capture tells, as a feed polls it. An account that is watched anew is told as it is now, as by a
+    snapshot."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: CaptureClock) -> None:
+        self._clock = clock
         self.counts: Counter[str] = Counter()
         self.newest: dict[bytes, AccountChanged | AccountUnusable] = {}
         self._watched: set[bytes] = set()
@@ -92,7 +94,8 @@ class CapturedAccounts:
             known = self.newest.get(key)
             if known is not None:
                 self.counts["versions_new"] += 1
-                self._events.append(known)
+                version = known.version._replace(received_ns=self._clock.monotonic_ns())
+                self._events.append(known._replace(version=version))
 
     def unwatch(self, pubkeys: Iterable[bytes]) -> None:
         self._watched.difference_update(pubkeys)
@@ -116,8 +119,8 @@ class CapturedOrigin:
 
     silences = failures = survey_failures = reference_failures = 0
 
-    def __init__(self) -> None:
-        self.accounts = CapturedAccounts()
+    def __init__(self, clock: CaptureClock) -> None:
+        self.accounts = CapturedAccounts(clock)
         self.loop: Loop = _Still()
         self.found: Survey | None = None
 
