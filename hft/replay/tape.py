@@ -51,6 +51,12 @@ CLOCK_S: Final = 3
 START_NS: Final = 1_000_000_000
 SECOND_NS: Final = 1_000_000_000
 TOKEN_ACCOUNT_RENT: Final = rent_exempt(TOKEN_ACCOUNT_SIZE)
+FIGURES: Final = {
+    "swap": ("a_to_b", "amount_in", "amount_out", "vault_a_pre", "vault_b_pre", "tick_post"),
+    "liquidity": ("liquidity_delta", "tick_lower", "tick_upper", "amount_a", "amount_b", "vault_a_pre"),
+    "collect_fees": ("amount_a", "amount_b", "vault_a_pre", "vault_b_pre"),
+}
+"""Integers that a line of a kind must have, among others."""
 COMPARED: Final = (
     "sqrt_price",
     "tick",
@@ -286,6 +292,9 @@ class Tape:
             fields = json.loads(text)
             pool = bytes(Pubkey.from_string(fields["pool"]))
             line = Line(number, fields["slot"], fields["unix_time"], pool, fields["kind"], fields)
+            for name in ("slot", "unix_time", *FIGURES.get(line.kind, ())):
+                if not isinstance(fields[name], int):
+                    raise ValueError(f"{name} is {fields[name]!r:.40}, not an integer")
         except (ValueError, KeyError, TypeError) as error:
             raise CaptureError(f"{self.file}: line {number} is none of a tape: {error!r}") from error
         if line.slot < self._clock.slot or pool not in self._keys:

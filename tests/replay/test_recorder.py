@@ -1,0 +1,67 @@
+"""What a capture of a real cluster holds, and when there is none."""
+
+from pathlib import Path
+
+import pytest
+
+from hft.chain.subscribe import AccountChanged, SlotSeen, SourceLive
+from hft.chain.sysvars import CLOCK_KEY
+from hft.cli import main
+from hft.replay.source import batches
+from hft.runtime.capture import Capture
+from hft.runtime.capture_format import Surveyed
+from hft.runtime.exit_codes import ExitCode
+
+
+def test_a_capture_begins_with_what_is_followed_and_its_snapshot(captured: Path) -> None:
+    with Capture(captured) as capture:
+        assert capture.torn_bytes == 0
+        events = [event for batch in batches(capture) for event in batch.events]
+        assert capture.header.slot > 0
+    surveyed = events[0]
+    assert isinstance(surveyed, Surveyed)
+    live = next(place for place, event in enumerate(events) if isinstance(event, SourceLive))
+    snapshot = {event.version.pubkey for event in events[:live] if isinstance(event, AccountChanged)}
+    needed = {key for pool, needs in surveyed.pools.items() for key in (pool, *needs)}
+    assert CLOCK_KEY in snapshot
+    assert needed <= snapshot
+    later = [event for event in events[live:] if isinstance(event, AccountChanged)]
+    assert len(later) > 500
+    assert any(isinstance(event, SlotSeen) for event in events)
+    stamps = [event.version.received_ns for event in later]
+    assert stamps == sorted(stamps)
+
+
+def test_without_a_running_instance_or_addresses_there_is_nothing_to_capture(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "x.capture"
+    assert main.run(["capture", "-o", str(file), "--state-dir", str(tmp_path)]) == ExitCode.NOT_RUNNING
+    assert "nothing runs" in capfd.readouterr().err
+    assert not file.exists()
+
+
+def test_a_chain_that_is_not_there_leaves_no_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "x.capture"
+    urls = ["--rpc-url", "http://127.0.0.1:9", "--ws-url", "ws://127.0.0.1:9"]
+    quick = ["--duration", "0.1", "--set", "service:feed.start_wait_ms=100"]
+    arguments = ["capture", "-o", str(file), "--state-dir", str(tmp_path), *urls, *quick]
+    assert main.run(arguments) == ExitCode.CAPTURE
+    assert "no market data came" in capfd.readouterr().err
+    assert not file.exists()
+
+
+def test_paper_mode_captures_from_loopback_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    urls = ["--rpc-url", "https://example.com", "--ws-url", "wss://example.com"]
+    arguments = ["capture", "-o", str(tmp_path / "x"), "--state-dir", str(tmp_path), *urls]
+    assert main.run(arguments) == ExitCode.CONFIG
+    assert "rpc_urls" in capfd.readouterr().err
+
+
+def test_an_existing_capture_is_not_touched(captured: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = captured.stat().st_mtime_ns
+    urls = ["--rpc-url", "http://127.0.0.1:9", "--ws-url", "ws://127.0.0.1:9"]
+    arguments = ["capture", "-o", str(captured), "--state-dir", str(captured.parent), *urls]
+    assert main.run(arguments) == ExitCode.CAPTURE
+    assert "is there already" in capfd.readouterr().err
+    assert captured.stat().st_mtime_ns == before
