@@ -17,12 +17,12 @@ from solders.pubkey import Pubkey
 
 from hft.chain.subscribe import AccountChanged, SlotSeen, SourceLive
 from hft.chain.subscribe_merge import Version
+from hft.chain.svm import SLOTS_PER_EPOCH
 from hft.chain.sysvars import CLOCK_KEY, clock_account
 from hft.replay.source import Batch
 from hft.runtime.capture import CaptureError
 from hft.runtime.capture_format import Happening, Header, Surveyed
 from hft.services.pools import needs_of
-from hft.simnet.bank import SLOTS_PER_EPOCH
 from hft.simnet.market import load_file
 from hft.venues import (
     ABSENT,

@@ -23,9 +23,8 @@ from hft.chain.subscribe import (
 )
 from hft.chain.subscribe_merge import Watch
 from hft.chain.sysvars import CLOCK_KEY
-from hft.runtime.endpoints import PAPER
 from hft.runtime.runner import Log
-from hft.runtime.wallet import wallet_address
+from hft.runtime.wallet import LIVE, wallet_address
 from hft.services import announce, tally
 from hft.services.announce import DISABLED_REASONS, UNTOUCHED, Announcer, touches
 from hft.services.book import Entry
@@ -78,7 +77,7 @@ class Feed:
         self._book = self._store.book
         self._reverted: set[bytes] = set()
         self._sanity = Sanity(
-            self._store.account, ctx.config.feed.reference_limit_bps, strict=ctx.config.hft.mode != PAPER
+            self._store.account, ctx.config.feed.reference_limit_bps, strict=ctx.config.hft.mode == LIVE
         )
         self._log = Log("feed", ctx.clock)
         self._statuses: dict[bytes, PoolDisabledReason] = {}
