@@ -41,7 +41,8 @@ SERVICES: Final = ("feed", "scanner", "planner", "executor", "auditor", "manager
 """In the order in which news travels."""
 SETTLEMENT, BATCH = "settlement", "batch"
 STAGES: Final = (*SERVICES, SETTLEMENT, BATCH)
-HOUSEKEEPING_NS: Final = 10_000_000
+HOUSEKEEPING_NS: Final = 50_000_000
+"""The shortest time after which any service's housekeeping looks at something again."""
 LAST_NS: Final = 1_000_000_000
 """How long the services go on after the last batch, by the capture's clock."""
 NEVER_PPM: Final = 1_000_000

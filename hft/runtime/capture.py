@@ -112,10 +112,10 @@ class Capture:
         self.end_ns = header.start_ns
         self.end = layout.HEADER.size
         """Where the last whole record ends."""
-        while (record := layout.record_at(data, self.end)) is not None:
-            if record.taken_ns < self.end_ns:
+        while (frame := layout.frame_at(data, self.end)) is not None:
+            if frame[0] < self.end_ns:
                 self._refuse(f"goes back in time at byte {self.end:,}")
-            self.end, self.end_ns = record.end, record.taken_ns
+            self.end_ns, self.end = frame
             self.records += 1
         damage = layout.damage_at(data, self.end)
         if damage is not None and not damage.torn:
@@ -133,7 +133,7 @@ class Capture:
         while at < self.end:
             record = layout.record_at(data, at)
             if record is None:
-                raise CaptureError(f"{self.file}: changed at byte {at:,} while it was read")
+                raise CaptureError(f"{self.file}: byte {at:,}: a record whose content makes no sense")
             at = record.end
             yield record
 

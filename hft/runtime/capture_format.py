@@ -162,6 +162,13 @@ def record_at(data: Bytes, at: int) -> Record | None:
     return Record(event, taken_ns, bool(flags & LAST), end)
 
 
+def frame_at(data: Bytes, at: int) -> tuple[int, int] | None:
+    """When the whole record at ``at`` was taken, and where it ends; None if there is none. What is in it is
+    not looked at."""
+    end = _end_of(data, at)
+    return None if end is None else (RECORD.unpack_from(data, at)[-1], end)
+
+
 def damage_at(data: Bytes, at: int) -> Damage | None:
     """What is wrong at ``at``, where no whole record begins; None at the very end."""
     if at >= len(data):

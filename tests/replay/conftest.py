@@ -26,10 +26,10 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
         recorder = hft("capture", "-o", str(file), "--state-dir", str(folder), "--duration", "60", *urls)
         until(lambda: (file.exists() and file.stat().st_size > 500_000) or recorder.poll() is not None)
         recorder.send_signal(signal.SIGINT)
-        told, _ = recorder.communicate(timeout=20)
+        told, _ = recorder.communicate(timeout=60)
         assert recorder.returncode == 0, told
         assert f"→ {file}" in told
     finally:
         cluster.send_signal(signal.SIGTERM)
-        cluster.communicate(timeout=20)
+        cluster.communicate(timeout=60)
     return file

@@ -22,7 +22,7 @@ def hft(*arguments: str, hash_seed: int = 0) -> "subprocess.Popen[str]":
     )
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Waits for the condition."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -180,3 +181,16 @@ def test_time_never_goes_back(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="before"):
         writer.put(BATCHES[1], 5_999)
     writer.close()
+
+
+def test_a_record_with_a_right_checksum_and_no_sense_is_named(file: Path, tmp_path: Path) -> None:
+    data = file.read_bytes()
+    with Capture(file) as capture:
+        begin = next(iter(capture)).end
+    end = next(record.end for record in Capture(file) if record.end > begin)
+    body = bytearray(data[begin + 8 : end])
+    body[4] = 99  # a kind that nobody knows
+    odd = data[:begin] + data[begin : begin + 4] + crc32(body).to_bytes(4, "little") + body + data[end:]
+    (tmp_path / "odd").write_bytes(odd)
+    with Capture(tmp_path / "odd") as capture, pytest.raises(CaptureError, match=f"byte {begin:,}: a record"):
+        list(capture)
