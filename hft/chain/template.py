@@ -93,19 +93,19 @@ class Template:
 
 
 class _Leg:
-    """A pool as last seen and its instruction."""
+    """A pool as last seen and what its instruction names."""
 
-    __slots__ = ("input_mint", "pool", "swap", "user")
+    __slots__ = ("input_mint", "names", "pool")
 
-    def __init__(self, pool: Pool, user: Pubkey, input_mint: bytes) -> None:
-        self.pool, self.user, self.input_mint = pool, user, input_mint
-        self.swap = _marked(pool, user, input_mint)
+    def __init__(self, pool: Pool, input_mint: bytes) -> None:
+        self.pool, self.input_mint = pool, input_mint
+        self.names = pool.swap_names(input_mint)
 
     def takes(self, pool: Pool) -> bool:
-        """True if ``pool``, decoded anew, is swapped on by the same instruction."""
+        """True if ``pool``, decoded anew, is swapped on by the same instruction but for its amounts."""
         if pool is self.pool:
             return True
-        if _marked(pool, self.user, self.input_mint) != self.swap:
+        if pool.swap_names(self.input_mint) != self.names:
             return False
         self.pool = pool
         return True
@@ -116,10 +116,10 @@ class _Route:
 
     __slots__ = ("leg_1", "leg_2", "order", "refused", "tables", "templates")
 
-    def __init__(self, order: TwoHop, user: Pubkey, tables: tuple[AddressLookupTableAccount, ...]) -> None:
+    def __init__(self, order: TwoHop, tables: tuple[AddressLookupTableAccount, ...]) -> None:
         self.order = order
-        self.leg_1 = _Leg(order.pool_1, user, order.base_mint)
-        self.leg_2 = _Leg(order.pool_2, user, _mid_mint(order))
+        self.leg_1 = _Leg(order.pool_1, order.base_mint)
+        self.leg_2 = _Leg(order.pool_2, _mid_mint(order))
         self.tables = tables
         self.templates: dict[bytes, Template] = {}
         self.refused = False
@@ -229,7 +229,7 @@ class TemplateCache:
                 del self._routes[next(iter(self._routes))]
         else:
             self.invalidated += 1
-        route = self._routes[key] = _Route(order, self._user, tables)
+        route = self._routes[key] = _Route(order, tables)
         return route
 
     def _compile(self, route: _Route, order: TwoHop) -> Template:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PREPARED_ROUTES: Final = 256
 """Routes made ready before any plan wants them; more are made ready by their first plan."""
+DECODED: Final = 4
+"""Pools decoded in one housekeeping; a plan decodes its own in any case."""
 EXAMINED: Final = 32
 """Routes looked at in one housekeeping."""
 
@@ -40,12 +42,14 @@ class Builder:
         self._known = 0
 
     def refresh(self, slot: int = 0) -> None:
-        """Decodes what changed, and prepares at most one transaction that is not ready yet."""
-        self._book.decode_changed()
+        """Decodes some of what changed, and prepares at most one transaction that is not ready yet: a plan
+        that comes meanwhile has to wait for it."""
+        self._book.decode_some(DECODED)
         if len(self._book.entries) != self._known:
+            self._book.decode_some()
             self._known = len(self._book.entries)
             self._find_routes()
-        self._templates.refresh(self._pool, slot, limit=1, examine=EXAMINED)
+        self._templates.refresh(self._decoded, slot, limit=1, examine=EXAMINED)
 
     def signed(self, plan: ExecutionPlan, blockhash: bytes, slot: int) -> SignedTransaction | End:
         """The plan's transaction on the newest state of its pools, or why there is none."""
@@ -74,6 +78,11 @@ class Builder:
 
     def _pool(self, key: bytes) -> Pool | None:
         entry = self._book.entry(key)
+        return None if entry is None else entry.pool
+
+    def _decoded(self, key: bytes) -> Pool | None:
+        """As it was decoded last: what changed since is decoded in its turn, or for its plan."""
+        entry = self._book.entries.get(key)
         return None if entry is None else entry.pool
 
     def _find_routes(self) -> None:

@@ -53,6 +53,8 @@ HISTOGRAMS: tuple[str, ...] = ("handoff_scanner_planner_ns", "stage_planner_ns")
 
 POLL_LIMIT = 16
 UPDATE_LIMIT = 256
+DECODED = 4
+"""Pools decoded in one housekeeping."""
 _LIQUIDITY_CODES = frozenset((QuoteErrorCode.INSUFFICIENT_LIQUIDITY, QuoteErrorCode.ARRAYS_EXHAUSTED))
 
 
@@ -100,7 +102,7 @@ class Planner:
 
     def on_start(self) -> None:
         """Decodes the pools that are in the table already."""
-        self._book.decode_changed()
+        self._book.decode_some()
 
     def do_work(self) -> int:
         """Takes opportunities while plans find room; between them keeps the pools decoded."""
@@ -114,8 +116,8 @@ class Planner:
 
     def on_housekeeping(self, now_ns: int) -> None:
         self._system.poll()
-        # Kept decoded in between, so that an opportunity finds its pools ready.
-        self._book.decode_changed()
+        # Kept decoded in between, so that an opportunity finds its pools ready; not all at once: it waits.
+        self._book.decode_some(DECODED)
         counters = self._counters
         counters.set(counters.index("lost_opportunities"), self.primary.lost)
         counters.set(counters.index("lost_market_data"), self._market.lost)

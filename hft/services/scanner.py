@@ -153,11 +153,11 @@ class Scanner:
         waiting, self._waiting = self._waiting, {}
         self._counters.add(self._scanned, len(waiting))
         self._book.refresh()
-        for key in self._book.take_changed():
-            if key in self._pools:
-                self._take_pool(key)
         for key in waiting:
             self._take_pool(key)
+        for key in self._book.take_changed():
+            if key in self._pools and key not in waiting:
+                self._take_pool(key)
         changed = [key for key in waiting if key in self._pools]
         if not changed:
             return

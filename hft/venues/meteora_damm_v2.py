@@ -400,6 +400,10 @@ class MeteoraDammV2Pool(Pool):
             keys.append(spl.meta(INSTRUCTIONS_SYSVAR))
         return Instruction(Pubkey(PROGRAM), _SWAP + _SWAP_ARGS.pack(amount_in, minimum_out), keys)
 
+    def swap_names(self, input_mint: bytes) -> object:
+        """Nothing that moves with the price."""
+        return self.base_fee.mode, self.fee_mode
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """The pool account: price, amounts, protocol fees, dynamic fee."""
         data = bytearray(spl.find_account(accounts, self.key, "pool").data)

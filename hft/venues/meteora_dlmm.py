@@ -399,6 +399,11 @@ class MeteoraDlmmPool(Pool):
         keys += [spl.meta(array_address(self.key, index), writable=True) for index in indexes]
         return Instruction(Pubkey(PROGRAM), data, keys)
 
+    def swap_names(self, input_mint: bytes) -> object:
+        """The bin arrays ahead, foremost."""
+        ahead = self.down if self.is_a(input_mint) else self.up
+        return self.extension, self.oracle, tuple(ahead)
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """The pair (active bin, volatility, protocol fees) and the bin arrays whose bins changed.
 

@@ -382,6 +382,11 @@ class RaydiumClmmPool(ConcentratedPool):
         """See ``build_swap``."""
         return build_swap(self, user, input_mint, amount_in, minimum_out)
 
+    def swap_names(self, input_mint: bytes) -> object:
+        """The tick arrays ahead, foremost."""
+        ahead = self.down if self.is_a(input_mint) else self.up
+        return self.extension, self.config, self.observation, tuple(ahead)
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """Pool account (curve, fees owed, dynamic fee), and tick arrays whose limit orders were served."""
         data = bytearray(spl.find_account(accounts, self.key, "pool").data)

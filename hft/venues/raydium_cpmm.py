@@ -304,6 +304,10 @@ class RaydiumCpmmPool(Pool):
         args = _SWAP_ARGS.pack(amount_in, minimum_out)
         return Instruction(Pubkey(PROGRAM), _SWAP_BASE_INPUT + args, keys)
 
+    def swap_names(self, input_mint: bytes) -> object:
+        """Nothing that moves with the price."""
+        return self.config, self.observation
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """The pool account with the fees owed patched."""
         data = bytearray(spl.find_account(accounts, self.key, "pool").data)

@@ -225,6 +225,10 @@ class RaydiumV4Pool(Pool):
         keys.append(AccountMeta(user, True, False))
         return Instruction(Pubkey(PROGRAM), _SWAP_ARGS.pack(_SWAP_BASE_IN, amount_in, minimum_out), keys)
 
+    def swap_names(self, input_mint: bytes) -> object:
+        """Nothing that moves."""
+        return None
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """Nothing: a swap moves the vaults only."""
         return {}

@@ -208,6 +208,10 @@ class TransferFeePool(Pool):
         """The venue's instruction: its amounts are the user's, as here."""
         return self.inner.swap_instruction(user, input_mint, amount_in, minimum_out)
 
+    def swap_names(self, input_mint: bytes) -> object:
+        """The venue's."""
+        return self.inner.swap_names(input_mint)
+
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> Pool:
         """See ``decode_changed``."""
         return with_transfer_fees(self.inner.changed(accounts, changed), accounts)

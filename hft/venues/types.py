@@ -291,6 +291,11 @@ class Pool(ABC):
     ) -> Instruction:
         """The venue's exact-in swap instruction with the user's associated token accounts."""
 
+    def swap_names(self, input_mint: bytes) -> object:
+        """What the swap instruction names that moves with the pool's state: while it is equal, instructions
+        of the pool differ in their amounts alone."""
+        return self.swap_instruction(Pubkey.default(), input_mint, 1, 1)
+
     @abstractmethod
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "Pool":
         """The pool after the ``changed`` accounts took the bytes in ``accounts``. Raises PoolError."""

@@ -302,6 +302,11 @@ class WhirlpoolPool(ConcentratedPool):
         """See ``build_swap``."""
         return build_swap(self, user, input_mint, amount_in, minimum_out)
 
+    def swap_names(self, input_mint: bytes) -> object:
+        """The tick array it starts in, foremost."""
+        tick = self.tick if self.is_a(input_mint) else self.tick + self.tick_spacing
+        return self.oracle is None, array_start(tick, self.tick_spacing)
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """Pool account (price, tick, liquidity, protocol fees, last update) and oracle, patched."""
         data = bytearray(spl.find_account(accounts, self.key, "pool").data)

@@ -1,5 +1,6 @@
 """Swap instructions: bytes and accounts, and the size of the transaction the vectors' runs had."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,20 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
-from venue_vectors import Pools, key, lines
+from venue_vectors import Pools, clock_of, key, lines
 
-from hft.venues import associated_token_address, minimum_out_error, parse_swap, swap_instruction
+from hft.venues import (
+    QuoteError,
+    associated_token_address,
+    minimum_out_error,
+    parse_swap,
+    swap_instruction,
+)
 from hft.venues.registry import VENUES
 from hft.venues.whirlpool_accounts import array_start
 
 USER = Pubkey(bytes(range(1, 33)))
+
 PLAIN = {
     "whirlpool": "swap",
     "raydium_v4": "swap_base_in",
@@ -78,6 +86,29 @@ def test_whirlpool_names_the_tick_arrays_the_program_expects(shared_data: Path, 
         instruction = swap_instruction(pool, USER, key(line["input_mint"]), 1, 0)
         named = [bytes(meta.pubkey) for meta in instruction.accounts[7:10]]
         assert named == [tick_array_address(pool.key, start) for start in line["arrays"]]
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_instructions_are_equal_exactly_while_what_they_name_is(
+    shared_data: Path, pools: Pools, name: str
+) -> None:
+    """A transaction is prepared once for what it names: a name too few would send it to the wrong arrays."""
+    seen: dict[tuple[bytes, bytes], list[tuple[object, object]]] = {}
+    for line in islice(lines(shared_data, name), 300):
+        before = pools.pool(f"{name}/{line['set']}", line["pool"])
+        mint = key(line["input_mint"])
+        try:
+            after = before.quote(mint, line["amount_in"], clock_of(line)).pool_after
+        except QuoteError:
+            continue
+        for pool in (before, after):
+            for side in (pool.mint_a, pool.mint_b):
+                told = (pool.swap_names(side), swap_instruction(pool, USER, side, 1, 1))
+                seen.setdefault((pool.key, side), []).append(told)
+    assert len(seen) >= 2
+    for told in seen.values():
+        for names, instruction in told[1:]:
+            assert (names == told[0][0]) == (instruction == told[0][1])
 
 
 def test_array_start_rounds_down() -> None:
