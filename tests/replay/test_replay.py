@@ -2,6 +2,8 @@
 
 import json
 import signal
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import pytest
 from replay_support import hft, until
 
 from hft.cli import main
+from hft.replay.chain import SOURCE as SETTLEMENT
 from hft.replay.engine import Outcome, Replay
 from hft.replay.result import as_json, unbalanced
-from hft.replay.source import batches
+from hft.replay.source import Batch, batches
 from hft.runtime import report
 from hft.runtime.capture import Capture
+from hft.runtime.capture_format import SOURCE as CAPTURE
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.settings import Config
 from hft.services.ledger_place import place_of
@@ -92,6 +96,42 @@ def test_row_21_a_killed_replay_submits_nothing(captured: Path, tmp_path: Path) 
     assert dict(totals.rejections) == {"killed": totals.opportunities}
     assert messages == []
     assert outcome.wallet_delta_lamports == 0
+
+
+def test_a_trade_moves_its_pools_until_the_capture_has_a_newer_version(captured: Path) -> None:
+    ours: set[bytes] = set()
+    with Capture(captured) as capture, Replay(Config(), capture.header) as replay:
+        newest, bank = replay.origin.accounts.newest, replay.bank
+
+        def watched() -> Iterator[Batch]:
+            for batch in batches(capture):
+                yield batch
+                for key, event in newest.items():
+                    if event.version.source == SETTLEMENT:
+                        assert bank.account(key) == event.version.account
+                        ours.add(key)
+
+        replay.run(watched())
+        ours -= {bank.wallet, bank.purse}
+        assert ours
+        assert any(newest[key].version.source == CAPTURE for key in ours)
+
+
+@pytest.mark.parametrize(("method", "end"), [("jito", "expired"), ("rpc", "landed_failed")])
+def test_row_30_what_comes_too_late_ends_as_it_would_on_the_chain(
+    captured: Path, method: str, end: str
+) -> None:
+    config = Config()
+    late = replace(config.simnet, landing_ms=1_000)
+    config = replace(config, simnet=late, chain=replace(config.chain, method=method))
+    with Capture(captured) as capture, Replay(config, capture.header) as replay:
+        outcome = replay.run(batches(capture))
+    totals = report.totals(outcome.reading)
+    assert totals.executions[end] > 0
+    assert totals.pnl_lamports == outcome.wallet_delta_lamports
+    assert unbalanced(outcome) == ()
+    failed = totals.executions.get("landed_failed", 0)
+    assert failed == 0 or totals.fees_lamports >= failed * 5_000
 
 
 def test_row_33_a_torn_capture_replays_up_to_its_last_whole_batch(
