@@ -12,6 +12,7 @@ from rich.status import Status
 
 from hft.cli import options, text
 from hft.replay.recorder import Recorder
+from hft.runtime import cpus
 from hft.runtime.capture import LIMIT_BYTES
 from hft.runtime.clock import SystemClock
 from hft.runtime.exit_codes import ExitCode, HftError
@@ -44,12 +45,12 @@ def capture(
 ) -> int:
     """Write what a feed takes into a file, until Ctrl-C, --duration or --limit-bytes.
 
-    A process of its own beside the pipeline, with the same pools; it never slows it. Without addresses it
-    asks where the running instance does.
+    A process of its own beside the pipeline, with the same pools, off the hot services' cores: nothing ever
+    waits for it. Without addresses it asks where the running instance does.
     """
     config, folder = _where(config_file, overlays, sets, state_dir, rpc_url, ws_url)
-    clock = SystemClock()
-    recorder = Recorder(config, folder, output, clock, limit_bytes=limit_bytes)
+    recorder = Recorder(config, folder, output, SystemClock(), limit_bytes=limit_bytes)
+    everywhere = cpus.available()
     stop: list[int] = []
 
     def ask(number: int, _frame: FrameType | None) -> None:
@@ -58,19 +59,18 @@ def capture(
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     show = _Progress(recorder, output, duration)
     try:
-        recorder.start()
-        while not stop and not recorder.full:
-            recorder.step(WAIT_NS)
-            show.tick(clock.monotonic_ns())
-            if duration is not None and recorder.duration_ns >= duration * 1e9:
-                break
+        cpus.pin(cpus.place(config).others)  # the hot services' cores are left to them
+        with recorder:
+            while not stop and not recorder.full:
+                recorder.step(WAIT_NS)
+                show.tick()
+                if duration is not None and recorder.duration_ns >= duration * 1e9:
+                    break
     finally:
         show.close()
-        try:
-            recorder.close()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        cpus.pin(everywhere)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if recorder.full:
         show.console.print(f"stopped: {recorder.full}")
     show.console.print(f"{show.line()} → {output}")
@@ -114,8 +114,9 @@ class _Progress:
         if self._status is not None:
             self._status.start()
 
-    def tick(self, now_ns: int) -> None:
+    def tick(self) -> None:
         """Shows where it is, now and then."""
+        now_ns = self._recorder.duration_ns
         if now_ns < self._next_ns:
             return
         self._next_ns = now_ns + (TICK_NS if self._status is not None else PLAIN_TICK_NS)

@@ -248,12 +248,13 @@ class Replay:
 
     def _come_to_rest(self) -> None:
         """What is under way comes to its end; then every page shows its last."""
-        last_ns = self.clock.monotonic_ns() + LAST_NS
         while (due_ns := self.chain.due_ns) is not None:
             self._advance(max(due_ns, self.clock.monotonic_ns()))
+        last_ns = self.clock.monotonic_ns() + LAST_NS
         while self.clock.monotonic_ns() < last_ns:
             self._go_to(self.clock.monotonic_ns() + HOUSEKEEPING_NS)
             self._cycle()
+        self._housekeep()
 
     def _tell_wallet(self) -> None:
         """The replay's own wallet, as a snapshot tells it."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 
 from hft.chain.subscribe import AccountChanged, FeedEvent
 from hft.chain.subscribe_merge import Version, Watch
@@ -110,7 +111,8 @@ class _TappedSources:
 
 
 class Recorder:
-    """See the module. ``step`` until ``full`` says why it is over, or whenever it has been long enough."""
+    """See the module. A context manager, which connects and in the end has the file on disk: ``step`` until
+    ``full`` says why it is over, or it has been long enough."""
 
     def __init__(
         self, config: Config, state_dir: Path, file: Path, clock: Clock, *, limit_bytes: int = LIMIT_BYTES
@@ -157,10 +159,27 @@ class Recorder:
         page = self._segments.pages["feed"]
         return page.value(page.index(name))
 
-    def start(self) -> None:
+    def __enter__(self) -> "Recorder":
         """Looks for the pools and connects. ``HftError`` when a pool that is named can't be right."""
-        self.feed.on_start()
+        try:
+            self.feed.on_start()
+        except BaseException:
+            self._let_go()
+            raise
         self._segments.pages["feed"].set_state(ServiceState.RUNNING)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """``CaptureError`` when all went well, but nothing came that a replay could begin with."""
+        try:
+            self._let_go()
+        finally:
+            if self.writer is not None:
+                self.writer.close()
+        if self.writer is None and error is None:
+            raise CaptureError(f"{self._file}: not written: no market data came; is the chain reachable?")
 
     def step(self, wait_ns: int) -> None:
         """Takes what came by now; waits at most ``wait_ns`` where nothing did."""
@@ -175,19 +194,13 @@ class Recorder:
             self._next_flush_ns = now_ns + FLUSH_NS
             self.writer.flush()
 
-    def close(self) -> None:
-        """Ends every connection, has the file on disk, takes the shared memory away.
-
-        ``CaptureError`` when nothing came that a replay could begin with.
-        """
+    def _let_go(self) -> None:
+        """Ends every connection, takes the shared memory away."""
         try:
             self.feed.on_close()
         finally:
             self._context.close()
             self._segments.remove()
-        if self.writer is None:
-            raise CaptureError(f"{self._file}: not written: no market data came; is the chain reachable?")
-        self.writer.close()
 
     def _taken(self, events: list[FeedEvent]) -> None:
         now_ns = self._clock.monotonic_ns()

@@ -68,3 +68,13 @@ def test_an_existing_capture_is_not_touched(captured: Path, capfd: pytest.Captur
     assert main.run(arguments) == ExitCode.CAPTURE
     assert "is there already" in capfd.readouterr().err
     assert captured.stat().st_mtime_ns == before
+
+
+def test_what_is_wrong_is_told_and_not_that_nothing_came(
+    captured: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    urls = ["--rpc-url", "http://127.0.0.1:9", "--ws-url", "ws://127.0.0.1:9"]
+    wrong = ["--set", "chain.pools=11111111111111111111111111111111,11111111111111111111111111111111"]
+    arguments = ["capture", "-o", str(tmp_path / "x"), "--state-dir", str(tmp_path), *urls, *wrong]
+    assert main.run(arguments) == ExitCode.CONFIG
+    assert "is named twice" in capfd.readouterr().err
