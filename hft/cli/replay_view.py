@@ -41,7 +41,12 @@ def _summary(outcome: Outcome, source: str) -> Panel:
     faster = outcome.captured_ns / max(outcome.took_ns, 1)
     rows: tuple[tuple[str, str, str, str | Text], ...] = (
         ("captured", text.clock(outcome.captured_ns / 1e9), "ledger P&L", _sol(pnl, style)),
-        ("replayed in", f"{seconds:,.1f} s, {faster:,.1f} x", "wallet change", _wallet(outcome, pnl)),
+        (
+            "replayed in",
+            f"{seconds:,.1f} s, {outcome.cpu_ns / 1e9:,.1f} s of CPU: {faster:,.1f} x",
+            "wallet change",
+            _wallet(outcome, pnl),
+        ),
         (
             "account versions",
             text.count(outcome.accounts),

@@ -50,7 +50,7 @@ NEVER_PPM: Final = 1_000_000
 
 class Outcome(NamedTuple):
     """What a replay came to. ``stages``: real time of duty cycles that did work, of settling one transaction,
-    and from a batch's arrival until all is quiet."""
+    and from a batch's arrival until all is quiet. ``cpu_ns``: this process's time on a processor."""
 
     run: Run
     reading: Reading
@@ -59,6 +59,7 @@ class Outcome(NamedTuple):
     accounts: int
     captured_ns: int
     took_ns: int
+    cpu_ns: int
     wallet_delta_lamports: int
 
 
@@ -93,40 +94,29 @@ class Replay:
         self._next_housekeeping_ns = 0
         self._batches = self._accounts = 0
         self._open: list[tuple[str, Service, Context]] = []
-        self._lock = state.InstanceLock(folder)
 
     def __enter__(self) -> "Replay":
-        self._lock.__enter__()
-        try:
-            self._make()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        with contextlib.ExitStack() as stack:
+            if self._temporary:
+                stack.callback(shutil.rmtree, self.run_info.state_dir, ignore_errors=True)
+            stack.enter_context(state.InstanceLock(self.run_info.state_dir))
+            self._make(stack)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._open:
-            _name, service, ctx = self._open.pop()
-            with contextlib.suppress(ringbuf.RingError, OSError):
-                service.on_close()
-            ctx.close()
-        if hasattr(self, "_watch"):
-            self._watch.close()
-            self._watch.unlink()
-        if hasattr(self, "segments"):
-            self.segments.remove()
-        self._lock.__exit__(None, None, None)
-        if self._temporary:
-            shutil.rmtree(self.run_info.state_dir, ignore_errors=True)
+        self._stack.close()
 
-    def _make(self) -> None:
+    def _make(self, stack: contextlib.ExitStack) -> None:
         run = self.run_info
-        self.segments = Segments.create(
-            run, {spec.name: declared_page(spec.name) for spec in topology.SERVICES}
-        )
+        pages = {spec.name: declared_page(spec.name) for spec in topology.SERVICES}
+        self.segments = Segments.create(run, pages)
+        stack.callback(self.segments.remove)
         self._watch = ringbuf.Counters.create(
             run.segment("counters", "replay"), counters=("batches",), histograms=STAGES, label="replay"
         )
+        stack.callback(self._watch.unlink)
+        stack.callback(self._watch.close)
         self._watch.own()
         self._stages = {name: self._watch.histogram_index(name) for name in STAGES}
         self.origin = CapturedOrigin(self.clock)
@@ -138,9 +128,11 @@ class Replay:
         }
         for name in reversed(SERVICES):
             ctx = Context(name, run, self.clock)
+            stack.callback(ctx.close)
             ctx.counters.own()
             module = importlib.import_module(topology.service(name).module)
             service = made.get(name, module.build)(ctx)
+            stack.callback(service.on_close)
             self._open.insert(0, (name, service, ctx))
             service.on_start()
             ctx.counters.set_state(ServiceState.RUNNING)
@@ -161,25 +153,34 @@ class Replay:
         """Replays ``batches``. ``pace(taken_ns)`` may wait before each; ``goes_on(taken_ns)`` may end it."""
         gc.collect()
         gc.freeze()
-        began_ns = time.perf_counter_ns()
+        began_ns, began_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
         try:
             for batch in batches:
+                if pace is not None:
+                    pace(batch.taken_ns)
                 if goes_on is not None and not goes_on(batch.taken_ns):
                     break
                 self._advance(batch.taken_ns)
-                if pace is not None:
-                    pace(batch.taken_ns)
                 self._take(batch)
             captured_ns = self.clock.monotonic_ns() - self._header.start_ns
             self._come_to_rest()
         finally:
             gc.unfreeze()
         took_ns = time.perf_counter_ns() - began_ns
+        cpu_ns = time.process_time_ns() - began_cpu_ns
         monitor = Monitor(self.segments.pages, self.segments.rings, self.segments.control, self.clock)
         delta = self._wallet_lamports() - self._worth
         stages = {name: figures for name in STAGES if (figures := self._figures(name)).samples}
         return Outcome(
-            self.run_info, monitor.read(), stages, self._batches, self._accounts, captured_ns, took_ns, delta
+            self.run_info,
+            monitor.read(),
+            stages,
+            self._batches,
+            self._accounts,
+            captured_ns,
+            took_ns,
+            cpu_ns,
+            delta,
         )
 
     def _take(self, batch: Batch) -> None:

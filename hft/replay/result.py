@@ -41,6 +41,7 @@ def as_json(outcome: Outcome, source: str, torn_bytes: int, tape: Checked | None
         "torn_bytes": torn_bytes,
         "captured_s": round(outcome.captured_ns / 1e9, 3),
         "took_s": round(outcome.took_ns / 1e9, 3),
+        "cpu_s": round(outcome.cpu_ns / 1e9, 3),
         "account_versions": outcome.accounts,
         "account_versions_per_s": round(updates_per_second(outcome), 1),
         "updates": totals.updates,

@@ -76,7 +76,7 @@ def test_row_29_two_replays_give_the_identical_ledger_and_results(captured: Path
     assert ledger(tmp_path / "first") == ledger(tmp_path / "second")
     assert unbalanced(first) == unbalanced(second) == ()
     told, retold = (as_json(one, "x", 0, None) for one in (first, second))
-    for name in ("took_s", "account_versions_per_s", "latency_ns"):
+    for name in ("took_s", "cpu_s", "account_versions_per_s", "latency_ns"):
         told.pop(name), retold.pop(name)
     assert told == retold
     assert told["kill_state"] == "running"
