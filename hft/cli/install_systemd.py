@@ -58,7 +58,7 @@ def install_systemd(
         python=python,
         root=ROOT,
         mode=config.hft.mode,
-        services=units.services_of(config.hft.mode),
+        services=units.services_of(config.hft.mode, config.optional),
         placed=cpus.place(config).cpus,
     )
     _write_settings(settings, source, dry_run=dry_run)

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Command] = {
     "stop": Command("hft.cli.stop", "stop"),
     "tail": Command("hft.cli.tail", "tail"),
     "streams": Command("hft.cli.streams", "streams"),
+    "bridge": Command("hft.cli.bridge", "run"),
     "topology": Command("hft.cli.topology", "show"),
     "export": Command("hft.cli.export", "export"),
     "capture": Command("hft.cli.capture", "capture"),

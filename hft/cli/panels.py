@@ -1,7 +1,7 @@
 """Pieces that the live view, the status and the report draw with."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich import box
 from rich.console import RenderableType
@@ -48,6 +48,22 @@ def framed(title: str, content: RenderableType) -> Panel:
         border_style="bright_black",
         box=box.ROUNDED,
         padding=(0, 1),
+    )
+
+
+def bridge_line(counters: Mapping[str, int], age_ns: Callable[[float], int], link: str) -> str:
+    """How a bridge to ``link`` stands, from its counters and the percentiles of its messages' age."""
+    dropped = [
+        f"{text.words(name.removeprefix('dropped_'))} {n:,}"
+        for name, n in counters.items()
+        if name.startswith("dropped_") and n
+    ]
+    done = counters.get(f"out_{link}", 0)
+    late = f" · age p50 {text.duration(age_ns(50))}, p99 {text.duration(age_ns(99))}" if done else ""
+    return (
+        f"bridge {'connected' if counters.get('nats_connected') else 'not connected'} · {done:,} to {link} · "
+        f"{counters.get('behind', 0):,} behind{late}"
+        + (f" · left out: {', '.join(dropped)}" if dropped else "")
     )
 
 

@@ -93,6 +93,8 @@ def _links(report: Report) -> Panel:
     table = Grid("link", ">in", ">out", "readers", "dropped, by reason")
     entries = as_json(report)["links"]
     for link in topology.LINKS:
+        if link.name not in report.reading.links:
+            continue
         found = {
             name.partition(">")[2]: entry
             for name, entry in entries.items()

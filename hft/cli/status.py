@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import ringbuf
 from hft.cli import options, panels, text
 from hft.cli.grid import Grid
 from hft.cli.report_view import WIDE
@@ -97,10 +98,24 @@ def _draw_request(console: Console, folder: Path) -> None:
         )
 
 
+def _bridges(run: Run) -> list[str]:
+    """A line for each bridge: the run's own, and those of ``hft bridge``."""
+    found = []
+    pages = {run.segment("counters", f"bridge_{entry.name}"): entry.name for entry in topology.LINKS}
+    pages[run.segment("counters", "bridge")] = "opportunities_remote"
+    for name in ringbuf.segment_names(run.prefix):
+        if name in pages:
+            page = ringbuf.Counters.attach(name)
+            age = page.histogram("handoff_remote_bridge_ns")
+            found.append(panels.bridge_line(page.read(), age.percentile, pages[name]))
+            page.close()
+    return found
+
+
 def _draw(console: Console, run: Run, reading: Reading) -> None:
     figures = totals(reading)
     table = Grid("service", "state", ">pid", ">CPU", "idle", ">heartbeat", ">memory")
-    for spec in topology.services(run.config.hft.mode):
+    for spec in topology.services(run.config.hft.mode, run.config.optional):
         page = reading.services[spec.name]
         table.add_row(
             spec.name,
@@ -112,6 +127,8 @@ def _draw(console: Console, run: Run, reading: Reading) -> None:
             text.size(page.counters.get("runner_memory_bytes", 0)),
         )
     console.print(panels.framed(f"run {run.run_id8}, pid {run.supervisor_pid}, {run.state_dir}", table))
+    for line in _bridges(run):
+        console.print(line, highlight=False)
     console.print(panels.strategies(strategies(reading), full=console.width >= WIDE))
     if reading.kill.killed:
         kill = reading.kill

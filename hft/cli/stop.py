@@ -48,7 +48,7 @@ def wait_for_end(folder: Path, pid: int, limit_s: float) -> None:
 
 def _stop_services(run: Run, console: Console, deadline: float) -> None:
     """Those that run by themselves, writers first."""
-    for spec in topology.services(run.config.hft.mode):
+    for spec in topology.services(run.config.hft.mode, run.config.optional):
         page = ringbuf.Counters.attach(run.segment("counters", spec.name))
         owner = page.owner
         page.close()

@@ -14,6 +14,7 @@ from hft.runtime import modes, nats_address, settings_strategies, topology
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.settings import Config, sections
 from hft.runtime.settings_strategies import NAME_PATTERN
+from hft.strategy import shard
 
 FILE_NAME = "hft.ini"
 
@@ -241,11 +242,20 @@ def _cross_check(config: Config) -> list[str]:
         if getattr(values, low) > getattr(values, high)
     ]
     errors += settings_strategies.settings_errors(config)
+    errors += _check_shard(config.scanner.shard)
     errors += _check_ledger(config.auditor.ledger_dsn, config.auditor.ledger_dsn_file)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,15}", config.hft.prefix):
         errors.append(f"[hft] prefix: {config.hft.prefix!r} is not 1 to 16 of a-z, 0-9 and _, a letter first")
     errors += nats_address.settings_errors(config.nats)
     return errors
+
+
+def _check_shard(text: str) -> list[str]:
+    try:
+        shard.parse(text)
+    except ValueError as error:
+        return [f"[service:scanner] shard: {error}"]
+    return []
 
 
 def _check_ledger(dsn: str, dsn_file: str) -> list[str]:

@@ -123,12 +123,16 @@ class Context:
 
     def publication(self, link: str) -> ringbuf.Publication:
         """The writing end of ``link``; ``ValueError`` when the topology gives it to another service."""
+        if link not in self._publications:
+            self._publications[link] = self.written_ring(link).publication()
+        return self._publications[link]
+
+    def written_ring(self, link: str) -> ringbuf.Ring:
+        """The ring of ``link``; ``ValueError`` when the topology gives it to another writer."""
         writer = topology.link(link).writer
         if writer != self.name:
             raise ValueError(f"link {link} is written by {writer}, not by {self.name}")
-        if link not in self._publications:
-            self._publications[link] = self._ring(link).publication()
-        return self._publications[link]
+        return self._ring(link)
 
     def subscription(self, link: str) -> ringbuf.Subscription:
         """This service's reading end of ``link``, gating or observing as the topology says; one per link.
@@ -162,7 +166,12 @@ class Context:
     @property
     def peers(self) -> tuple[str, ...]:
         """Names of all services of the run, this one included."""
-        return tuple(spec.name for spec in topology.services(self.config.hft.mode))
+        return tuple(spec.name for spec in topology.services(self.config.hft.mode, self.config.optional))
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Names of the links of the run."""
+        return tuple(entry.name for entry in topology.links(self.config.optional))
 
     def losses(self) -> Mapping[str, int]:
         """Link → messages this service was lapped by so far."""

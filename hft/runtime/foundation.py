@@ -72,7 +72,7 @@ class Foundation:
             self.run,
             {
                 spec.name: declared_page(spec.name, self.run.config)
-                for spec in topology.services(self.run.config.hft.mode)
+                for spec in topology.services(self.run.config.hft.mode, self.run.config.optional)
             },
         )
         self._load_kill()

@@ -7,10 +7,11 @@ stream's duplicate window, and at each connection what the stream holds behind t
 """
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import groupby
 from typing import NamedTuple
 
+from hft.runtime.bridge_stamps import CLOCK_HEADER, TAKEN_HEADER
 from hft.runtime.journal_format import Entry, Header
 from hft.runtime.journal_mark import UNKNOWN, Mark, MarkFile
 from hft.runtime.nats_wire import Answer
@@ -57,6 +58,8 @@ class Lane:
 
     number: first token of an answer's subject. held: nothing is sent until it is cleared.
     conflated: under pressure a newer message stands for the older ones of its subject.
+    clock_ns: unix time minus monotonic time, told with each message of this run (``bridge_stamps``); one of
+    an earlier run, whose monotonic time may be another boot's, tells when it was journaled.
     Counts since it was made: ``published`` (stored, answered or found), ``repeated`` (sent again),
     ``duplicates`` (the server had them), ``found`` (read back from the stream), ``refused`` (answers that
     were errors), ``conflated``, ``abandoned`` (deleted unpublished).
@@ -70,6 +73,7 @@ class Lane:
         *,
         conflates: bool = False,
         window: int = WINDOW,
+        clock_ns: Callable[[], int] | None = None,
     ) -> None:
         self.name = journal.link
         self.journal = journal
@@ -82,6 +86,7 @@ class Lane:
         self._marks = marks
         self._conflates = conflates
         self._window = window
+        self._clock_ns = clock_ns
         mark = marks.mark
         self._fresh = not journal.end.place
         at = journal.position_at(mark.number, mark.offset) if mark is not None else None
@@ -149,7 +154,11 @@ class Lane:
 
     def _fly(self, header: Header, entries: list[Entry], place: int, inbox: bytes) -> list[bytes]:
         """Send all of these."""
-        prefix = b"NATS/1.0\r\nNats-Msg-Id: %b:%b:" % (header.run.hex().encode(), self._name)
+        prefix = b"NATS/1.0\r\n%bNats-Msg-Id: %b:%b:" % (
+            self._clock_header(header, entries[0].unix_ns),
+            header.run.hex().encode(),
+            self._name,
+        )
         reply = b"%b%d.%d." % (inbox, self._number, self.epoch)
         constant = len(prefix) + 4
         ticket = self._ticket
@@ -166,6 +175,14 @@ class Lane:
                 % (subject, reply, ticket, head, head + len(payload), prefix, digits, payload)
             )
         return sent
+
+    def _clock_header(self, header: Header, unix_ns: int) -> bytes:
+        """What a bridge needs to put these messages' stamps on another clock."""
+        if self._clock_ns is None:
+            return b""
+        if header.run == self.journal.run:
+            return b"%b: %d\r\n" % (CLOCK_HEADER.encode(), self._clock_ns())
+        return b"%b: %d\r\n" % (TAKEN_HEADER.encode(), unix_ns)
 
     def _fly_around(
         self, header: Header, entries: list[Entry], place: int, skipped: Collection[int], inbox: bytes

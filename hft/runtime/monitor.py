@@ -106,9 +106,12 @@ class Monitor:
         """Open another process's run. ``ringbuf.SegmentMissing`` when it has just ended."""
         pages = {
             spec.name: ringbuf.Counters.attach(run.segment("counters", spec.name))
-            for spec in topology.services(run.config.hft.mode)
+            for spec in topology.services(run.config.hft.mode, run.config.optional)
         }
-        rings = {link.name: ringbuf.Ring.attach(run.segment("ring", link.name)) for link in topology.LINKS}
+        rings = {
+            link.name: ringbuf.Ring.attach(run.segment("ring", link.name))
+            for link in topology.links(run.config.optional)
+        }
         return cls(pages, rings, ringbuf.Control.attach(run.segment("control")), clock)
 
     def close(self) -> None:

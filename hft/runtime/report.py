@@ -188,7 +188,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "wallet_delta_lamports": report.wallet_delta_lamports,
         "streams": dict(report.streams),
         "links": {
-            name: entry for link in topology.LINKS for name, entry in _link_json(reading, link).items()
+            name: entry
+            for link in topology.LINKS
+            if link.name in reading.links or link.writer in reading.services
+            for name, entry in _link_json(reading, link).items()
         },
         "latency_ns": {
             stage: {"p50": figure.p50, "p99": figure.p99, "p999": figure.p999, "max": figure.max}
@@ -259,7 +262,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         "opportunities",
         "planner",
-        ("in_opportunities",),
+        ("in_opportunities", "in_opportunities_remote"),
         exact=("plans", "dropped_stale", "dropped_corrupt"),
         prefixes=("rejected_",),
     ),
@@ -269,6 +272,13 @@ _RULES: tuple[_Rule, ...] = (
         ("out_planned", "held_planned"),
         exact=("plans",),
         prefixes=("rejected_",),
+    ),
+    _Rule(
+        "messages",
+        "bridge",
+        ("in_messages",),
+        exact=("out_opportunities_remote", "held"),
+        prefixes=("dropped_",),
     ),
     _Rule("messages", "executor", ("in_planned",), exact=("in_plans", "in_plan_rejected", "dropped_corrupt")),
     _Rule(

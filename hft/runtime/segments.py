@@ -46,14 +46,16 @@ def largest_messages() -> dict[str, int]:
     sizes: dict[str, int] = {}
     for entry in wire.REGISTRY.values():
         sizes[entry.link] = max(sizes.get(entry.link, 0), entry.codec.size)
+    sizes["opportunities_remote"] = sizes["opportunities"]
     return sizes
 
 
 def required_bytes(config: Config) -> int:
     """Shared memory that a run with these settings takes, the few kilobytes of the kill latch aside."""
-    rings = sum(ringbuf.Ring.size_of(depth=size.depth, mtu=size.mtu) for size in config.links.values())
+    sizes = [config.links[entry.name] for entry in topology.links(config.optional)]
+    rings = sum(ringbuf.Ring.size_of(depth=size.depth, mtu=size.mtu) for size in sizes)
     table = ringbuf.Table.size_of(capacity=config.hft.accounts_capacity, data_bytes=config.hft.accounts_bytes)
-    pages = [declared_page(spec.name, config) for spec in topology.SERVICES]
+    pages = [declared_page(spec.name, config) for spec in topology.services(config.hft.mode, config.optional)]
     return (
         rings
         + table
@@ -103,8 +105,8 @@ class Segments:
     def _create(self, pages: Mapping[str, Page]) -> None:
         run, settings = self._run, self._run.config
         self.control = self._kept(ringbuf.Control.create(run.segment("control"), run_id=run.run_id))
-        for link, size in settings.links.items():
-            name = run.segment("ring", link)
+        for link in (entry.name for entry in topology.links(settings.optional)):
+            name, size = run.segment("ring", link), settings.links[link]
             self.rings[link] = self._kept(
                 ringbuf.Ring.create(name, depth=size.depth, mtu=size.mtu, schema_hash=wire.SCHEMA_HASH)
             )

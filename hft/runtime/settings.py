@@ -156,6 +156,9 @@ class Scanner:
     dedupe_slots: int = number(
         2, 0, 10_000, "Slots during which the same route in the same size class is not repeated."
     )
+    shard: str = string(
+        "0/1", "Its share of the pairs, NUMBER/OF: of two scanners 0/2 and 1/2; a pair stays in its share."
+    )
     stablecoin_pairs: str = choice(
         "off", ("off", "on"), "on: pairs of SOL with USDT too, besides USDC and the LSTs."
     )
@@ -292,6 +295,21 @@ class EventLogger:
 
 
 @dataclass(frozen=True)
+class Bridge:
+    """``[service:bridge]``: opportunities of other machines."""
+
+    idle: str = _idle()
+    cpus: str = _own_cpus()
+    enabled: str = choice(
+        "off",
+        ("off", "on"),
+        "on: what scanners on other machines find comes by JetStream into a link of its own.",
+    )
+    url: str = string("", "Where their stream OPPORTUNITIES is, as in [nats] url; empty: that server.")
+    subject: str = string("", "Only these of its subjects (* and > are wildcards); empty: all.")
+
+
+@dataclass(frozen=True)
 class Risk:
     """``[risk]``: the executor's last gate; no other setting can pass it by."""
 
@@ -420,6 +438,7 @@ class Config:
     manager: Manager = field(default_factory=Manager)
     sidecar: Sidecar = field(default_factory=Sidecar)
     event_logger: EventLogger = field(default_factory=EventLogger)
+    bridge: Bridge = field(default_factory=Bridge)
     risk: Risk = field(default_factory=Risk)
     chain: Chain = field(default_factory=Chain)
     venues: Venues = field(default_factory=Venues)
@@ -430,6 +449,11 @@ class Config:
     links: dict[str, Link] = field(
         default_factory=lambda: {entry.name: Link(entry.depth, entry.mtu) for entry in topology.LINKS}
     )
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Names of the optional services that these settings ask for."""
+        return ("bridge",) if self.bridge.enabled == "on" else ()
 
 
 def sections(strategies: Iterable[str] = ("two_hop",)) -> dict[str, tuple[type, str]]:
@@ -444,6 +468,7 @@ def sections(strategies: Iterable[str] = ("two_hop",)) -> dict[str, tuple[type, 
             *((kind.__name__.lower(), kind) for kind in (Feed, Scanner, Planner, Executor, Auditor, Manager)),
             ("sidecar", Sidecar),
             ("event_logger", EventLogger),
+            ("bridge", Bridge),
         )
     }
     table |= {

@@ -44,7 +44,8 @@ def hold(
             foundation.lay()
             services = _Services(foundation)
             foundation.write_run(services.pids, services.restarts)
-            tell(f"ready for hft run: {', '.join(spec.name for spec in topology.services(config.hft.mode))}")
+            names = ", ".join(spec.name for spec in topology.services(config.hft.mode, config.optional))
+            tell(f"ready for hft run: {names}")
             notifier.ready(f"keeps the shared memory of run {foundation.run.run_id8}")
             while not stop_asked():
                 _look(foundation, services, clock, notifier)
@@ -82,6 +83,8 @@ def check(folder: Path, service: str) -> None:
             f"hft start (pid {holder}) brings all services of state folder {folder} itself",
             ExitCode.ALREADY_RUNNING,
         )
+    if service not in {spec.name for spec in topology.services(run.config.hft.mode, run.config.optional)}:
+        raise HftError(f"this run has no {service}: [service:{service}] enabled is off", ExitCode.CONFIG)
     page = ringbuf.Counters.attach(run.segment("counters", service))
     try:
         owner = page.owner

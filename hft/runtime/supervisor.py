@@ -41,7 +41,7 @@ class Supervisor:
         """Asked while services start; True ends the start with ``Cancelled``."""
         self._clock = clock
         self._tell = tell
-        self._services = topology.services(config.hft.mode)
+        self._services = topology.services(config.hft.mode, config.optional)
         self._children = {spec.name: Child(spec.name, state_dir, config.hft) for spec in self._services}
         self._stopped = False
         self._foundation = Foundation(config, state_dir, clock, tell)
@@ -88,7 +88,7 @@ class Supervisor:
         self._foundation.lay()
         self._write_run()
         before("services")
-        waves = topology.start_waves(self.run.config.hft.mode)
+        waves = topology.start_waves(self.run.config.hft.mode, self.run.config.optional)
         for wave in waves:
             if wave == waves[-1]:
                 before("feed")

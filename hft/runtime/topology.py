@@ -4,7 +4,7 @@ A link is a ring with one writer. Gating subscribers are never overrun (the writ
 ones may be lapped and count what they lost. Depths are in cells (a power of two), mtus in bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -36,6 +36,8 @@ class ServiceSpec(NamedTuple):
     source: bool
     what: str
     restartable: bool = True
+    optional: bool = False
+    """Only in runs whose settings ask for it; what it writes is only there then."""
 
 
 LINKS: tuple[Link, ...] = (
@@ -56,6 +58,15 @@ LINKS: tuple[Link, ...] = (
         depth=8192,
         mtu=512,
         why="16 s at 500/s; one older than 2 s is refused anyway, so it is dropped rather than waited for",
+    ),
+    Link(
+        "opportunities_remote",
+        writer="bridge",
+        gating=(),
+        observing=("planner", "event_logger"),
+        depth=8192,
+        mtu=512,
+        why="of scanners on other machines; not the sidecar's to read: they are in the stream already",
     ),
     Link(
         "planned",
@@ -103,6 +114,14 @@ SERVICES: tuple[ServiceSpec, ...] = (
     ),
     ServiceSpec("scanner", "hft.services.scanner", True, False, "two-hop routes, sized by exact quotes"),
     ServiceSpec(
+        "bridge",
+        "hft.services.bridge",
+        False,
+        True,
+        "opportunities of other machines, from their stream",
+        optional=True,
+    ),
+    ServiceSpec(
         "planner", "hft.services.planner", True, False, "re-quotes, validates, scores, prices the tip"
     ),
     ServiceSpec(
@@ -128,20 +147,25 @@ SERVICES: tuple[ServiceSpec, ...] = (
 START_WAVES: tuple[tuple[str, ...], ...] = (
     (SIMNET, "sidecar", "event_logger", "auditor", "manager"),
     ("executor", "planner", "scanner"),
-    ("feed",),
+    ("feed", "bridge"),
 )
 """Started together, wave after wave: readers before writers, so that the first message has all its
 subscribers, and the cluster before those who talk to it."""
 
 
-def services(mode: str) -> tuple[ServiceSpec, ...]:
-    """The services of a mode in the order in which they are stopped; the local cluster is for paper alone."""
-    return tuple(spec for spec in SERVICES if mode == "paper" or spec.name != SIMNET)
+def services(mode: str, optional: Collection[str] = ()) -> tuple[ServiceSpec, ...]:
+    """The services of a mode, with these optional ones, in the order in which they are stopped; the local
+    cluster is for paper alone."""
+    return tuple(
+        spec
+        for spec in SERVICES
+        if (mode == "paper" or spec.name != SIMNET) and (not spec.optional or spec.name in optional)
+    )
 
 
-def start_waves(mode: str) -> tuple[tuple[str, ...], ...]:
-    """``START_WAVES`` of a mode."""
-    known = {spec.name for spec in services(mode)}
+def start_waves(mode: str, optional: Collection[str] = ()) -> tuple[tuple[str, ...], ...]:
+    """``START_WAVES`` of a mode, with these optional services."""
+    known = {spec.name for spec in services(mode, optional)}
     return tuple(tuple(name for name in wave if name in known) for wave in START_WAVES)
 
 
@@ -153,6 +177,12 @@ def link(name: str) -> Link:
 def service(name: str) -> ServiceSpec:
     """The service of that name; ``KeyError`` when there is none."""
     return _SERVICES[name]
+
+
+def links(optional: Collection[str]) -> tuple[Link, ...]:
+    """The links of a run with these optional services: those whose writer it may have."""
+    there = {spec.name for spec in SERVICES if not spec.optional or spec.name in optional}
+    return tuple(entry for entry in LINKS if entry.writer in there)
 
 
 def validate(
@@ -229,7 +259,7 @@ DIAGRAM = """\
    └─────────┘                                                         └─────────┘ └────┬────┘
                                                                                         │ metrics
    every link ──▶ event_logger ──▶ logs/events.jsonl                                    │
-   every link ──▶ sidecar ──▶ NATS JetStream                                            ▼
+   every link ──▶ sidecar ──▶ NATS JetStream ──▶ bridge ──▶ planner of another machine  ▼
    MARKET_DATA · OPPORTUNITIES · PLANNED · EXECUTED · METRICS · SYSTEM   system    ┌─────────┐
                                                                      ◀─────────────│ manager │
    ━━ gating: the writer waits, nothing is lost                         kill latch └─────────┘

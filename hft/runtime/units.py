@@ -6,7 +6,7 @@ is where a process begins.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from hft.runtime import cpus, topology
@@ -68,9 +68,9 @@ def render(
     return files
 
 
-def services_of(mode: str) -> list[str]:
+def services_of(mode: str, optional: Collection[str] = ()) -> list[str]:
     """Services of a mode in the order in which they are stopped; the local cluster is for paper alone."""
-    return [spec.name for spec in topology.services(mode)]
+    return [spec.name for spec in topology.services(mode, optional)]
 
 
 def _cpu_lines(numbers: tuple[int, ...]) -> str:

@@ -95,7 +95,7 @@ class EventLogger:
         self._every = own.market_data_one_in
         self._links: list[tuple[str, Subscription, dict[str, int]]] = [
             (name, ctx.subscription(name), {c: ctx.counters.index(f"{c}_{name}") for c in _COUNTS})
-            for name in LINKS
+            for name in ctx.links
         ]
         self.primary: Subscription = ctx.subscription("system")
         """The rarest link: it parks until its time to look is over, and takes what came in one go."""

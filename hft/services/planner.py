@@ -3,8 +3,8 @@
 Re-quotes on the newest table state, prices the tip, scores, validates. A pool that a plan was just made on
 is held until its state has moved or the plan's life is over, so that one dislocation is not bought twice.
 
-Counters: in_opportunities = plans + rejected_<reason> + dropped_stale + dropped_corrupt, and out_planned +
-messages held = plans + sum of rejected_<reason>.
+Counters: in_opportunities + in_opportunities_remote = plans + rejected_<reason> + dropped_stale +
+dropped_corrupt, and out_planned + messages held = plans + sum of rejected_<reason>.
 """
 
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 
 from hft import wire
 from hft.runtime.wallet import wallet_address
+from hft.services import opportunities
 from hft.services.announce import is_other_news
 from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
@@ -33,8 +34,7 @@ REJECTIONS: tuple[str, ...] = tuple(
     f"rejected_{reason.name.lower()}" for reason in RejectReason if reason != RejectReason.NONE
 )
 COUNTERS: tuple[str, ...] = (
-    "in_opportunities",
-    "lost_opportunities",
+    *opportunities.COUNTERS,
     "dropped_stale",
     "dropped_corrupt",
     "plans",
@@ -72,7 +72,8 @@ class Planner:
         self._control = ctx.control
         self._counters = ctx.counters
         self._book = TableBook(ctx.table, pool_settings(ctx.config))
-        self.primary = ctx.subscription("opportunities")
+        self._opportunities = opportunities.Opportunities(ctx)
+        self.primary, self.wait = self._opportunities.first, self._opportunities.wait
         self._market = ctx.subscription("market_data")
         self._out = Outbox(ctx, "planned")
         self._system = SystemLink(ctx)
@@ -82,15 +83,13 @@ class Planner:
         self._plan_life_ns = settings.plan_life_ms * 1_000_000
         self._blacklist = frozenset(bytes(Pubkey.from_string(key)) for key in settings.blacklist)
         self._plan_head = ctx.run.run_id[:8]
-        wallet = wallet_address(ctx.run)
-        self._wallet = wallet
-        self._wallet_base = associated_token_address(wallet, WRAPPED_SOL)
+        self._wallet = wallet_address(ctx.run)
+        self._wallet_base = associated_token_address(self._wallet, WRAPPED_SOL)
         self._deduper = Deduper(1)
         self._disabled: set[bytes] = set()
         self._holds = Holds()
         index = ctx.counters.index
-        self._in, self._stale = index("in_opportunities"), index("dropped_stale")
-        self._corrupt = index("dropped_corrupt")
+        self._stale, self._corrupt = index("dropped_stale"), index("dropped_corrupt")
         self._plans, self._in_updates = index("plans"), index("in_market_data")
         self._bad_update = index("dropped_market_data_corrupt")
         self._read_status = wire.reader(wire.pool_update, "status", "pool")
@@ -108,7 +107,7 @@ class Planner:
         """Takes opportunities while plans find room; between them keeps the pools decoded."""
         if self._out.blocked:
             return self._out.flush()
-        count = self.primary.poll(self._on_opportunity, POLL_LIMIT)
+        count = self._opportunities.poll(self._on_opportunity, POLL_LIMIT)
         return count + self._market.poll(self._on_update, UPDATE_LIMIT)
 
     def pending(self) -> int:
@@ -119,7 +118,7 @@ class Planner:
         # Kept decoded in between, so that an opportunity finds its pools ready; not all at once: it waits.
         self._book.decode_some(DECODED)
         counters = self._counters
-        counters.set(counters.index("lost_opportunities"), self.primary.lost)
+        self._opportunities.show()
         counters.set(counters.index("lost_market_data"), self._market.lost)
         counters.set(counters.index("held_planned"), self._out.held)
         counters.set(counters.index("slot"), self._book.clock.slot)
@@ -144,7 +143,6 @@ class Planner:
 
     def _on_opportunity(self, view: memoryview) -> None:
         now_ns = self._clock.monotonic_ns()
-        self._counters.add(self._in)
         try:
             found = wire.two_hop_opportunity.decode(view)
         except wire.WireError:

@@ -19,6 +19,7 @@ from hft.services.strategies import places_of, strategies_of
 from hft.strategy import two_hop
 from hft.strategy.registry import Refusal, Sizes, TwoHopStrategy, widest
 from hft.strategy.risk import confidence
+from hft.strategy.shard import own_mids
 from hft.venues import WRAPPED_SOL, Pool, QuoteError, tokens
 from hft.wire.enums import PoolStatus
 
@@ -89,7 +90,7 @@ class Scanner:
         self._pools: dict[bytes, Pool] = {}
         self._screen = two_hop.Screen(WRAPPED_SOL)
         listed = tokens.pairs(stable_pairs=settings.stablecoin_pairs == "on")
-        self._mids = {pair.quote.mint for pair in listed if pair.base.mint == WRAPPED_SOL}
+        self._mids = own_mids(listed, WRAPPED_SOL, settings.shard)
         self._unlisted: set[bytes] = set()
         self._read = wire.reader(
             wire.pool_update, "trace_id", "status", "pool", "received_ns", "published_ns"
@@ -173,7 +174,7 @@ class Scanner:
         pool = entry.pool
         self._pools[key] = pool
         if WRAPPED_SOL not in (pool.mint_a, pool.mint_b) or pool.other_mint(WRAPPED_SOL) not in self._mids:
-            self._unlisted.add(key)  # a token nobody listed, or under a listed one's symbol: not traded
+            self._unlisted.add(key)  # unlisted, under a listed one's symbol, or another's share: not traded
             return
         try:
             self._screen.update(pool)

@@ -163,7 +163,14 @@ class Sidecar:
         folder = ctx.run.state_dir / FOLDER / link.upper()
         limit_bytes = getattr(own, f"{link}_bytes")
         journal = StreamJournal(folder, link, ctx.run.run_id, limit_bytes, self._log.line)
-        lane = Lane(number, journal, MarkFile(folder), conflates=link == CONFLATED)
+        clock = ctx.clock
+        lane = Lane(
+            number,
+            journal,
+            MarkFile(folder),
+            conflates=link == CONFLATED,
+            clock_ns=lambda: clock.unix_ns() - clock.monotonic_ns(),
+        )
         journal.reserve()
         before = tuple(ctx.counters.value(place) for place in self._places[link])
         return Intake(ctx.subscription(link), lane, before)

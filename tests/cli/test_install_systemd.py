@@ -16,7 +16,11 @@ from hft.runtime.exit_codes import ExitCode
 from tests.conftest import ROOT
 
 Capture = pytest.CaptureFixture[str]
-UNITS = ["hft.target", "hft-shm.service", *(f"hft@{spec.name}.service" for spec in topology.SERVICES)]
+UNITS = [
+    "hft.target",
+    "hft-shm.service",
+    *(f"hft@{spec.name}.service" for spec in topology.services("paper")),
+]
 EXPOSURE_LIMIT = 2.0
 """Of 10, by systemd-analyze security; an unhardened service has 9.6."""
 
@@ -81,7 +85,7 @@ def test_every_service_has_its_place(installed: Path) -> None:
     folder = units.UNIT_FOLDER
     wanted = files[f"{folder}/hft.target.d/10-services.conf"].split("Wants=")[1].split()
     assert wanted == ["hft-shm.service", *UNITS[2:]]
-    order = [spec.name for spec in topology.SERVICES]
+    order = [spec.name for spec in topology.services("paper")]
     for writer, reader in itertools.pairwise(order):
         assert f"After=hft@{reader}.service" in files[f"{folder}/hft@{writer}.service.d/10-order.conf"]
     placed = cpus.place(config.load(ROOT / "hft.ini")).cpus
@@ -95,8 +99,8 @@ def test_every_service_has_its_place(installed: Path) -> None:
 
 def test_readers_start_before_their_writers() -> None:
     """The chain of After= is the topology's stop order backwards; every gating reader is up first."""
-    rank = {spec.name: number for number, spec in enumerate(topology.SERVICES)}
-    for link in topology.LINKS:
+    rank = {spec.name: number for number, spec in enumerate(topology.services("paper"))}
+    for link in topology.links(()):
         assert all(rank[link.writer] < rank[reader] for reader in link.gating), link.name
 
 

@@ -13,7 +13,7 @@ from hft.runtime.streams import BY_NAME
 from tests.e2e.pipeline import BUSY, IN_TRANSIT_NS, Pipeline, assert_whole
 
 MANAGER_LIMIT_S = 2.5
-RESTARTABLE = [spec.name for spec in topology.SERVICES if spec.restartable]
+RESTARTABLE = [spec.name for spec in topology.services("paper") if spec.restartable]
 
 TOLERANT = (
     *("--set", "service:manager.error_rate_ppm=1000000"),

@@ -19,7 +19,7 @@ def test_monitor_check_and_profile_look_from_outside(pipeline: Pipeline) -> None
     following = subprocess.Popen(pipeline.command("monitor", "--plain"), cwd=ROOT, stdout=lines.open("w"))
     once = pipeline.call("monitor", "--once")
     assert (once.returncode, once.stderr) == (0, "")
-    for spec in topology.SERVICES:
+    for spec in topology.services("paper"):
         assert f"│ {spec.name} " in once.stdout
     assert f"run {pipeline.run().run_id8}" in once.stdout
 

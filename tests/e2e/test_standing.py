@@ -130,7 +130,7 @@ def test_services_by_themselves_trade_restart_and_stop_in_order(systemd: Systemd
 
     stopped = pipeline.call("stop")
     assert stopped.returncode == 0, stopped.stderr
-    order = [spec.name for spec in topology.SERVICES]
+    order = [spec.name for spec in topology.services("paper")]
     told = [line.removeprefix("stopping ") for line in stopped.stdout.splitlines()]
     assert [name for name in told if name in order] == order
     for unit, process in systemd.processes.items():

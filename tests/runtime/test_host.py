@@ -76,7 +76,9 @@ def test_required_memory_is_what_the_segments_take(tmp_path: Path) -> None:
     settings = config.load(None, sets=["hft.accounts_capacity=64", "hft.accounts_bytes=65536"])
     placed = dict.fromkeys(OWN, ())
     run = Run(os.urandom(16), tmp_path, f"hftm{os.getpid()}", settings, placed, {})
-    segments = Segments.create(run, {spec.name: declared_page(spec.name) for spec in topology.SERVICES})
+    segments = Segments.create(
+        run, {spec.name: declared_page(spec.name) for spec in topology.services("paper")}
+    )
     try:
         sizes = {name: (host.SHM / name).stat().st_size for name in ringbuf.segment_names(run.prefix)}
     finally:

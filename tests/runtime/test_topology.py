@@ -46,6 +46,14 @@ def test_money_links_gate_and_market_links_do_not() -> None:
     )
 
 
+def test_a_link_is_there_where_its_writer_is() -> None:
+    without, with_bridge = topology.links(()), topology.links(("bridge",))
+    assert [entry.name for entry in LINKS if entry not in without] == ["opportunities_remote"]
+    assert with_bridge == LINKS
+    assert topology.services("paper", ("bridge",)) == SERVICES
+    assert "sidecar" not in topology.link("opportunities_remote").readers, "they would go round in circles"
+
+
 def test_every_service_starts_once_and_readers_start_before_writers() -> None:
     started = [name for wave in topology.START_WAVES for name in wave]
     assert sorted(started) == sorted(spec.name for spec in SERVICES)
