@@ -13,6 +13,19 @@ ROUNDS: Final = 8
 """Rounds of one step at most: what a read makes ready (a task, what waits for it) runs in the same step."""
 
 
+async def end_all(*tasks: asyncio.Task[Any], expected: tuple[type[BaseException], ...] = ()) -> None:
+    """Cancels ``tasks`` and waits until all have ended; raises what one ended by, if not of ``expected``.
+
+    A caller that is cancelled meanwhile is cancelled by it: to await each task and pass over its
+    ``CancelledError`` would pass over the caller's own as well.
+    """
+    for task in tasks:
+        task.cancel()
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, BaseException) and not isinstance(ended, (asyncio.CancelledError, *expected)):
+            raise ended
+
+
 class _Loop(asyncio.SelectorEventLoop):
     """Asyncio's own loop, which can tell whether anything waits to be run."""
 

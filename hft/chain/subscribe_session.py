@@ -5,7 +5,6 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from random import random as random_number
 from typing import Final, NamedTuple
 
@@ -13,6 +12,7 @@ import aiohttp
 
 from hft.chain.backoff import BackoffRule, delay_ns
 from hft.chain.endpoint import Endpoint
+from hft.chain.loop import end_all
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.rpc_parse import ShapeError
 from hft.chain.subscribe_channel import Channel, ChannelError, ChannelErrorCode
@@ -109,11 +109,7 @@ class Session(ABC):
                 if task in done:
                     task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError, ChannelError, RpcFault, ShapeError):
-                    await task
+            await end_all(*tasks, expected=(ChannelError, RpcFault, ShapeError))
         raise ChannelError(ChannelErrorCode.CLOSED, f"{self.endpoint.name}: nothing left to do")
 
     async def _set_up_and_work(self, channel: Channel) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from random import random as random_number
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from solders.pubkey import Pubkey
 from hft.chain.backoff import BackoffRule, delay_ns
 from hft.chain.endpoint import Endpoint, EndpointError, EndpointErrorCode, Reach, is_loopback
 from hft.chain.generated import geyser_pb2
+from hft.chain.loop import end_all
 from hft.chain.rpc import MAX_ACCOUNTS, RpcClient
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.subscribe import AccountFeed
@@ -177,9 +177,7 @@ class GeyserSource:
                 self._take(update, outgoing)
         finally:
             call.cancel()
-            worker.cancel()
-            with suppress(asyncio.CancelledError, RpcFault):
-                await worker
+            await end_all(worker, expected=(RpcFault,))
 
     def _from_slot(self) -> int | None:
         """Where to take the stream up again: the last slot seen, as some of it may have been missed."""

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from hft.chain.endpoint import Reach, open_session
-from hft.chain.loop import SteppedLoop
+from hft.chain.loop import SteppedLoop, end_all
 from hft.chain.subscribe import AccountChanged, AccountFeed, AccountSource, FeedEvent
 from hft.chain.subscribe_merge import Watch
 from tests.chain.rpc_support import SECOND
@@ -76,3 +76,45 @@ def test_a_loop_that_was_woken_more_than_once_still_runs_work_to_its_end() -> No
         loop.run(asyncio.sleep(0.001))
         assert task.done()
     loop.close()
+
+
+def test_a_cancel_that_comes_while_a_task_is_ended_is_not_lost() -> None:
+    """A connection that is lost in the moment of the stop: the feed would have hung until it was killed."""
+
+    async def lingers() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.01)
+
+    async def lives() -> None:
+        while True:
+            worker = asyncio.create_task(lingers())
+            await asyncio.sleep(0)
+            ending.set()
+            await end_all(worker)
+
+    async def work() -> bool:
+        task = asyncio.create_task(lives())
+        await ending.wait()
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        return task.cancelled()
+
+    ending = asyncio.Event()
+    assert asyncio.run(work())
+
+
+def test_what_a_task_ended_by_is_told_unless_it_is_expected() -> None:
+    async def fails() -> None:
+        raise ValueError("told")
+
+    async def work(*expected: type[BaseException]) -> None:
+        task = asyncio.create_task(fails())
+        await asyncio.sleep(0)
+        await end_all(task, expected=expected)
+
+    asyncio.run(work(ValueError))
+    with pytest.raises(ValueError, match="told"):
+        asyncio.run(work(KeyError))
