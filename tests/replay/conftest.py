@@ -10,7 +10,7 @@ from replay_support import hft, until
 
 @pytest.fixture(scope="session")
 def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """About 1,500 account versions of a lively market, ended by Ctrl-C."""
+    """Some 1,200 account versions of a lively market, ended by Ctrl-C."""
     folder = tmp_path_factory.mktemp("captured")
     file = folder / "market.capture"
     cluster = hft("simnet", "--port", "0", "--set", "simnet.swaps_per_second=200")
@@ -24,7 +24,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
         place = found[1]
         urls = ("--rpc-url", f"http://{place}", "--ws-url", f"ws://{place}")
         recorder = hft("capture", "-o", str(file), "--state-dir", str(folder), "--duration", "60", *urls)
-        until(lambda: (file.exists() and file.stat().st_size > 500_000) or recorder.poll() is not None)
+        until(lambda: (file.exists() and file.stat().st_size > 400_000) or recorder.poll() is not None)
         recorder.send_signal(signal.SIGINT)
         told, _ = recorder.communicate(timeout=60)
         assert recorder.returncode == 0, told
