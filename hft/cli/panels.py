@@ -63,7 +63,7 @@ def bridge_line(counters: Mapping[str, int], age_ns: Callable[[float], int], lin
     return (
         f"bridge {'connected' if counters.get('nats_connected') else 'not connected'} · {done:,} to {link} · "
         f"{counters.get('behind', 0):,} behind{late}"
-        + (f" · left out: {', '.join(dropped)}" if dropped else "")
+        + (f" · dropped: {', '.join(dropped)}" if dropped else "")
     )
 
 

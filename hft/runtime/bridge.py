@@ -7,8 +7,8 @@ valid is terminated on the server and counted. Time stamps are put on this machi
 the server that a message is done with only when all of them have taken it. Messages of this instance's own
 runs, which its scanner has given it already, are left out.
 
-Counters: in_messages = out_<link> + dropped (by reason) + held. behind: messages that wait in the stream and
-here; clock_ahead: came from the future by their machine's wall clock.
+Counters: in_messages = out_<link> + left_out_own + dropped (by reason) + held. behind: messages that wait in
+the stream and here; clock_ahead: came from the future by their machine's wall clock.
 """
 
 from collections import deque
@@ -34,15 +34,14 @@ SYNC_NS = 1_000_000_000
 FULL_NS = 500_000
 """Time between two looks whether a full ring has room."""
 
-_DROPS = ("duplicate", "own", "corrupt", "no_room")
+_ENDS = ("left_out_own", "dropped_duplicate", "dropped_corrupt", "dropped_no_room")
 _GAUGES = ("held", "behind", "unacknowledged", "nats_connected")
 _TOTALS = ("nats_connects", "nats_connect_failures", "consumer_resets", "redelivered")
 
 
 def counters_of(link: str) -> tuple[str, ...]:
     """The counters of a bridge to ``link``."""
-    drops = tuple(f"dropped_{reason}" for reason in _DROPS)
-    return ("in_messages", f"out_{link}", *drops, "clock_ahead", *_GAUGES, *_TOTALS)
+    return ("in_messages", f"out_{link}", *_ENDS, "clock_ahead", *_GAUGES, *_TOTALS)
 
 
 HISTOGRAMS: tuple[str, ...] = ("handoff_remote_bridge_ns",)
@@ -108,7 +107,7 @@ class Bridge:
         self._source = Source(ways.options, ways.stream, self._file.consumer, ways.subject, begin, say)
         self._next_save_ns = self._next_sync_ns = 0
         self._changed = False
-        self._drop = {reason: counters.index(f"dropped_{reason}") for reason in _DROPS}
+        self._end = {name: counters.index(name) for name in _ENDS}
         self._gauges = tuple(counters.index(name) for name in _GAUGES)
         self._totals = tuple(counters.index(name) for name in _TOTALS)
         # The page outlives a crash: this process adds to what its predecessor counted.
@@ -175,14 +174,14 @@ class Bridge:
             source = _source_of(delivery.headers)
             reason = self._left_out(source)
             if reason:
-                self._counters.add(self._drop[reason])
+                self._counters.add(self._end[reason])
                 done.append(delivery.reply)
                 continue
             try:
                 stamped = restamp(delivery.data, delivery.headers, delivery.stored_unix_ns, now)
                 self._fits(source, stamped.message)
             except wire.WireError as error:
-                self._counters.add(self._drop["corrupt"])
+                self._counters.add(self._end["dropped_corrupt"])
                 self._say(f"message {delivery.stream_sequence} of {self._ways.stream} is dropped: {error}")
                 bad.append(delivery.reply)
                 continue
@@ -209,8 +208,8 @@ class Bridge:
             return ""
         run, sequence = source
         if run in self._own:
-            return "own"
-        return "duplicate" if sequence <= self._marks.get(run, -1) else ""
+            return "left_out_own"
+        return "dropped_duplicate" if sequence <= self._marks.get(run, -1) else ""
 
     def _fits(self, source: tuple[str, int] | None, message: bytes) -> None:
         """Raises WireError for what is no message of this stream, has no id, or is too long for the link."""
@@ -241,7 +240,7 @@ class Bridge:
             self._held.popleft()
         self._counters.add(self._out, count)
         if self._held and not self._gates:
-            self._counters.add(self._drop["no_room"], len(self._held))
+            self._counters.add(self._end["dropped_no_room"], len(self._held))
             self._held.clear()
         if not self._held:
             file = self._file

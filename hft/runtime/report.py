@@ -277,7 +277,7 @@ _RULES: tuple[_Rule, ...] = (
         "messages",
         "bridge",
         ("in_messages",),
-        exact=("out_opportunities_remote", "held"),
+        exact=("out_opportunities_remote", "left_out_own", "held"),
         prefixes=("dropped_",),
     ),
     _Rule("messages", "executor", ("in_planned",), exact=("in_plans", "in_plan_rejected", "dropped_corrupt")),

@@ -1,9 +1,15 @@
 """A real server, targets of a bridge, and a cluster for the tests of this room."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+# The other machine of these tests is the sidecar room's: rings, and a sidecar behind them.
+sys.path.append(str(Path(__file__).parents[1] / "sidecar"))
+
 from bridge_support import Cluster, Target, make_streams
 
 from hft.runtime.nats_server import NatsServer
@@ -34,9 +40,21 @@ def target(tmp_path: Path) -> Iterator[Callable[..., Target]]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that are ended with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three servers, the streams on all of them."""
-    made = Cluster(tmp_path / "cluster")
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
     made.start_all()
     yield made
     made.stop()

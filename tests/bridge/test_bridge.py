@@ -134,14 +134,14 @@ def test_messages_of_this_instance_are_left_out_also_of_its_earlier_runs(
     publish(server.url, [*messages(0, 3), *messages(0, 5, run=first.run), *messages(3, 6)])
     first.open()
     first.until(lambda: first.written() == 6)
-    assert first.counters()["dropped_own"] == 5
+    assert first.counters()["left_out_own"] == 5
     first.close()
     second = target(server.url)
     publish(server.url, [*messages(5, 9, run=first.run), *messages(6, 8)])
     second.open()
     second.until(lambda: second.written() == 2)
     assert sequences(second) == [6, 7]
-    assert second.counters()["dropped_own"] == 4
+    assert second.counters()["left_out_own"] == 4
 
 
 def test_row_02_a_gating_reader_is_waited_for_and_nothing_is_done_with_before_it_was_taken(
