@@ -127,16 +127,17 @@ class Desk:
         self._spawn(self._note(intent, state))
 
     async def _submit(self, intent: Intent, expires_ns: int) -> None:
+        self.follower.expect(intent)
+        for source in self._sources:
+            source.watch()
         try:
             outcome = await self.sender.submit(intent, expires_ns)
         finally:
             self.sending -= 1
         await self._events.put(Submitted(intent, outcome))
         if outcome.state.is_out:
-            self.follower.watch(intent, outcome)
-            for source in self._sources:
-                source.watch()
-        else:
+            self.follower.confirm(intent, outcome)
+        elif intent.signature in self.follower:
             await self.follower.refuse(intent, outcome)
 
     async def _note(self, intent: Intent, state: EndState) -> None:

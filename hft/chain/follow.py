@@ -69,6 +69,9 @@ class Follower:
     def __len__(self) -> int:
         return len(self._followed)
 
+    def __contains__(self, signature: bytes) -> bool:
+        return signature in self._followed
+
     def signatures(self) -> Iterable[bytes]:
         """Signatures under way (64 bytes each), for a subscription."""
         return tuple(self._followed)
@@ -77,8 +80,20 @@ class Follower:
         """Follows what is out. ``ValueError`` if it is not, or if too many are."""
         if not outcome.state.is_out:
             raise ValueError(f"plan {intent.plan_id.hex()}: {outcome.state.value} is an end; see refuse")
-        engine_only = outcome.state is SendState.ACCEPTED and outcome.path is Path.JITO
+        engine_only = _engine_only(outcome)
         self._follow(Followed(intent, self._clock_ns(), outcome.bundle_id, engine_only=engine_only))
+
+    def expect(self, intent: Intent) -> None:
+        """Follows what is about to be sent, so that no landing is heard of before its intent; then comes
+        ``confirm``, or ``refuse``. ``ValueError`` if too many are followed."""
+        self._follow(Followed(intent, self._clock_ns()))
+
+    def confirm(self, intent: Intent, outcome: SendOutcome) -> None:
+        """What became of the sending of what was expected: it is out."""
+        followed = self._followed.get(intent.signature)
+        if followed is not None:  # else it has ended already
+            followed.bundle_id = outcome.bundle_id
+            followed.engine_only = _engine_only(outcome)
 
     def is_doomed(self, signature: bytes) -> bool:
         """Whether the block engine says that this one, which it alone has, failed: it will hardly land."""
@@ -238,3 +253,8 @@ class Follower:
         self._followed.pop(end.intent.signature, None)
         self.counts[f"end_{end.state.name.lower()}"] += 1
         await self._ends.put(end)
+
+
+def _engine_only(outcome: SendOutcome) -> bool:
+    """Whether the block engine alone was handed the bytes."""
+    return outcome.state is SendState.ACCEPTED and outcome.path is Path.JITO

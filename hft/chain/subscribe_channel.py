@@ -170,6 +170,10 @@ class Channel:
         finally:
             self._handlers.pop(number, None)
 
+    def stands(self, number: int) -> bool:
+        """Whether there is a subscription of that number which has not ended."""
+        return number in self._handlers
+
     async def request(self, method: str, params: Sequence[Any]) -> Any:
         """One question over the connection. ``ChannelError``."""
         return await self._ask(method, params, None)

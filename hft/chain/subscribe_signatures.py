@@ -1,7 +1,8 @@
 """Signature subscriptions: the follower hears of what landed as soon as a node does."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import aiohttp
 from solders.signature import Signature
@@ -11,6 +12,8 @@ from hft.chain.endpoint import Endpoint
 from hft.chain.follow import Follower
 from hft.chain.subscribe_channel import Channel, ChannelError, ChannelErrorCode
 from hft.chain.subscribe_session import SESSION_RULE, Session, SessionRule
+
+T = TypeVar("T")
 
 
 class SignatureSource(Session):
@@ -32,7 +35,7 @@ class SignatureSource(Session):
         super().__init__(http, endpoint, rule)
         self._follower = follower
         self._commitment = commitment
-        self._known: set[bytes] = set()
+        self._known: dict[bytes, int] = {}
         self._more = asyncio.Event()
         self.notified = 0
         self.newest_slot = 0
@@ -60,19 +63,28 @@ class SignatureSource(Session):
 
     async def _subscribe(self, channel: Channel) -> None:
         under_way = set(self._follower.signatures())
-        self._known &= under_way
-        for signature in under_way - self._known:
-            self._known.add(signature)
+        for ended in self._known.keys() - under_way:
+            number = self._known.pop(ended)
+            if channel.stands(number):  # it never fired, and the node would keep it for good
+                await self._quietly(channel.unsubscribe("signatureUnsubscribe", number))
+        for signature in under_way - self._known.keys():
 
             def notified(result: Any, received_ns: int, signature: bytes = signature) -> None:
                 self._on_signature(signature, result)
 
             params = [str(Signature.from_bytes(signature)), {"commitment": self._commitment}]
-            try:
-                await channel.subscribe("signatureSubscribe", params, notified, once=True)
-            except ChannelError as error:
-                if error.code is not ChannelErrorCode.REFUSED:
-                    raise
+            asked = channel.subscribe("signatureSubscribe", params, notified, once=True)
+            told = await self._quietly(asked)
+            self._known[signature] = -1 if told is None else told
+
+    async def _quietly(self, asked: Awaitable[T]) -> T | None:
+        """The answer, None if the node says no: what it does not tell the follower's questions find."""
+        try:
+            return await asked
+        except ChannelError as error:
+            if error.code is not ChannelErrorCode.REFUSED:
+                raise
+            return None
 
     def _on_slot(self, result: Any, received_ns: int) -> None:
         told = rpc_parse.fields(result, "slotNotification")

@@ -43,6 +43,29 @@ def test_a_signature_subscription_tells_it_sooner_than_questions(simnet: Simnet,
     with_desk(simnet, tmp_path, work)
 
 
+def test_a_subscription_of_what_never_landed_is_ended_with_it(simnet: Simnet, tmp_path: Path) -> None:
+    async def work(desk: Bench) -> None:
+        source = SignatureSource(desk.http, simnet.node("ended"), desk.follower)
+        task = asyncio.create_task(source.run())
+        await until(lambda: source.live)
+        simnet.fault("dropped_transaction", method="sendTransaction")
+        intent = await desk.intent()
+        await desk.submit(intent)
+        source.watch()
+        await until(lambda: source._known.get(intent.signature, -1) >= 0)
+        number = source._known[intent.signature]
+        before = simnet._alone.doors.subscriptions
+        simnet.fault("expired_blockhash")
+        assert (await desk.the_end()).state is EndState.EXPIRED
+        source.watch()
+        await until(lambda: intent.signature not in source._known)
+        await until(lambda: simnet._alone.doors.subscriptions == before - 1)
+        assert number > 0
+        task.cancel()
+
+    with_desk(simnet, tmp_path, work)
+
+
 def test_row_13_a_bundle_that_turns_invalid_is_followed_to_expiry(simnet: Simnet, tmp_path: Path) -> None:
     simnet.fault("dropped_bundle")
 
