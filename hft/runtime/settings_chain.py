@@ -61,6 +61,8 @@ class Chain:
         "", "Where landed tips are told; empty: the local cluster in paper mode, nowhere in live mode."
     )
     tip_floor_percentile: str = choice(
-        "50", ("25", "50", "75", "95", "99"), "Percentile of the landed tips that a tip has to reach."
+        "50",
+        ("25", "50", "75", "95", "99"),
+        "Percentile of the landed tips that the executor shows as tip_floor_lamports.",
     )
     lookup_tables: tuple[str, ...] = strings("Address lookup tables to build with: base58 keys.")
