@@ -225,7 +225,9 @@ from hft.chain.journal_records import Intent, Sent, Path as Way
 from hft.chain.rpc import RpcClient
 import time
 
-folder, url, stage, plan, signature, height, slot, data = sys.argv[1:]
+folder, url, stage = sys.argv[1:]
+print("ready", flush=True)
+plan, signature, height, slot, data = sys.stdin.readline().split()
 journal = Journal(Path(folder))
 intent = Intent(bytes.fromhex(plan), bytes.fromhex(signature), int(height), int(slot), bytes.fromhex(data))
 journal.begin(intent)
@@ -261,14 +263,17 @@ def test_row_29_a_crash_at_any_stage_is_reconciled_with_the_chain(
             latest, _ = await simnet.rpc(http, "main").latest_blockhash(deadline_ns=soon())
             return intent_of(latest)
 
-    intent = run(made())
-    words = [intent.plan_id.hex(), intent.signature.hex(), str(intent.last_valid_block_height)]
-    words += [str(intent.slot), intent.signed.hex()]
-    url = simnet.node("main").url
-    died = subprocess.run(
-        [sys.executable, "-c", CHILD, str(tmp_path), url, stage, *words], check=False, timeout=30
-    )
-    assert died.returncode == -9
+    command = [sys.executable, "-c", CHILD, str(tmp_path), simnet.node("main").url, stage]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"  # a blockhash lives three seconds here
+        intent = run(made())
+        words = [intent.plan_id.hex(), intent.signature.hex(), str(intent.last_valid_block_height)]
+        words += [str(intent.slot), intent.signed.hex()]
+        child.stdin.write(" ".join(words) + "\n")
+        child.stdin.flush()
+        assert child.wait(30) == -9
 
     async def work(desk: Bench) -> None:
         journal = desk.writer.journal
