@@ -15,6 +15,10 @@ PIPE = ("simnet", "auditor", "manager", "executor", "planner", "scanner", "feed"
 Make = Callable[..., House]
 
 
+TOLERANT = {"error_rate_ppm": 1_000_000, "rpc_failure_ppm": 1_000_000}
+"""All services of a run take turns in one process here: many trades come too late, which is not the point."""
+
+
 def wallet_worth(house: House) -> int:
     """SOL + wSOL of the paper wallet, as the cluster has it."""
     simnet = house.services["simnet"]
@@ -85,7 +89,7 @@ def test_dislocations_become_trades_and_the_ledger_equals_the_wallet(house: Make
 
 
 def test_under_order_flow_everything_balances_and_money_agrees_to_the_lamport(house: Make) -> None:
-    run = house(settings(simnet={"swaps_per_second": 400, "slot_ms": 100}))
+    run = house(settings(simnet={"swaps_per_second": 400, "slot_ms": 100}, manager=TOLERANT))
     run.open(*PIPE)
     before = wallet_worth(run)
     run.until(lambda: run.count("auditor", "trades") >= 15, seconds=40)
@@ -97,7 +101,7 @@ def test_under_order_flow_everything_balances_and_money_agrees_to_the_lamport(ho
 
 
 def test_kill_under_load_leaves_no_submission_afterwards(house: Make) -> None:
-    run = house(settings(simnet={"swaps_per_second": 400}))
+    run = house(settings(simnet={"swaps_per_second": 400}, manager=TOLERANT))
     run.open(*PIPE)
     run.until(lambda: run.count("executor", "submitted") >= 3, seconds=40)
     now_ns = run.clock.monotonic_ns()
