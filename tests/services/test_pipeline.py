@@ -26,6 +26,11 @@ def wallet_worth(house: House) -> int:
     return int(found.lamports + dict(found.tokens)[venues.WRAPPED_SOL])
 
 
+def signatures(house: House) -> set[str]:
+    """What reached the cluster; on a busy machine a bundle's bytes come by RPC as well."""
+    return {line["signature"] for line in submissions(house)}
+
+
 def known(house: House) -> bool:
     """Whether the executor knows the wallet and a blockhash, and the feed its pools."""
     executor = house.services["executor"]
@@ -69,7 +74,7 @@ def test_dislocations_become_trades_and_the_ledger_equals_the_wallet(house: Make
     assert run.signed("auditor", "pnl_lamports") == wallet_worth(run) - before > 0
     assert run.signed("auditor", "unexplained_lamports") == 0
     assert run.count("auditor", "wallet_lamports") == wallet_worth(run)
-    assert len(submissions(run)) == run.count("executor", "submitted") >= 3
+    assert len(signatures(run)) == run.count("executor", "submitted") >= 3
     check_balances(run)
     for result in results(run):
         if result.end_state == EndState.LANDED_OK:
@@ -113,7 +118,7 @@ def test_kill_under_load_leaves_no_submission_afterwards(house: Make) -> None:
     seen = run.count("planner", "in_opportunities")
     run.until(lambda: run.count("planner", "in_opportunities") >= seen + 10, seconds=40)
     run.settle()
-    assert len(submissions(run)) == run.count("executor", "submitted") >= sent
+    assert len(signatures(run)) == run.count("executor", "submitted") >= sent
     assert all(line["monotonic_ns"] <= limit_ns for line in submissions(run))
     assert run.count("executor", "open_plans") == 0  # what was in flight was followed to its end
     assert run.count("planner", "rejected_killed") >= 9
