@@ -8,6 +8,8 @@ from perf.shapes import (
     feed,
     gc_pause,
     kill_propagation,
+    kill_under_load,
+    load,
     one_to_one_throughput,
     one_to_three_multicast,
     parked_handoff,
@@ -53,5 +55,7 @@ SHAPES: dict[str, Shape] = {
         feed.SHAPE,
         placement.SHAPE,
         tick_to_trade.SHAPE,
+        kill_under_load.SHAPE,
+        load.SHAPE,
     )
 }

@@ -17,6 +17,7 @@ from perf.model import Report, ReportError
 
 OK, FAILED, USAGE = 0, 1, 2
 ROUND_LIMIT = 1000
+SECONDS_LIMIT = 86_400
 
 
 class UsageError(Exception):
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--rounds", type=int, metavar="N", help=f"{DEFAULT_ROUNDS} ({QUICK_ROUNDS} with --quick)"
     )
+    command.add_argument("--seconds", type=float, default=0.0, metavar="N", help="length of a round of load")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the result")
     command.add_argument("--peers", default="all", metavar="all|none|NAME,…", help="whom to compare with")
     command.add_argument(
@@ -96,6 +98,8 @@ def _run(given: argparse.Namespace) -> int:
     rounds = given.rounds if given.rounds is not None else QUICK_ROUNDS if given.quick else DEFAULT_ROUNDS
     if not 1 <= rounds <= ROUND_LIMIT:
         raise UsageError(f"--rounds {rounds} must lie in 1..{ROUND_LIMIT}")
+    if given.seconds and not 1 <= given.seconds <= SECONDS_LIMIT:
+        raise UsageError(f"--seconds {given.seconds:g} must lie in 1..{SECONDS_LIMIT}")
     if given.json is not None and not given.json.absolute().parent.is_dir():
         raise UsageError(f"--json {given.json}: the folder {given.json.absolute().parent} does not exist")
     cpus = _cpus(given.cpus)
@@ -103,7 +107,7 @@ def _run(given: argparse.Namespace) -> int:
     sweep(PREFIX)
     library, missing = native.build()
     budget_s = QUICK_BUDGET_S if given.quick else BUDGET_S
-    plan = Plan(cpus, rounds, peers, library, missing, budget_s)
+    plan = Plan(cpus, rounds, peers, library, missing, budget_s, given.seconds)
     report = Report(host.describe(list(cpus)))
     report.host["rounds"], report.host["quick"] = rounds, given.quick
     console = Console(stderr=True, highlight=False)

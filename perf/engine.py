@@ -28,6 +28,8 @@ class Plan:
     library_missing: str = "not built"
     budget_s: float = BUDGET_S
     """Seconds that a shape may measure, start and warm-up apart."""
+    seconds: float = 0.0
+    """Length of a round, for shapes that can be of any; 0: as they like."""
 
 
 @dataclass

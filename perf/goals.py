@@ -5,6 +5,8 @@ from typing import NamedTuple
 from perf.model import Report
 from perf.shapes import routes, simnet
 
+COUNTED = frozenset({"after_trip", "lost", "unbalanced"})
+
 
 class Goal(NamedTuple):
     """One figure of one shape: at least or at most ``bound``."""
@@ -41,8 +43,10 @@ class Goal(NamedTuple):
             return f"{figure:,.0f}/s"
         if self.metric.endswith("_bytes"):
             return f"{figure:,.0f} B"
-        if self.metric == "rate_per_s":
-            return f"{figure:,.0f}/s"
+        if self.metric in COUNTED:
+            return f"{figure:,.0f}"
+        if self.metric.endswith("_ppm"):
+            return f"{figure / 10_000:.2f} %"
         return f"{figure / 1000:,.2f} us" if figure >= 1000 else f"{figure:,.0f} ns"
 
 
@@ -181,6 +185,14 @@ GOALS: tuple[Goal, ...] = (
     _within("sidecar_latency", "sidecar", 20_000_000, "ring to acknowledged at 1,000/s, p99", "p99_ns"),
     _within(TICK, "1,000 updates/s", 400_000, "account bytes to signed bytes at 1,000/s, p50"),
     _within(TICK, "1,000 updates/s", 2_500_000, "account bytes to signed bytes at 1,000/s, p99", "p99_ns"),
+    _within(
+        "kill_under_load", "trip to last service", 5_000_000, "trip to the last service's halt", "p99_ns"
+    ),
+    _within("kill_under_load", "trip to last service", 20_000_000, "the same, the longest", "max_ns"),
+    _within("kill_under_load", "trip to last service", 0, "submissions after a trip", "after_trip"),
+    _within("load", "500 opportunities/s", 0, "lost on planned and executed at 500/s", "lost"),
+    _within("load", "500 opportunities/s", 0, "counters that do not balance", "unbalanced"),
+    _within("load", "500 opportunities/s", 20_000, "memory drift after the warm-up", "drift_ppm"),
     *(
         Goal(
             "sidecar_isolation", case, "p99_ns", 1.25, f"hot path's p99, {case}: against off", at_least=False

@@ -4,6 +4,7 @@ The very service classes under the very runner, started as the supervisor starts
 would give them; without the supervisor, NATS and whoever else a measurement leaves out.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -14,16 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import ringbuf
-from hft.runtime import cpus, idle, killstate, state, topology
+from hft.runtime import cpus, idle, killstate, state, streams, topology
 from hft.runtime.children import Child
 from hft.runtime.clock import SystemClock
 from hft.runtime.context import Run
 from hft.runtime.monitor import Monitor, Reading
+from hft.runtime.nats_server import NatsServer
 from hft.runtime.segments import Segments, declared_page
 from hft.runtime.service import ServiceState
 from hft.runtime.settings import Config
+from hft.simnet.service import SETTLEMENT_LOG
 from perf.workers import WorkerError
 
+Market = Callable[[Path], str]
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 40.0
 POLL_S = 0.005
@@ -40,12 +44,21 @@ def configured(**sections: Mapping[str, Any]) -> Config:
 class Processes:
     """Some services of one run. ``WorkerError`` when one does not start, ends early or does not stop."""
 
-    def __init__(self, config: Config, services: Collection[str], allowed: Collection[int]) -> None:
-        """``allowed``: the CPUs to share out among the services as ``hft start --cpus`` does."""
+    def __init__(
+        self,
+        config: Config,
+        services: Collection[str],
+        allowed: Collection[int],
+        market: Market | None = None,
+    ) -> None:
+        """``allowed``: the CPUs to share out among the services as ``hft start --cpus`` does; ``market``:
+        writes the market's file into a folder."""
         self._folder = Path(tempfile.mkdtemp(prefix="perf-services-"))
         state.prepare(self._folder)
         prefix = f"perf-p{os.getpid()}"
         config = replace(config, hft=replace(config.hft, prefix=prefix))
+        if market is not None:
+            config = replace(config, simnet=replace(config.simnet, market=(market(self._folder),)))
         assigned = cpus.assign(tuple(sorted(set(allowed))), config.cpus.placement)
         self.others = assigned.others
         self.run = Run(
@@ -58,6 +71,10 @@ class Processes:
             supervisor_pid=os.getpid(),
         )
         self._services = tuple(services)
+        self._nats: NatsServer | None = None
+        if "sidecar" in services:
+            folder, limits = self._folder / state.NATS_FOLDER, streams.table(config.nats)
+            self._nats = NatsServer(folder, name=f"perf-{self.run.run_id8}", streams=limits)
         self._children: dict[str, Child] = {}
         self.segments: Segments | None = None
 
@@ -70,6 +87,8 @@ class Processes:
     def start(self) -> None:
         """Every service, readers before writers, each wave once the one before it runs."""
         killstate.establish(self._folder, time.time_ns())
+        if self._nats is not None:
+            self.run = replace(self.run, nats_url=self._nats.start())
         every = {spec.name: declared_page(spec.name) for spec in topology.SERVICES}
         self.segments = Segments.create(self.run, every)
         state.write_atomic(self._folder / state.RUN_FILE, self.run.to_json())
@@ -124,6 +143,18 @@ class Processes:
         """CPU time of its process so far."""
         return int(Path(f"/proc/{self.pid(service)}/schedstat").read_text("ascii").split()[0])
 
+    def own_bytes(self, service: str) -> int:
+        """Memory of its process that it shares with nobody (``RssAnon``): the rings have their fixed size."""
+        for line in Path(f"/proc/{self.pid(service)}/status").read_text("ascii").splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+        raise WorkerError(f"/proc/{self.pid(service)}/status has no RssAnon")
+
+    def settlements(self) -> list[dict[str, Any]]:
+        """What reached the local cluster, by its own log."""
+        lines = (self._folder / SETTLEMENT_LOG).read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
     def last_words(self) -> str:
         """The newest line of each log."""
         logs = sorted((self._folder / state.LOG_FOLDER).glob("*.log"))
@@ -146,6 +177,8 @@ class Processes:
         for child in self._children.values():
             child.kill()
         self._children.clear()
+        if self._nats is not None:
+            self._nats.stop()
         if self.segments is not None:
             self.segments.remove()
             self.segments = None

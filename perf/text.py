@@ -64,6 +64,15 @@ HEADINGS = {
     "puts_per_s": "puts",
     "received": "checked",
     "trades": "trades",
+    "planned": "planned",
+    "executed": "executed",
+    "lost": "lost",
+    "unbalanced": "unbalanced",
+    "memory_bytes": "memory",
+    "drift_ppm": "drift",
+    "submissions": "submissions",
+    "after_trip": "sent after",
+    "last_arrival_ns": "last arrival",
     "share_ppm": "share",
 }
 """Columns, in their order."""

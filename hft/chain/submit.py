@@ -116,9 +116,11 @@ class _Guard:
         self.written_ns = 0
 
     def __call__(self) -> bool:
+        # Read before the look: a write that was let pass with a later time than a kill's would prove a hole.
+        now_ns = self._clock_ns()
         if self._killed():
             return True
-        self.written_ns = self.written_ns or self._clock_ns()
+        self.written_ns = self.written_ns or now_ns
         return False
 
 

@@ -27,7 +27,7 @@ from perf.processes import Processes, configured
 SERVICES = ("simnet", "auditor", "manager", "executor", "planner", "scanner", "feed")
 RATES = (1_000,)
 TOLERANCE = 0.05
-SECONDS, QUICK_SECONDS = 20.0, 4.0
+SECONDS, QUICK_SECONDS = 20.0, 3.0
 WARM_TRADES, WARM_LIMIT_S = 10, 60.0
 POLL_S = 0.05
 STAMPS = (
