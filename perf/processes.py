@@ -89,7 +89,7 @@ class Processes:
         killstate.establish(self._folder, time.time_ns())
         if self._nats is not None:
             self.run = replace(self.run, nats_url=self._nats.start())
-        every = {spec.name: declared_page(spec.name) for spec in topology.SERVICES}
+        every = {spec.name: declared_page(spec.name) for spec in topology.services("paper")}
         self.segments = Segments.create(self.run, every)
         state.write_atomic(self._folder / state.RUN_FILE, self.run.to_json())
         for wave in topology.START_WAVES:

@@ -28,7 +28,7 @@ from perf.engine import BUDGET_S, Case, Outcome, Plan, Shape
 from perf.processes import Processes, configured
 from perf.synthetic import Offers, cheap_market
 
-SERVICES = tuple(spec.name for spec in topology.SERVICES if spec.name != "scanner")
+SERVICES = tuple(spec.name for spec in topology.services("paper") if spec.name != "scanner")
 RATE = 500
 SWAPS = 50
 SECONDS, QUICK_SECONDS = 60.0, 3.0
