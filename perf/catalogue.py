@@ -2,6 +2,7 @@
 
 from perf.engine import Shape
 from perf.shapes import (
+    burst,
     codec,
     codec_handoff,
     counters,
@@ -57,5 +58,6 @@ SHAPES: dict[str, Shape] = {
         tick_to_trade.SHAPE,
         kill_under_load.SHAPE,
         load.SHAPE,
+        burst.SHAPE,
     )
 }

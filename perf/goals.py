@@ -190,6 +190,8 @@ GOALS: tuple[Goal, ...] = (
     ),
     _within("kill_under_load", "trip to last service", 20_000_000, "the same, the longest", "max_ns"),
     _within("kill_under_load", "trip to last service", 0, "submissions after a trip", "after_trip"),
+    _within("burst", "10,000 updates at once", 1_000_000_000, "10,000 at once until the newest is scanned"),
+    _within("burst", "10,000 updates at once", 0, "lost of them beyond what is counted", "lost"),
     _within("load", "500 opportunities/s", 0, "lost on planned and executed at 500/s", "lost"),
     _within("load", "500 opportunities/s", 0, "counters that do not balance", "unbalanced"),
     _within("load", "500 opportunities/s", 20_000, "memory drift after the warm-up", "drift_ppm"),

@@ -59,6 +59,7 @@ OURS = {
     "tick_to_trade": {"1,000 updates/s": "p50_ns", "1,000 updates/s: planner→executor": "p50_ns"},
     "kill_under_load": {"trip to last service": "submissions"},
     "load": {"500 opportunities/s": "planned"},
+    "burst": {"10,000 updates at once": "taken"},
 }
 
 WHOLE_PIPELINES = frozenset({"placement"})
