@@ -49,7 +49,7 @@ def run(
     there = [entry.name for entry in topology.links(instance.config.optional)]
     if to not in there:
         raise HftError(f"no link {to!r} in this run; there are {', '.join(there)}", ExitCode.CONFIG)
-    if to.split("_remote")[0] != stream.lower():
+    if topology.link(to).records != stream.lower():
         raise HftError(f"messages of {stream} don't belong on link {to}", ExitCode.CONFIG)
     reached = connect_options(loaded.nats if url else instance.config.nats, url or instance.nats_url)
     _serve(Ways(reached, stream, subject, to, instance.state_dir), instance)

@@ -46,8 +46,7 @@ def largest_messages() -> dict[str, int]:
     sizes: dict[str, int] = {}
     for entry in wire.REGISTRY.values():
         sizes[entry.link] = max(sizes.get(entry.link, 0), entry.codec.size)
-    sizes["opportunities_remote"] = sizes["opportunities"]
-    return sizes
+    return {entry.name: sizes[entry.records] for entry in topology.LINKS}
 
 
 def required_bytes(config: Config) -> int:

@@ -18,6 +18,13 @@ class Link(NamedTuple):
     depth: int
     mtu: int
     why: str
+    carries: str = ""
+    """The link whose record types it has, where that is another."""
+
+    @property
+    def records(self) -> str:
+        """The link whose record types it has."""
+        return self.carries or self.name
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -67,6 +74,7 @@ LINKS: tuple[Link, ...] = (
         depth=8192,
         mtu=512,
         why="of scanners on other machines; not the sidecar's to read: they are in the stream already",
+        carries="opportunities",
     ),
     Link(
         "planned",

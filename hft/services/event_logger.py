@@ -162,7 +162,7 @@ class EventLogger:
             record = codec.decode(message)
         except wire.WireError:
             belongs = ""
-        if belongs != link:
+        if belongs != topology.link(link).records:
             self._ctx.counters.add(places["dropped_corrupt"])
             return
         fields = dict(zip(self._fields[codec.name], record_values(codec, record).values(), strict=True))

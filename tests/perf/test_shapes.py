@@ -62,7 +62,7 @@ OURS = {
     "burst": {"10,000 updates at once": "taken"},
 }
 
-WHOLE_PIPELINES = frozenset({"placement"})
+WHOLE_PIPELINES = frozenset({"placement", "sidecar_isolation"})
 """Shapes whose shortest round is a run of all services: left to the slow tests."""
 SHORT = [pytest.param(name, marks=[pytest.mark.slow] if name in WHOLE_PIPELINES else []) for name in SHAPES]
 

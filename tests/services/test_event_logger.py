@@ -46,9 +46,9 @@ def record_bytes(codec: Codec, number: int, **fields: object) -> bytes:
 def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
     made: list[House] = []
 
-    def make(**own: int) -> House:
+    def make(bridge: str = "off", **own: int) -> House:
         (tmp_path / "logs").mkdir(exist_ok=True)
-        made.append(House(tmp_path, settings(event_logger=own)))
+        made.append(House(tmp_path, settings(event_logger=own, bridge={"enabled": bridge})))
         made[-1].open("event_logger")
         return made[-1]
 
@@ -249,6 +249,21 @@ def test_an_empty_or_all_torn_file_begins_anew(tmp_path: Path) -> None:
         file.write(b"whole\n", 0)
         file.close()
         assert (tmp_path / "e").read_bytes() == b"whole\n"
+
+
+def test_opportunities_of_another_machine_are_events_of_their_link(house: Callable[..., House]) -> None:
+    made = house(bridge="on")
+    message = record_bytes(wire.two_hop_opportunity, 1)
+    publication = made.segments.rings["opportunities_remote"].publication()
+    assert publication.offer(message)
+    publication.close()
+    made.cycle(["event_logger"])
+    (line,) = lines(made)
+    assert (line["link"], line["service"], line["event"]) == (
+        "opportunities_remote",
+        "bridge",
+        "two_hop_opportunity",
+    )
 
 
 def test_it_observes_every_link_and_gates_none() -> None:

@@ -1,9 +1,13 @@
 """A real nats-server for the tests of this room."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# For its rings with a sidecar behind them.
+sys.path.append(str(Path(__file__).parents[1] / "sidecar"))
 
 from hft.runtime.nats_server import NatsServer
 

@@ -9,11 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
+from sidecar_support import Pipeline, journal_content, record_bytes
 
 from hft import wire
 from hft.runtime.nats_server import NatsServer
@@ -93,13 +96,38 @@ def expected(position: int, subject: str, identity: str, data: bytes) -> dict[st
     return line
 
 
-@pytest.fixture
-def filled(server: NatsServer) -> dict[str, list[dict[str, Any]]]:
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One server for all that only read."""
+    made = NatsServer(tmp_path_factory.mktemp("nats"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def python_consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python consumer with its accessors, made as documented."""
+    folder = tmp_path_factory.mktemp("python")
+    shutil.copy(EXAMPLES / "python" / "consumer.py", folder)
+    run("flatc", "--python", "-o", "accessors", *sorted(SCHEMAS.glob("*.fbs")), cwd=folder)
+    return folder
+
+
+def run_all(commands: dict[str, tuple[str, ...]], cwd: Path) -> dict[str, list[dict[str, Any]]]:
+    """What programs print that run beside each other."""
+    with ThreadPoolExecutor(len(commands)) as pool:
+        runs = {name: pool.submit(run, *each, cwd=cwd, timeout_s=60) for name, each in commands.items()}
+        return {name: printed(each.result()) for name, each in runs.items()}
+
+
+@pytest.fixture(scope="module")
+def filled(shared_server: NatsServer) -> dict[str, list[dict[str, Any]]]:
     """Streams with every record kind in them; what a consumer must make of each stream."""
     lines: dict[str, list[dict[str, Any]]] = {stream.name: [] for stream in STREAMS}
 
     async def fill() -> None:
-        client = await nats.connect(server.url)
+        client = await nats.connect(shared_server.url)
         js = client.jetstream()
         await ensure(js)
         for number in range(RECORDS_EACH):
@@ -122,26 +150,54 @@ def printed(text: str) -> list[dict[str, Any]]:
 
 @needs_flatc
 def test_the_python_consumer_reads_every_stream_message_for_message(
-    server: NatsServer, filled: dict[str, list[dict[str, Any]]], tmp_path: Path
+    shared_server: NatsServer, filled: dict[str, list[dict[str, Any]]], python_consumer: Path
 ) -> None:
-    shutil.copy(EXAMPLES / "python" / "consumer.py", tmp_path)
-    run("flatc", "--python", "-o", "accessors", *sorted(SCHEMAS.glob("*.fbs")), cwd=tmp_path)
-    for stream, lines in filled.items():
-        program = (sys.executable, "consumer.py", server.url, stream, "--count", str(len(lines)))
-        assert printed(run(*program, cwd=tmp_path, timeout_s=30)) == lines, stream
+    programs = {
+        stream: (sys.executable, "consumer.py", shared_server.url, stream, "--count", str(len(lines)))
+        for stream, lines in filled.items()
+    }
+    assert run_all(programs, python_consumer) == filled
+
+
+@needs_flatc
+def test_what_the_python_consumer_reads_is_the_sidecars_journal(
+    server: NatsServer, python_consumer: Path, tmp_path: Path
+) -> None:
+    made = Pipeline(tmp_path, server.url)
+    try:
+        made.open()
+        for number in range(25):
+            for codec in wire.CODECS:
+                assert made.publish(codec.layout.link, record_bytes(codec, number))
+        made.drain()
+    finally:
+        made.close()
+    journals = {link: journal_content(tmp_path, link) for link in made.published}
+    journals = {link: content for link, content in journals.items() if content}
+    assert {link: len(content) for link, content in journals.items()} == {
+        link: len(messages) for link, messages in made.published.items() if messages
+    }
+    programs = {
+        link: (sys.executable, "consumer.py", server.url, link.upper(), "--count", str(len(content)))
+        for link, content in journals.items()
+    }
+    got = run_all(programs, python_consumer)
+    for link, content in journals.items():
+        assert got[link] == [
+            expected(place, subject, identity, data)
+            for place, (identity, subject, data) in enumerate(content, 1)
+        ], link
 
 
 @needs_flatc
 def test_a_durable_consumer_goes_on_where_it_stopped(
-    server: NatsServer, filled: dict[str, list[dict[str, Any]]], tmp_path: Path
+    shared_server: NatsServer, filled: dict[str, list[dict[str, Any]]], python_consumer: Path
 ) -> None:
-    shutil.copy(EXAMPLES / "python" / "consumer.py", tmp_path)
-    run("flatc", "--python", "-o", "accessors", *sorted(SCHEMAS.glob("*.fbs")), cwd=tmp_path)
     lines = filled["PLANNED"]
     got = []
     for count in (2, len(lines) - 2):
-        program = (sys.executable, "consumer.py", server.url, "PLANNED", "--count", str(count))
-        got += printed(run(*program, "--durable", "mine", cwd=tmp_path, timeout_s=30))
+        program = (sys.executable, "consumer.py", shared_server.url, "PLANNED", "--count", str(count))
+        got += printed(run(*program, "--durable", "mine", cwd=python_consumer, timeout_s=60))
     assert got == lines
 
 
@@ -175,11 +231,13 @@ def built() -> Path:
 
 @needs_node
 def test_the_typescript_consumer_reads_every_stream_message_for_message(
-    server: NatsServer, filled: dict[str, list[dict[str, Any]]], built: Path
+    shared_server: NatsServer, filled: dict[str, list[dict[str, Any]]], built: Path
 ) -> None:
-    for stream, lines in filled.items():
-        program = ("node", "consumer.js", server.url, stream, str(len(lines)))
-        assert printed(run(*program, cwd=built, timeout_s=30)) == lines, stream
+    programs = {
+        stream: ("node", "consumer.js", shared_server.url, stream, str(len(lines)))
+        for stream, lines in filled.items()
+    }
+    assert run_all(programs, built) == filled
 
 
 def test_examples_import_nothing_of_this_project() -> None:
