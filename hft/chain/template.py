@@ -33,6 +33,8 @@ from hft.chain.transaction import (
 from hft.venues import Pool, PoolError, QuoteError, swap_instruction
 
 MAX_ROUTES: Final = 1024
+MAX_KEPT: Final = 8
+"""Pairs of what a route's legs name for which templates are kept."""
 U64_MAX: Final = 2**64 - 1
 
 _U32 = Struct("<I").pack_into
@@ -101,20 +103,22 @@ class _Leg:
         self.pool, self.input_mint = pool, input_mint
         self.names = pool.swap_names(input_mint)
 
-    def takes(self, pool: Pool) -> bool:
-        """True if ``pool``, decoded anew, is swapped on by the same instruction but for its amounts."""
+    def follow(self, pool: Pool) -> bool:
+        """Takes ``pool``, decoded anew; True if its instruction is the same but for its amounts."""
         if pool is self.pool:
             return True
-        if pool.swap_names(self.input_mint) != self.names:
-            return False
-        self.pool = pool
-        return True
+        names = pool.swap_names(self.input_mint)
+        same = names == self.names
+        self.pool, self.names = pool, names
+        return same
 
 
 class _Route:
-    """What is known of one route: its legs, and a template a tip account."""
+    """What is known of one route: its legs, and a template a tip account, for what the legs name now and for
+    what they named before: a price at an array's edge crosses it there and back.
+    """
 
-    __slots__ = ("leg_1", "leg_2", "order", "refused", "tables", "templates")
+    __slots__ = ("kept", "leg_1", "leg_2", "order", "refused", "tables", "templates")
 
     def __init__(self, order: TwoHop, tables: tuple[AddressLookupTableAccount, ...]) -> None:
         self.order = order
@@ -122,16 +126,30 @@ class _Route:
         self.leg_2 = _Leg(order.pool_2, _mid_mint(order))
         self.tables = tables
         self.templates: dict[bytes, Template] = {}
+        self.kept = {(self.leg_1.names, self.leg_2.names): self.templates}
         self.refused = False
         """It can't be compiled as it is: too large, say. Not tried again before it changes."""
+
+    def follow(self, order: TwoHop) -> bool:
+        """Takes the pools of ``order``; False if they name something else than before."""
+        same_1, same_2 = self.leg_1.follow(order.pool_1), self.leg_2.follow(order.pool_2)
+        if same_1 and same_2:
+            return True
+        names = (self.leg_1.names, self.leg_2.names)
+        self.templates = self.kept.pop(names, {})
+        self.kept[names] = self.templates
+        if len(self.kept) > MAX_KEPT:
+            del self.kept[next(iter(self.kept))]
+        self.refused = False
+        return False
 
 
 class TemplateCache:
     """Prepared routes of one wallet, the least recently made dropped beyond ``MAX_ROUTES``.
 
     A pool that was decoded anew is compared by its instruction: while that is the same but for the amounts,
-    the templates stay, else the route is compiled again. ``slot`` is that of the blockhash, by which lookup
-    tables are judged.
+    the templates stay, else the route is compiled again, unless it was as it is now before. ``slot`` is that
+    of the blockhash, by which lookup tables are judged.
     """
 
     def __init__(self, signer: Signer, tables: TableCache | None = None) -> None:
@@ -216,12 +234,8 @@ class TemplateCache:
         key = (order.pool_1.key, order.pool_2.key, order.base_mint)
         tables = self._usable(slot)
         route = self._routes.get(key)
-        if (
-            route is not None
-            and route.tables is tables
-            and route.leg_1.takes(order.pool_1)
-            and route.leg_2.takes(order.pool_2)
-        ):
+        if route is not None and route.tables is tables:
+            self.invalidated += not route.follow(order)
             return route
         if route is None:
             check_order(order)

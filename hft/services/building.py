@@ -51,6 +51,10 @@ class Builder:
             self._find_routes()
         self._templates.refresh(self._decoded, slot, limit=1, examine=EXAMINED)
 
+    def notice(self) -> None:
+        """Takes notice of what changed, so that a plan has less to."""
+        self._book.refresh()
+
     def signed(self, plan: ExecutionPlan, blockhash: bytes, slot: int) -> SignedTransaction | End:
         """The plan's transaction on the newest state of its pools, or why there is none."""
         self._book.refresh()

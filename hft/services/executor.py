@@ -136,6 +136,8 @@ class Executor:
         taken = self.primary.poll(self._on_planned, POLL_LIMIT)
         if taken:
             self.access.step()
+        else:
+            self.builder.notice()
         return count + taken
 
     def pending(self) -> int:

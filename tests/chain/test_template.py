@@ -141,7 +141,10 @@ def test_a_price_in_another_array_makes_another_message(pools: dict[Venue, Pool]
     after = order._replace(pool_1=moved)
     assert cache.sign(after, BLOCKHASH) == build_two_hop(after, PAYER, BLOCKHASH)
     assert cache.sign(after, BLOCKHASH).data != before.data
-    assert cache.invalidated == 1
+    assert (cache.built, cache.invalidated) == (2, 1)
+    # Back where it was: what was made ready for that is still there.
+    assert cache.sign(order, BLOCKHASH) == before
+    assert (cache.built, cache.invalidated) == (2, 2)
 
 
 def test_refreshing_compiles_what_is_missing_a_little_at_a_time(pools: dict[Venue, Pool]) -> None:
