@@ -144,7 +144,7 @@ class _Route:
         return False
 
 
-class TemplateCache:
+class Templates:
     """Prepared routes of one wallet, the least recently made dropped beyond ``MAX_ROUTES``.
 
     A pool that was decoded anew is compared by its instruction: while that is the same but for the amounts,
@@ -152,10 +152,9 @@ class TemplateCache:
     of the blockhash, by which lookup tables are judged.
     """
 
-    def __init__(self, signer: Signer, tables: TableCache | None = None) -> None:
-        self._signer = signer
-        self._local = signer.sign_before if isinstance(signer, LocalSigner) else None
-        self._user = Pubkey(signer.public_key)
+    def __init__(self, wallet: bytes, tables: TableCache | None = None) -> None:
+        """``wallet``: the address of who signs and pays."""
+        self._user = Pubkey(wallet)
         self._routes: dict[tuple[bytes, bytes, bytes], _Route] = {}
         self._table_cache = tables
         self._tables: tuple[AddressLookupTableAccount, ...] = ()
@@ -167,10 +166,10 @@ class TemplateCache:
     def __len__(self) -> int:
         return len(self._routes)
 
-    def sign(self, order: TwoHop, blockhash: bytes, slot: int = 0) -> SignedTransaction:
-        """``order`` as signed bytes, the same as ``build_two_hop`` gives.
+    def message(self, order: TwoHop, blockhash: bytes, slot: int = 0) -> bytes:
+        """The message of ``order``, as ``build_two_hop`` gives it to be signed.
 
-        ``TransactionError``, ``QuoteError``, ``PoolError`` as there; ``SignerError`` of a remote signer.
+        ``TransactionError``, ``QuoteError``, ``PoolError`` as there.
         """
         if len(blockhash) != 32 or not _in_range(order):
             check_order(order)
@@ -182,12 +181,7 @@ class TemplateCache:
         else:
             route = self._route(order, slot)
             template = route.templates.get(order.tip_account) or self._compile(route, order)
-        message = template.message(order, blockhash)
-        if self._local is not None:
-            signed = self._local(message)
-            return SignedTransaction(_ONE_SIGNATURE + signed, signed[:64])
-        signature = self._signer.sign(message)
-        return SignedTransaction(_ONE_SIGNATURE + signature + message, signature)
+        return template.message(order, blockhash)
 
     def prepare(self, order: TwoHop, slot: int = 0) -> None:
         """Makes the route of ``order`` known, so that ``refresh`` compiles it before it is wanted."""
@@ -263,6 +257,27 @@ class TemplateCache:
             self._tables = self._tables if same else usable
             self._tables_of = (cache.version, slot)
         return self._tables
+
+
+class TemplateCache(Templates):
+    """Prepared routes of one wallet with who signs for it."""
+
+    def __init__(self, signer: Signer, tables: TableCache | None = None) -> None:
+        super().__init__(signer.public_key, tables)
+        self._signer = signer
+        self._local = signer.sign_before if isinstance(signer, LocalSigner) else None
+
+    def sign(self, order: TwoHop, blockhash: bytes, slot: int = 0) -> SignedTransaction:
+        """``order`` as signed bytes, the same as ``build_two_hop`` gives.
+
+        ``TransactionError``, ``QuoteError``, ``PoolError`` as there; ``SignerError`` of a remote signer.
+        """
+        message = self.message(order, blockhash, slot)
+        if self._local is not None:
+            signed = self._local(message)
+            return SignedTransaction(_ONE_SIGNATURE + signed, signed[:64])
+        signature = self._signer.sign(message)
+        return SignedTransaction(_ONE_SIGNATURE + signature + message, signature)
 
 
 def _mid_mint(order: TwoHop) -> bytes:
