@@ -18,8 +18,10 @@ from hft.chain.svm import NO_INDEX, open_svm, prepare, svm_account, svm_clock, u
 from hft.chain.svm_envelope import Envelope, open_envelope
 from hft.chain.svm_programs import load_programs
 from hft.chain.svm_rewrite import rewrite
+from hft.chain.sysvars import SYSVAR_OWNER
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.venues import ABSENT, Account, ChainClock, Pool, token_amount
+from hft.venues.spl import key
 from hft.wire.account import AccountRecord
 
 TIP_ACCOUNT_LAMPORTS: Final = 1_000_000_000
@@ -27,6 +29,22 @@ SIGNATURE_BYTES: Final = 64
 UNSIGNED: Final = b"\x01" + bytes(SIGNATURE_BYTES)
 """What stands before a message that nobody signed."""
 _SYSTEM_PROGRAM: Final = bytes(32)
+
+KEPT_OWNERS: Final = frozenset(
+    (
+        SYSVAR_OWNER,
+        *(
+            key(loader)
+            for loader in (
+                "NativeLoader1111111111111111111111111111111",
+                "BPFLoader1111111111111111111111111111111111",
+                "BPFLoader2111111111111111111111111111111111",
+                "BPFLoaderUpgradeab1e11111111111111111111111",
+            )
+        ),
+    )
+)
+"""Owners of programs and sysvars: the SVM has its own."""
 
 Source = Callable[[bytes], AccountRecord | None]
 
@@ -59,10 +77,10 @@ class _Accounts(Mapping[bytes, Account]):
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def __getitem__(self, key: bytes) -> Account:
-        record = self._source(key)
+    def __getitem__(self, pubkey: bytes) -> Account:
+        record = self._source(pubkey)
         if record is None:
-            raise KeyError(key)
+            raise KeyError(pubkey)
         return Account(record.owner, record.data, record.lamports)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -101,9 +119,7 @@ class Simulator:
         self.runs = 0
         self.written = 0
 
-    def run(
-        self, message: bytes, pools: Mapping[bytes, Pool], clock: ChainClock, purse: bytes
-    ) -> Simulated:
+    def run(self, message: bytes, pools: Mapping[bytes, Pool], clock: ChainClock, purse: bytes) -> Simulated:
         """Runs the unsigned ``message`` at ``clock``. ``pools``: those its swaps name, as decoded from the
         newest accounts; ``purse``: the token account whose gain is told.
 
@@ -117,8 +133,8 @@ class Simulator:
         envelope = open_envelope(UNSIGNED + message, view.account, slot=clock.slot, verify=False)
         plan = rewrite(view, envelope, self.programs)
         prepared = prepare(envelope, plan)
-        for key in prepared.message.account_keys:
-            self._bring(bytes(key))
+        for named in prepared.message.account_keys:
+            self._bring(bytes(named))
         self._give(envelope, prepared.given)
         result = svm.simulate_transaction(prepared.transaction)
         self.runs += 1
@@ -128,17 +144,21 @@ class Simulator:
         measured = not any(step.of_swap for step in plan.steps)
         if isinstance(result, FailedTransactionMetadata):
             return Simulated(failed_at, code, name or "Failed", units, measured, 0)
-        after = next((held.data for key, held in result.post_accounts() if bytes(key) == purse), b"")
+        after = next((held.data for one, held in result.post_accounts() if bytes(one) == purse), b"")
         return Simulated(NO_INDEX, 0, "", units, measured, _amount(after) - _amount(view.account(purse).data))
 
-    def _bring(self, key: bytes) -> None:
-        """The newest record of an account, where the SVM has another. What the source does not know (programs,
-        tip accounts, authorities of vaults) stays as it is."""
-        record = self._source(key)
-        if record is None or self._held.get(key) is record:
+    def _bring(self, pubkey: bytes) -> None:
+        """The newest record of an account, where the SVM has another. What the source does not know (tip
+        accounts, authorities of vaults) stays as it is; programs and the cluster's own accounts do anyway."""
+        record = self._source(pubkey)
+        if record is None or self._held.get(pubkey) is record:
             return
-        self._held[key] = record
-        self._svm.set_account(Pubkey(key), svm_account(Account(record.owner, record.data, record.lamports)))
+        self._held[pubkey] = record
+        if record.owner in KEPT_OWNERS:
+            return
+        self._svm.set_account(
+            Pubkey(pubkey), svm_account(Account(record.owner, record.data, record.lamports))
+        )
         self.written += 1
 
     def _give(self, envelope: Envelope, lamports: int) -> None:

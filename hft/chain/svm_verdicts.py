@@ -22,6 +22,8 @@ class Verdict(NamedTuple):
 
 
 EXCEEDED: Final = Verdict(0, "ComputationalBudgetExceeded")
+OUT_OF_UNITS: Final = frozenset((EXCEEDED.name, "ProgramFailedToComplete"))
+"""What a program is told that ran out of compute units: the runtime's own programs, and the others."""
 MISSING_SIGNATURE: Final = Verdict(0, "MissingRequiredSignature")
 # Anchor's codes for an account that isn't what an instruction wants.
 NO_POOL: Final = Verdict(3012, "AccountNotInitialized")

@@ -193,13 +193,21 @@ class Planner:
         300_000, 0, 1_000_000, "Share of the expected profit offered as a tip, in millionths."
     )
     tip_floor_lamports: int = number(
-        1_000, 1_000, MAXIMUM_U64, "Least tip; the block engine refuses less than 1000."
+        1_000, 1_000, MAXIMUM_U64, "Least tip, where landed tips ask for no more; 1000 is the engine's own."
     )
     tip_cap_lamports: int = number(5_000_000, 1_000, MAXIMUM_U64, "Largest tip, whatever the share says.")
     compute_unit_price_micro_lamports: int = number(
-        1_000, 0, 1_000_000_000, "Priority fee for each compute unit, in millionths of a lamport."
+        1_000, 0, 1_000_000_000, "Least priority fee for each compute unit, in millionths of a lamport."
+    )
+    compute_unit_price_cap_micro_lamports: int = number(
+        100_000, 0, 1_000_000_000, "Largest, where the fees that land lately ask for more than the least."
     )
     plan_life_ms: int = number(2_000, 10, 60_000, "Time after which a plan may no longer be sent.")
+    simulate: str = choice(
+        "off",
+        ("off", "on"),
+        "on: a plan's transaction is executed in process on the newest accounts before the plan is told.",
+    )
     blacklist: tuple[str, ...] = strings("Pools never traded: base58 keys separated by commas.")
 
 

@@ -65,4 +65,7 @@ class Chain:
         ("25", "50", "75", "95", "99"),
         "Percentile of the landed tips that the executor shows as tip_floor_lamports.",
     )
+    programs: str = string(
+        "", "Folder of the venues' program binaries (<program id>.so), for [service:planner] simulate."
+    )
     lookup_tables: tuple[str, ...] = strings("Address lookup tables to build with: base58 keys.")

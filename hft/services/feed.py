@@ -31,6 +31,7 @@ from hft.services.book import Entry
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
 from hft.services.pools import needs_of
 from hft.services.sanity import Sanity
+from hft.services.simulation_needs import simulation_needs
 from hft.services.sources import Origin, Sources
 from hft.services.store import Store
 from hft.services.tally import Tally
@@ -72,6 +73,7 @@ class Feed:
         self._tally = Tally(ctx.counters, self._sources)
         self._watchset = WatchSet(MAX_WATCHES)
         self._wallet = wallet_address(ctx.run)
+        self._besides = simulation_needs(ctx.config, self._wallet)
         self._tokens: dict[bytes, Token] = {}
         self._store = Store(ctx.table, self._tally)
         self._book = self._store.book
@@ -229,7 +231,7 @@ class Feed:
         for key in written:
             account = self._store.account(key) if key in entries else None
             if account is not None and (needs := needs_of(key, account, entries[key].pool)):
-                self._watchset.want(key, (key, *needs), now_ns)
+                self._watchset.want(key, (key, *needs, *self._besides(entries[key].pool)), now_ns)
         self._follow()
 
     def _follow(self) -> None:

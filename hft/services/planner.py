@@ -1,7 +1,8 @@
 """The planner: opportunities → ``planned``, as a plan or as a rejection with its code.
 
-Re-quotes on the newest table state, prices the tip, scores, validates. A pool that a plan was just made on
-is held until its state has moved or the plan's life is over, so that one dislocation is not bought twice.
+Re-quotes on the newest table state; prices, validates and simulates it (see ``appraisal``). A pool that a
+plan was just made on is held until its state has moved or the plan's life is over, so that one dislocation is
+not bought twice.
 
 Counters: in_opportunities + in_opportunities_remote = plans + rejected_<reason> + dropped_stale +
 dropped_corrupt, and out_planned + messages held = plans + sum of rejected_<reason>.
@@ -13,15 +14,16 @@ from solders.pubkey import Pubkey
 
 from hft import wire
 from hft.runtime.wallet import wallet_address
-from hft.services import opportunities
+from hft.services import appraisal, opportunities
 from hft.services.announce import is_other_news
+from hft.services.appraisal import Appraisal, Quoted
 from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
 from hft.services.plans import Stamps, plan_fields, policies, rejection_fields
 from hft.services.strategies import places_of
 from hft.strategy import validation
 from hft.strategy.dedupe import Deduper, Holds, Path, size_bucket
-from hft.strategy.pricing import Leg, Offer, Priced, Wallet, price
+from hft.strategy.pricing import Leg, Offer, Priced, Wallet
 from hft.strategy.validation import Rejection
 from hft.venues import WRAPPED_SOL, QuoteError, QuoteErrorCode, associated_token_address, token_amount
 from hft.wire import TwoHopOpportunity
@@ -46,10 +48,11 @@ COUNTERS: tuple[str, ...] = (
     "lost_market_data",
     "dropped_market_data_corrupt",
     "slot",
+    *appraisal.COUNTERS,
     *SYSTEM_COUNTERS,
 )
 STRATEGY_COUNTERS: tuple[str, ...] = ("in_opportunities", "plans", "rejected")
-HISTOGRAMS: tuple[str, ...] = ("handoff_scanner_planner_ns", "stage_planner_ns")
+HISTOGRAMS = ("handoff_scanner_planner_ns", "stage_planner_ns", *appraisal.HISTOGRAMS)
 
 POLL_LIMIT = 16
 UPDATE_LIMIT = 256
@@ -85,6 +88,7 @@ class Planner:
         self._plan_head = ctx.run.run_id[:8]
         self._wallet = wallet_address(ctx.run)
         self._wallet_base = associated_token_address(self._wallet, WRAPPED_SOL)
+        self._appraisal = Appraisal(ctx, self._book, self._wallet)
         self._deduper = Deduper(1)
         self._disabled: set[bytes] = set()
         self._holds = Holds()
@@ -96,8 +100,7 @@ class Planner:
         self._rejected = {
             reason: index(name) for reason, name in zip(list(RejectReason)[1:], REJECTIONS, strict=True)
         }
-        self._handoff = ctx.counters.histogram_index("handoff_scanner_planner_ns")
-        self._stage = ctx.counters.histogram_index("stage_planner_ns")
+        self._handoff, self._stage = map(ctx.counters.histogram_index, HISTOGRAMS[:2])
 
     def on_start(self) -> None:
         """Decodes the pools that are in the table already."""
@@ -117,6 +120,7 @@ class Planner:
         self._system.poll()
         # Kept decoded in between, so that an opportunity finds its pools ready; not all at once: it waits.
         self._book.decode_some(DECODED)
+        self._appraisal.refresh()
         counters = self._counters
         self._opportunities.show()
         counters.set(counters.index("lost_market_data"), self._market.lost)
@@ -200,9 +204,8 @@ class Planner:
         slots = max(book.clock.slot - max(entry_1.slot, entry_2.slot), 0)
         offer = Offer(found.amount_in, found.amount_out, age_ns, slots)
         wallet = Wallet(self._token_balance(self._wallet_base), self._lamports(self._wallet))
-        policy = self._policies[found.strategy]
-        priced = price(offer, leg_1, leg_2, book.clock, wallet, policy)
-        rejection = validation.validate(priced.candidate, policy.limits)
+        quoted = Quoted(found, offer, leg_1, leg_2, wallet, self._out.sequence)
+        priced, rejection = self._appraisal.judge(quoted, self._policies[found.strategy])
         if rejection is None:
             until_ns = self._clock.monotonic_ns() + self._plan_life_ns
             self._holds.hold(entry_1.key, entry_1.changes, until_ns)
@@ -235,11 +238,8 @@ class Planner:
     ) -> None:
         now_ns = self._clock.monotonic_ns()
         stamps = Stamps(self._out.sequence, slot, received_ns, now_ns)
-        expires_ns = now_ns + self._plan_life_ns
-        unit_price = self._policies[found.strategy].compute_unit_price_micro_lamports
-        fields = plan_fields(
-            found, leg_1.quote, leg_2.quote, priced, stamps, self._plan_head, unit_price, expires_ns
-        )
+        until_ns = now_ns + self._plan_life_ns
+        fields = plan_fields(found, leg_1.quote, leg_2.quote, priced, stamps, self._plan_head, until_ns)
         self._out.put(wire.execution_plan, *fields)
         self._counters.add(self._plans)
         self._counters.record(self._stage, now_ns - received_ns)

@@ -66,6 +66,11 @@ def policy(config: "Config") -> Policy:
     )
 
 
+def minimum_out(found: TwoHopOpportunity, priced: Priced) -> int:
+    """The least that is no loss after all costs: below it the chain reverts both swaps."""
+    return found.amount_in + priced.candidate.costs.total_lamports
+
+
 def plan_fields(
     found: TwoHopOpportunity,
     quote_1: Quote,
@@ -73,13 +78,11 @@ def plan_fields(
     priced: Priced,
     stamps: Stamps,
     plan_head: bytes,
-    unit_price_micro_lamports: int,
     expires_ns: int,
 ) -> tuple[Any, ...]:
     """The fields of an ExecutionPlan, in schema order. ``plan_head``: 8 bytes that name the run.
 
-    Leg 2 takes exactly what leg 1 must at least pay; below the minimum out, the least that is no loss after
-    all costs, the chain reverts both.
+    Leg 2 takes exactly what leg 1 must at least pay.
     """
     spent = priced.candidate.costs
     return (
@@ -100,14 +103,14 @@ def plan_fields(
         found.pool_2,
         found.amount_in,
         quote_1.amount_out,
-        found.amount_in + spent.total_lamports,
+        minimum_out(found, priced),
         quote_2.amount_out,
         quote_2.amount_out - found.amount_in - spent.total_lamports,
         spent.base_fee_lamports,
         spent.priority_fee_lamports,
         spent.tip_lamports,
         priced.compute_unit_limit,
-        unit_price_micro_lamports,
+        priced.compute_unit_price_micro_lamports,
         expires_ns,
         found.received_ns,
         found.feed_published_ns,

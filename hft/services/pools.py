@@ -2,7 +2,7 @@
 tokens. What can't be right is refused at start-up, all of it together.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from solders.pubkey import Pubkey
@@ -54,9 +54,15 @@ def named_pools(config: Config) -> tuple[bytes, ...]:
 
 
 async def survey(
-    rpc: RpcClient, named: Sequence[bytes], tokens: Mapping[bytes, Token], *, live: bool
+    rpc: RpcClient,
+    named: Sequence[bytes],
+    tokens: Mapping[bytes, Token],
+    besides: Callable[[Pool | None], tuple[bytes, ...]],
+    *,
+    live: bool,
 ) -> Survey:
-    """Looks at the pools (``named``; none: all there are) and at the tokens on the chain.
+    """Looks at the pools (``named``; none: all there are) and at the tokens on the chain. ``besides``: what
+    is wanted of a pool besides what it rests on.
 
     ``ConfigError``: a named pool that is of no known venue, or whose mints are not listed. A pool that does
     not exist, or is not sound, is no error: it is disabled until it is. ``RpcFault`` without an answer.
@@ -75,7 +81,7 @@ async def survey(
         if trouble and named:
             wrong.append(f"[chain] pools: {Pubkey(key)} {trouble}")
         elif not trouble and len(kept) < MAX_POOLS:
-            kept[key] = needs_of(key, account, decoded)
+            kept[key] = (*needs_of(key, account, decoded), *besides(decoded))
     if wrong:
         raise ConfigError(wrong)
     return Survey(kept, len(pools) - len(kept), good, tuple(problems))

@@ -20,8 +20,10 @@ from hft.chain.subscribe_merge import Version, Watch
 from hft.chain.subscribe_session import SessionRule
 from hft.runtime.config import ConfigError
 from hft.runtime.endpoints import PAPER, Endpoints, endpoints
+from hft.runtime.wallet import wallet_address
 from hft.services.pools import Survey, named_pools, survey
 from hft.services.references import References, Tell, secret_of
+from hft.services.simulation_needs import simulation_needs
 from hft.venues.tokens import TokenError, load_tokens
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ class Sources:
         self._start_wait_ns = config.feed.start_wait_ms * 1_000_000
         self.found: Survey | None = None
         self.survey_failures = 0
+        self._besides = simulation_needs(ctx.config, wallet_address(ctx.run))
 
     @property
     def silences(self) -> int:
@@ -148,7 +151,7 @@ class Sources:
     async def _look(self) -> None:
         while self.found is None:
             try:
-                self.found = await survey(self.rpc, self._named, self._listed, live=self._live)
+                self.found = await survey(self.rpc, self._named, self._listed, self._besides, live=self._live)
             except RpcFault:
                 self.survey_failures += 1
                 await asyncio.sleep(ASK_AGAIN_S)

@@ -46,23 +46,34 @@ class Wallet(NamedTuple):
 
 
 class Priced(NamedTuple):
-    """The candidate for validation and the compute units it asks for."""
+    """The candidate for validation, the compute units it asks for, and what it offers for each."""
 
     candidate: Candidate
     compute_unit_limit: int
+    compute_unit_price_micro_lamports: int
 
 
-def price(offer: Offer, leg_1: Leg, leg_2: Leg, clock: ChainClock, wallet: Wallet, policy: Policy) -> Priced:
-    """Everything validation wants to know of two quoted legs.
+def price(
+    offer: Offer,
+    leg_1: Leg,
+    leg_2: Leg,
+    clock: ChainClock,
+    wallet: Wallet,
+    policy: Policy,
+    unit_limit: int | None = None,
+) -> Priced:
+    """Everything validation wants to know of two quoted legs. ``unit_limit``: compute units to ask for, where
+    they were measured; None: by the venues' tables.
 
     Where no tip is worth paying the least possible one is assumed, so that the profit factor refuses with
     true figures.
     """
     limits = policy.limits
     gross = leg_2.quote.amount_out - offer.amount_in
-    unit_limit = costs.compute_unit_limit(
-        leg_1.pool.venue, leg_1.quote.crossings, leg_2.pool.venue, leg_2.quote.crossings
-    )
+    if unit_limit is None:
+        unit_limit = costs.compute_unit_limit(
+            leg_1.pool.venue, leg_1.quote.crossings, leg_2.pool.venue, leg_2.quote.crossings
+        )
     priority = costs.priority_fee(unit_limit, policy.compute_unit_price_micro_lamports)
     fees = costs.NetworkCosts(costs.base_fee(), priority, 0)
     tip_lamports = tip.price_tip(gross, fees.fees_lamports, policy.tips)
@@ -99,7 +110,7 @@ def price(offer: Offer, leg_1: Leg, leg_2: Leg, clock: ChainClock, wallet: Walle
         pool_disabled=False,
         pool_blacklisted=False,
     )
-    return Priced(candidate, unit_limit)
+    return Priced(candidate, unit_limit, policy.compute_unit_price_micro_lamports)
 
 
 def price_impact_ppm(leg: Leg, clock: ChainClock) -> int:

@@ -249,6 +249,7 @@ class RejectReason(IntEnum):
     DUPLICATE = 18
     KILLED = 19
     COSTS_EXCEED_PROFIT = 20
+    SIMULATION_FAILED = 21
 
 
 class Service(IntEnum):

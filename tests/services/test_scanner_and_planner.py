@@ -4,47 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opportunity_support import offer, one_opportunity, refused, with_settings
 from service_support import PATIENT, QUIET, House, dislocate, settings
 from solders.pubkey import Pubkey
 
 from hft import wire
 from hft.venues import WRAPPED_SOL, tokens
-from hft.wire import PlanRejected, TwoHopOpportunity
 from hft.wire.enums import KillTrigger, RejectReason, ValidationFactor
 
 Make = Callable[..., House]
-
-
-def found(house: House) -> list[TwoHopOpportunity]:
-    reader = house.reader("opportunities", "opportunity-reader")
-    messages = [wire.two_hop_opportunity.decode(message) for message in reader.take_batch(1_000)]
-    reader.close()
-    return messages
-
-
-def refused(house: House) -> list[PlanRejected]:
-    reader = house.reader("planned", "refusal-reader")
-    messages = [m for m in reader.take_batch(20_000) if wire.identifier(m) == b"HFPR"]
-    reader.close()
-    return [wire.plan_rejected.decode(message) for message in messages]
-
-
-def one_opportunity(run: House) -> TwoHopOpportunity:
-    """A real opportunity of a market moved once; afterwards the scanner is closed."""
-    run.open("simnet", "scanner", "feed")
-    run.until(lambda: run.count("feed", "pools") > 0 and run.count("feed", "slot") > 0)
-    dislocate(run)
-    run.until(lambda: run.count("scanner", "out_opportunities") > 0)
-    run.shut("scanner")
-    return found(run)[0]
-
-
-def offer(run: House, opportunity: TwoHopOpportunity, **changes: Any) -> None:
-    """Put an opportunity on its link, fresh unless told otherwise."""
-    changes.setdefault("scan_published_ns", run.clock.monotonic_ns())
-    message = bytearray(wire.two_hop_opportunity.size)
-    wire.two_hop_opportunity.encode_into(message, *opportunity._replace(**changes))
-    assert run.writer("opportunities").offer(bytes(message))
 
 
 def test_the_scanner_sizes_exactly_and_carries_trace_and_stamps(house: Make) -> None:
@@ -117,11 +85,6 @@ KEYS: list[tuple[dict[str, dict[str, Any]], F, R]] = [
     ({"planner": {"maximum_slippage_bps": 0}}, F.SLIPPAGE, R.SLIPPAGE),
     ({"planner": {"maximum_risk_score_ppm": 0}}, F.RISK, R.RISK_SCORE),
 ]
-
-
-def with_settings(run: House, **sections: dict[str, Any]) -> None:
-    """Other settings for the services opened from here on."""
-    object.__setattr__(run.run, "config", settings(simnet=QUIET, **sections))
 
 
 @pytest.mark.parametrize(("sections", "factor", "reason"), KEYS)

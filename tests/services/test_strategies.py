@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from made_results import failed, result
+from opportunity_support import found, refused
 from service_support import PATIENT, PIPELINE, QUIET, House, dislocate, results, settings
-from test_scanner_and_planner import found, refused
 
 from hft import wire
 from hft.runtime import config as configuration

@@ -25,3 +25,4 @@ class RejectReason(object):
     duplicate = 18
     killed = 19
     costs_exceed_profit = 20
+    simulation_failed = 21

@@ -1,0 +1,173 @@
+"""The simulator: what it says is what the settlement does, and nothing of it stays."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made_program import elf, returns, spends
+from solders.pubkey import Pubkey
+
+from hft.chain.compute import MAX_COMPUTE_UNITS
+from hft.chain.keys import paper_keypair
+from hft.chain.svm import NO_INDEX
+from hft.chain.svm_envelope import EnvelopeError
+from hft.chain.svm_programs import ProgramError
+from hft.chain.svm_simulator import Simulated, Simulator
+from hft.chain.template import Templates
+from hft.chain.tips import TIP_ACCOUNTS
+from hft.chain.transaction import TransactionError, TwoHop, build_two_hop
+from hft.simnet.bank import Bank, with_token_amount
+from hft.simnet.events import Outcome
+from hft.simnet.genesis import genesis_accounts
+from hft.simnet.market import load_market
+from hft.simnet.settlement import Settlement
+from hft.venues import ABSENT, WRAPPED_SOL, Pool, Venue, associated_token_address, quote
+from hft.wire.account import AccountRecord
+
+WALLET = paper_keypair(1)
+USER = bytes(WALLET.pubkey())
+PURSE = associated_token_address(USER, WRAPPED_SOL)
+AMOUNT = 10**8
+
+
+class Market:
+    """The shipped market as a table's reader sees it, and the bank that holds it."""
+
+    def __init__(self) -> None:
+        market = load_market()
+        self.bank = Bank(market, genesis_accounts(market, WALLET.pubkey(), 10**12), seed=1, slot_ms=400)
+        self.templates = Templates(USER)
+        self._records: dict[bytes, AccountRecord] = {}
+
+    def record(self, key: bytes) -> AccountRecord | None:
+        """The account's newest record: the same object as long as the account is the same."""
+        owner, data, lamports = self.bank.account(key)
+        if not lamports:
+            return None
+        held = self._records.get(key)
+        if held is None or (held.owner, held.data, held.lamports) != (owner, data, lamports):
+            held = self._records[key] = AccountRecord(self.bank.slot, 1, owner, lamports, 0, data)
+        return held
+
+    def order(self, pool_1: Pool, pool_2: Pool, minimum_out: int = 1) -> TwoHop:
+        """Both swaps as they are quoted now; the least out is in the caller's hand."""
+        mid_mint = pool_1.mint_b if pool_1.mint_a == WRAPPED_SOL else pool_1.mint_a
+        mid = quote(pool_1, WRAPPED_SOL, AMOUNT, self.bank.clock).amount_out
+        out = quote(pool_2, mid_mint, mid, self.bank.clock).amount_out
+        least = minimum_out if minimum_out > 0 else out - minimum_out
+        return TwoHop(pool_1, pool_2, WRAPPED_SOL, AMOUNT, mid, least, 400_000, 1_000, 5_000, TIP_ACCOUNTS[3])
+
+    def simulate(self, simulator: Simulator, order: TwoHop) -> Simulated:
+        """The order's message, run."""
+        message = self.templates.message(order, bytes(32))
+        return simulator.run(message, self.bank.pools, self.bank.clock, PURSE)
+
+
+@pytest.fixture(scope="module")
+def market() -> Market:
+    return Market()
+
+
+def pairs(market: Market) -> Iterator[tuple[Pool, Pool]]:
+    """A route a pair of venues, both ways round."""
+    seen = set()
+    for one, two in itertools.permutations(market.bank.pools.values(), 2):
+        mints = {one.mint_a, one.mint_b}
+        if WRAPPED_SOL in mints == {two.mint_a, two.mint_b} and (one.venue, two.venue) not in seen:
+            seen.add((one.venue, two.venue))
+            yield one, two
+
+
+@pytest.mark.parametrize("beyond", [1, -1])
+def test_what_is_simulated_is_what_settles(market: Market, beyond: int) -> None:
+    """Success, and with a minimum one above what the second swap pays: the guard of the profit."""
+    bank, compared = market.bank, 0
+    simulator = Simulator(market.record)
+    for pool_1, pool_2 in pairs(market):
+        order = market.order(pool_1, pool_2, beyond)
+        try:
+            told = market.simulate(simulator, order)
+        except TransactionError:
+            continue  # too large without a lookup table
+        before, save = dict(bank.balances(USER).tokens), bank.savepoint()
+        done = Settlement(bank).execute(build_two_hop(order, WALLET, bank.blockhash).data)
+        after = dict(bank.balances(USER).tokens)
+        bank.rollback(save)
+        where = f"{pool_1.venue.name} → {pool_2.venue.name}"
+        assert (done.outcome is Outcome.LANDED_OK) == told.ok == (beyond > 0), where
+        assert (done.error_index, done.error_code, done.error_name) == told[:3], where
+        assert done.compute_units == told.units, where
+        assert told.received == after[WRAPPED_SOL] - before[WRAPPED_SOL], where
+        assert not told.measured
+        compared += 1
+    assert compared >= 25
+
+
+def test_only_what_changed_is_written_and_nothing_stays(market: Market) -> None:
+    bank, simulator = market.bank, Simulator(market.record)
+    pool_1, pool_2 = next(pairs(market))
+    order = market.order(pool_1, pool_2)
+    first = market.simulate(simulator, order)
+    wrote = simulator.written
+    for runs in range(1, 6):
+        assert market.simulate(simulator, order) == first
+        assert simulator.written - wrote == runs  # the payer, who is given the authorities' fees
+    save = bank.savepoint()
+    vault = pool_2.vaults(WRAPPED_SOL)[0]
+    bank.write({vault: with_token_amount(bank.account(vault), 5)})
+    wrote = simulator.written
+    assert market.simulate(simulator, order) == first
+    assert simulator.written - wrote == 2
+    bank.rollback(save)
+
+
+def test_a_wallet_that_can_not_is_told(market: Market) -> None:
+    bank = market.bank
+    pool_1, pool_2 = next(pairs(market))
+    order, save = market.order(pool_1, pool_2), bank.savepoint()
+    mid_mint = pool_1.mint_b if pool_1.mint_a == WRAPPED_SOL else pool_1.mint_a
+    bank.write({associated_token_address(USER, mid_mint): ABSENT})
+    told = market.simulate(Simulator(market.record), order)
+    assert not told.ok
+    assert told.failed_at == 2
+    bank.rollback(save)
+    save = bank.savepoint()
+    bank.write({USER: bank.account(USER)._replace(lamports=7_000)})
+    told = market.simulate(Simulator(market.record), order)
+    assert (told.ok, told.failed_at) == (False, 4)  # the tip
+    bank.rollback(save)
+
+
+def loaded(folder: Path, market: Market, code: list[bytes]) -> Simulator:
+    """A simulator in which every venue's program is this one."""
+    for pool in market.bank.pools.values():
+        owner = market.bank.account(pool.key).owner
+        (folder / f"{Pubkey(owner)}.so").write_bytes(elf(code))
+    return Simulator(market.record, folder)
+
+
+def test_a_loaded_program_runs_unchanged_and_is_measured(market: Market, tmp_path: Path) -> None:
+    pool_1, pool_2 = next(pairs(market))
+    order = market.order(pool_1, pool_2)
+    idle = market.simulate(loaded(tmp_path, market, returns(0)), order)
+    assert idle == Simulated(NO_INDEX, 0, "", idle.units, True, 0)
+    busy = market.simulate(loaded(tmp_path, market, spends(10_000)), order)
+    assert busy.units == idle.units + 2 * 20_001
+    refused = market.simulate(loaded(tmp_path, market, returns(6036)), order)
+    assert refused[:3] == (2, 6036, "Custom")
+    short = order._replace(compute_unit_limit=10_000)
+    assert not market.simulate(loaded(tmp_path, market, spends(10_000)), short).ok
+    assert busy.units < MAX_COMPUTE_UNITS
+
+
+def test_a_folder_or_a_message_that_is_none_is_refused(market: Market, tmp_path: Path) -> None:
+    with pytest.raises(ProgramError, match="no <program id>"):
+        Simulator(market.record, tmp_path)
+    for message in (b"", b"\x80\x01", bytes(1232)):
+        with pytest.raises(EnvelopeError):
+            Simulator(market.record).run(message, {}, market.bank.clock, PURSE)
+
+
+def test_every_venue_is_among_the_pairs(market: Market) -> None:
+    assert {one.venue for one, _ in pairs(market)} == set(Venue) - {Venue.UNKNOWN}
