@@ -97,9 +97,7 @@ class Planner:
         self._plans, self._in_updates = index("plans"), index("in_market_data")
         self._bad_update = index("dropped_market_data_corrupt")
         self._read_status = wire.reader(wire.pool_update, "status", "pool")
-        self._rejected = {
-            reason: index(name) for reason, name in zip(list(RejectReason)[1:], REJECTIONS, strict=True)
-        }
+        self._rejected = dict(zip(list(RejectReason)[1:], map(index, REJECTIONS), strict=True))
         self._handoff, self._stage = map(ctx.counters.histogram_index, HISTOGRAMS[:2])
 
     def on_start(self) -> None:
