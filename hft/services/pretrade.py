@@ -12,7 +12,7 @@ from hft.wire.enums import ExecutionReason
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
-    from hft.runtime.settings import Risk
+    from hft.runtime.settings_limits import Risk
 
 
 class PreTrade:
