@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from perf.model import Report
-from perf.shapes import routes, simnet
+from perf.shapes import routes, simnet, simulate
 
 COUNTED = frozenset({"after_trip", "lost", "unbalanced"})
 
@@ -158,6 +158,10 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal("template", "solders, full build", "p50_ns", 3, "patch and sign faster than"),
     _within("template", "plan to signed bytes", 60_000, "two-hop from plan to signed bytes"),
+    *(
+        _within("simulate", f"{one}→{two}, all new", 900_000, f"{one}→{two} simulated")
+        for one, two in simulate.ROUTES
+    ),
     *(
         _at_least("simnet_swaps", f"{name} in process", 1_000, f"executed swaps of {name}")
         for name in simnet.VENUES

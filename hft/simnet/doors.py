@@ -12,13 +12,13 @@ import asyncio
 import errno
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import uvloop
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.simnet import admin, jito, rpc_accounts, rpc_chain, rpc_transactions
@@ -45,6 +45,10 @@ MAX_BATCH: Final = 100
 MAX_CHANNELS: Final = 256
 RATE_LIMITED: Final = -32097
 TIP_STREAM_S: Final = 1.0
+ORDERLY: Final = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, 1005)
+PARTINGS: Final = ("left", "broken", "overrun", "cut", "refused")
+"""How WebSocket clients go: with a goodbye; without one; for not reading; by a fault on demand; for sending
+what is no text."""
 _JSON: Final = "application/json; charset=utf-8"
 _PLAIN: Final = {"Content-Type": _JSON}
 METHODS: Final[dict[str, Method]] = {
@@ -105,6 +109,7 @@ class Doors:
         self.port = 0
         self.grpc_port = -1
         self.served = 0
+        self.partings: Counter[str] = Counter()
 
     @property
     def subscriptions(self) -> int:
@@ -329,12 +334,15 @@ class Doors:
         channel = Channel(node, news.set)
         self._channels.add(channel)
         writer = asyncio.ensure_future(_write(socket, channel, news))
+        refused = False
         try:
             async for message in socket:
+                refused = message.type not in (WSMsgType.TEXT, WSMsgType.ERROR)
                 if message.type is not WSMsgType.TEXT:
                     break
                 self._on_message(channel, message.data)
                 self._loop.stop()
+            self.partings[_parting(channel, socket.close_code, refused)] += 1
         finally:
             self._channels.discard(channel)
             self._hub.forget(channel)
@@ -363,6 +371,16 @@ class Doors:
         channel.send(_result(_id(asked), result))
         if after is not None:
             after()
+
+
+def _parting(channel: Channel, close_code: int | None, refused: bool) -> str:
+    """One of ``PARTINGS``. A client that says goodbye names a code (1000, 1001) or none (1005); one whose
+    connection ends without, or that breaks the protocol, has another."""
+    if refused:
+        return "refused"
+    if channel.overrun or channel.cut:
+        return "overrun" if channel.overrun else "cut"
+    return "left" if close_code in ORDERLY else "broken"
 
 
 async def _write(socket: web.WebSocketResponse, channel: Channel, news: asyncio.Event) -> None:

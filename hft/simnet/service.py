@@ -17,7 +17,7 @@ from hft.runtime.endpoints import GRPC_PORT_FILE, PORT_FILE
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.state import write_atomic
 from hft.simnet.cluster import Cluster, Listener
-from hft.simnet.doors import Doors
+from hft.simnet.doors import PARTINGS, Doors
 from hft.simnet.events import NO_INDEX, Outcome, SettlementStatus
 from hft.simnet.market import Market, load_market
 
@@ -43,6 +43,7 @@ COUNTERS: tuple[str, ...] = (
     "standstills",
     "requests",
     "subscriptions",
+    *(f"clients_{parting}" for parting in PARTINGS),
     "pools",
     "accounts",
 )
@@ -136,6 +137,7 @@ class Simnet(Listener):
         }
         if self._doors is not None:
             gauges["requests"], gauges["subscriptions"] = self._doors.served, self._doors.subscriptions
+            gauges |= {f"clients_{parting}": self._doors.partings[parting] for parting in PARTINGS}
         for name, value in gauges.items():
             counters.set(counters.index(name), value)
 

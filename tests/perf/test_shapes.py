@@ -51,6 +51,7 @@ OURS = {
     "sidecar_latency": {"sidecar": "p99_ns"},
     "sidecar_isolation": {"sidecar on": "p99_ns", "sidecar off": "p99_ns"},
     "template": {"plan to signed bytes": "p50_ns", "patch + sign, libsodium": "p50_ns", "patch": "p50_ns"},
+    "simulate": {"raydium_v4→whirlpool, all new": "p50_ns", "raydium_v4→whirlpool, known": "p50_ns"},
     "simnet_swaps": {"whirlpool in process": "rate_per_s", "meteora_dlmm over HTTP": "rate_per_s"},
     "simnet_notifications": {"accountSubscribe": "rate_per_s"},
     "simnet_two_hop": {"two-hop": "p50_ns"},
