@@ -189,6 +189,7 @@ GOALS: tuple[Goal, ...] = (
     _within("sidecar_latency", "sidecar", 20_000_000, "ring to acknowledged at 1,000/s, p99", "p99_ns"),
     _within(TICK, "1,000 updates/s", 400_000, "account bytes to signed bytes at 1,000/s, p50"),
     _within(TICK, "1,000 updates/s", 2_500_000, "account bytes to signed bytes at 1,000/s, p99", "p99_ns"),
+    _within(TICK, "1,000 updates/s, simulated", 1_500_000, "the same with simulation, p50"),
     _within(
         "kill_under_load", "trip to last service", 5_000_000, "trip to the last service's halt", "p99_ns"
     ),

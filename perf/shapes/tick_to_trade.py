@@ -12,6 +12,7 @@ the messages: from ``received_ns``, when the first account of the update was rea
 of that.
 
 1,000 updates/s: so many swaps a second on the cluster, each one pool update, of two to five accounts.
+simulated: the planner runs each plan's transaction first (``[service:planner] simulate``).
 CPU/message: CPU time of a service over all it did, for each update; of the case, of the four together.
 """
 
@@ -49,9 +50,10 @@ class Trading:
 
     missing = ""
 
-    def __init__(self, plan: Plan, rate: int, reference: bool = False) -> None:
-        self.label = f"{rate:,} updates/s"
+    def __init__(self, plan: Plan, rate: int, reference: bool = False, simulate: str = "off") -> None:
+        self.label = f"{rate:,} updates/s" + (", simulated" if simulate == "on" else "")
         self.group = f"{rate}"
+        self._simulate = simulate
         self.reference = reference
         self._plan, self._rate = plan, rate
         self._seconds = SECONDS if plan.budget_s >= BUDGET_S else QUICK_SECONDS
@@ -61,6 +63,7 @@ class Trading:
         """Every service."""
         config = configured(
             simnet={"swaps_per_second": self._rate},
+            planner={"simulate": self._simulate},
             # Many trades lose against the next swap, and a busy machine is late: neither may end this.
             manager={"error_rate_ppm": 1_000_000, "heartbeat_limit_ms": 60_000, "drawdown_ppm": 1_000_000},
         )
@@ -135,8 +138,11 @@ def parts_of(found: Sequence[wire.ExecutionResult], cpu_ns: dict[str, float]) ->
 
 
 def cases(plan: Plan) -> Sequence[Case]:
-    """At the stated rate."""
-    return [*limits(plan), *(Trading(plan, rate, reference=True) for rate in RATES)]
+    """At the stated rate, without and with simulation."""
+    return [
+        *limits(plan),
+        *(Trading(plan, rate, simulate == "off", simulate) for rate in RATES for simulate in ("off", "on")),
+    ]
 
 
 SHAPE = Shape("tick_to_trade", __doc__, cases)
