@@ -12,7 +12,7 @@ DEPTH_LIMIT = 1 << 24
 MTU_LIMIT = 1 << 20
 SUBSCRIPTION_LIMIT = 32
 
-_LENGTH = Struct("<I")
+_LENGTH_BYTES = 4
 
 
 class Ring:
@@ -224,11 +224,14 @@ class Subscription(_core.Subscription):
         segment, first = self._segment, self.sequence
         count = min(self.lag, limit)
         memory, depth, stride, cells_at = segment.memory, *(segment.param(i) for i in (0, 2, 4))
-        found = []
-        for sequence in range(first, first + count):
-            at = cells_at + (sequence & depth - 1) * stride
-            data_at = at + layout.CELL_HEADER_BYTES
-            found.append(memory[data_at : data_at + _LENGTH.unpack_from(memory, at)[0]])
+        found: list[bytes] = []
+        while len(found) < count:  # once, or twice where the cells begin anew
+            cell = first + len(found) & depth - 1
+            at, cells = cells_at + cell * stride, min(count - len(found), depth - cell)
+            block = memory[at : at + cells * stride]
+            begins = range(layout.CELL_HEADER_BYTES, len(block), stride)
+            lengths = Struct(f"<I{stride - _LENGTH_BYTES}x").iter_unpack(block)
+            found += [block[at : at + length] for at, (length,) in zip(begins, lengths, strict=True)]
         return found if segment.load(layout.RING_INTENT_AT) <= first + depth else []
 
     def close(self) -> None:

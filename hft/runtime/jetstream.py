@@ -174,9 +174,9 @@ class Publisher:
         for lane in self._lanes:
             if wire.unsent > UNSENT_LIMIT:
                 break
-            parts = lane.next(BURST, wire.inbox)
-            if parts:
-                wire.send(b"".join(parts))
+            data = lane.next(BURST, wire.inbox)
+            if data:
+                wire.send(data)
         if wire.unsent:
             wire.send(b"")
 

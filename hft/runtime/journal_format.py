@@ -11,8 +11,9 @@
 Pure. A record is whole if its magic, its lengths and its checksum are right.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -54,6 +55,54 @@ class Entry(NamedTuple):
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Records in a row, by columns of one length: no object is made for a message."""
+
+    sequences: Sequence[int]
+    subjects: Sequence[bytes]
+    payloads: Sequence[bytes]
+    times: Sequence[int] = ()
+    """When each was written, ns (unix), of those that were."""
+
+    @classmethod
+    def of(cls, records: Iterable[tuple[int, bytes, bytes]]) -> "Rows":
+        """From (sequence, subject, payload)."""
+        listed = list(records)
+        return cls([r[0] for r in listed], [r[1] for r in listed], [r[2] for r in listed])
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    def __iter__(self) -> Iterator[tuple[int, bytes, bytes]]:
+        return zip(self.sequences, self.subjects, self.payloads, strict=True)
+
+    def __add__(self, other: "Rows") -> "Rows":
+        return Rows(
+            [*self.sequences, *other.sequences],
+            [*self.subjects, *other.subjects],
+            [*self.payloads, *other.payloads],
+            [*self.times, *other.times],
+        )
+
+    def part(self, begin: int, end: int) -> "Rows":
+        """Those from ``begin`` to before ``end``."""
+        if not begin and end >= len(self):
+            return self
+        return Rows(
+            self.sequences[begin:end],
+            self.subjects[begin:end],
+            self.payloads[begin:end],
+            self.times[begin:end],
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes that these records take."""
+        texts = sum(map(len, self.subjects)) + sum(map(len, self.payloads))
+        return RECORD_BYTES * len(self) + texts
+
+
 class Scan(NamedTuple):
     """What a segment's bytes hold up to ``end``; ``damage`` tells what stands there, empty if nothing does.
 
@@ -89,23 +138,15 @@ def decode_header(data: bytes) -> Header | str:
     return Header(number, run, before, created, link.rstrip(b"\0").decode("utf-8", "replace"))
 
 
-def encode(records: Sequence[tuple[int, bytes, bytes]], unix_ns: int, at: int) -> tuple[bytes, list[Entry]]:
-    """The bytes of (sequence, subject, payload) records in a row, and what reading them back gives; ``at``:
-    where the first begins."""
-    parts: list[bytes] = []
-    entries: list[Entry] = []
-    body_of, head_of, new = _BODY.pack, _HEAD.pack, partial(tuple.__new__, Entry)
-    for sequence, subject, payload in records:
-        body = body_of(len(payload), len(subject), sequence, unix_ns) + subject + payload
-        parts += (head_of(RECORD_MAGIC, crc32(body)), body)
-        at += _BODY_AT + len(body)
-        entries.append(new((sequence, unix_ns, subject, payload, at)))
-    return b"".join(parts), entries
-
-
-def size(records: Sequence[tuple[int, bytes, bytes]]) -> int:
-    """Bytes that these records take."""
-    return sum(RECORD_BYTES + len(subject) + len(payload) for _, subject, payload in records)
+def encode(rows: Rows, unix_ns: int) -> bytes:
+    """The bytes of these records in a row."""
+    sizes = (map(len, rows.payloads), map(len, rows.subjects))
+    heads = map(_BODY.pack, *sizes, rows.sequences, repeat(unix_ns))
+    bodies = list(map(b"".join, zip(heads, rows.subjects, rows.payloads, strict=True)))
+    parts = [b""] * (2 * len(bodies))
+    parts[::2] = map(_HEAD.pack, repeat(RECORD_MAGIC), map(crc32, bodies))
+    parts[1::2] = bodies
+    return b"".join(parts)
 
 
 def entry_at(data: bytes, at: int) -> Entry | None:
@@ -127,20 +168,25 @@ def entry_at(data: bytes, at: int) -> Entry | None:
     return Entry(sequence, unix_ns, data[subject_at:payload_at], data[payload_at:end], end)
 
 
-def entries(data: bytes, at: int, size: int, base: int, limit: int) -> list[Entry]:
-    """Up to ``limit`` whole records from ``at`` to ``size``; ``base`` is added to each ``end``."""
-    found: list[Entry] = []
-    unpack, new = RECORD.unpack_from, partial(tuple.__new__, Entry)
-    while len(found) < limit and at + RECORD_BYTES <= size:
-        magic, checksum, payload_bytes, subject_bytes, sequence, unix_ns = unpack(data, at)
+def rows_at(data: bytes, at: int, size: int, limit: int) -> Rows:
+    """Up to ``limit`` whole records from ``at`` to ``size``."""
+    sequences: list[int] = []
+    subjects: list[bytes] = []
+    payloads: list[bytes] = []
+    times: list[int] = []
+    while len(sequences) < limit and at + RECORD_BYTES <= size:
+        magic, checksum, payload_bytes, subject_bytes, sequence, unix_ns = RECORD.unpack_from(data, at)
         subject_at = at + RECORD_BYTES
         payload_at = subject_at + subject_bytes
         end = payload_at + payload_bytes
         if magic != RECORD_MAGIC or end > size or crc32(data[at + _BODY_AT : end]) != checksum:
             break
-        found.append(new((sequence, unix_ns, data[subject_at:payload_at], data[payload_at:end], base + end)))
+        sequences.append(sequence)
+        subjects.append(data[subject_at:payload_at])
+        payloads.append(data[payload_at:end])
+        times.append(unix_ns)
         at = end
-    return found
+    return Rows(sequences, subjects, payloads, times)
 
 
 def scan(data: bytes, at: int = HEADER.size) -> Scan:

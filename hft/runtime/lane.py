@@ -6,16 +6,17 @@ stream's duplicate window, and at each connection what the stream holds behind t
 (``high_water``), so that beyond the window nothing is sent twice either.
 """
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from hft.runtime.bridge_stamps import CLOCK_HEADER, TAKEN_HEADER
-from hft.runtime.journal_format import Entry, Header
+from hft.runtime.journal_format import Header, Rows
 from hft.runtime.journal_mark import UNKNOWN, Mark, MarkFile
 from hft.runtime.nats_wire import Answer
-from hft.runtime.stream_journal import Position, Reader, StreamJournal
+from hft.runtime.stream_journal import Position, Reader, StreamJournal, Taken
 
 WINDOW = 2048
 """Messages of a lane in flight. JetStream drops without a word what exceeds 10,000 in a stream's queue."""
@@ -26,21 +27,20 @@ CONFLATE_ABOVE = 8192
 
 class Flight:
     """Messages in a row on their way, of one segment. ticket: the first one's, -1 if no answer is asked for;
-    place: records of the journal before the first; done: how many are answered."""
+    done: how many are answered; at: where the first begins that is not, in the segment; place: records of
+    the journal before the first."""
 
-    __slots__ = ("done", "entries", "header", "place", "ticket")
+    __slots__ = ("at", "done", "header", "place", "rows", "ticket")
 
-    def __init__(self, header: Header, entries: list[Entry], place: int, ticket: int) -> None:
-        self.header = header
-        self.entries = entries
-        self.place = place
+    def __init__(self, taken: Taken, ticket: int) -> None:
+        self.header, self.at, self.place, self.rows = taken
         self.ticket = ticket
         self.done = 0
 
     @property
     def left(self) -> int:
         """Messages that are not answered."""
-        return len(self.entries) - self.done
+        return len(self.rows) - self.done
 
 
 class Held(NamedTuple):
@@ -135,45 +135,38 @@ class Lane:
         """Messages the stream is not known to have."""
         return self.journal.end.place - self._base.place
 
-    def next(self, limit: int, inbox: bytes) -> list[bytes]:
+    def next(self, limit: int, inbox: bytes) -> bytes:
         """At most ``limit`` messages to be sent now, as the client protocol wants them; answers go to
         ``inbox`` + lane, epoch and ticket."""
         room = min(limit, (1 if self._probing else self._window) - self._in_flight)
         if self.held or room <= 0 or self._reader.unread <= 0:
-            return []
+            return b""
         pressed = self._conflates and not self._probing and self._reader.unread > CONFLATE_ABOVE
-        before = self._reader.position
         taken = self._reader.take(CONFLATE_ABOVE if pressed else room)
         if taken is None:
-            return []
-        header, entries = taken
-        skipped = _superseded(entries) if pressed else frozenset()
+            return b""
+        skipped = _superseded(taken.rows) if pressed else frozenset()
         if not skipped and not self._known:
-            return self._fly(header, entries, before.place, inbox)
-        return self._fly_around(header, entries, before.place, skipped, inbox)
+            return b"".join(self._fly(taken, inbox))
+        return b"".join(self._fly_around(taken, skipped, inbox))
 
-    def _fly(self, header: Header, entries: list[Entry], place: int, inbox: bytes) -> list[bytes]:
-        """Send all of these."""
+    def _fly(self, taken: Taken, inbox: bytes) -> list[bytes]:
+        """Send all of these: the pieces of it."""
+        self._flying.append(Flight(taken, self._ticket + 1))
         prefix = b"NATS/1.0\r\n%bNats-Msg-Id: %b:%b:" % (
-            self._clock_header(header, entries[0].unix_ns),
-            header.run.hex().encode(),
+            self._clock_header(taken.header, taken.rows.times[0]),
+            taken.header.run.hex().encode(),
             self._name,
         )
-        reply = b"%b%d.%d." % (inbox, self._number, self.epoch)
-        constant = len(prefix) + 4
-        ticket = self._ticket
-        self._flying.append(Flight(header, entries, place, ticket + 1))
-        self._in_flight += len(entries)
-        self._ticket += len(entries)
+        reply = b" %b%d.%d." % (inbox, self._number, self.epoch)
         sent: list[bytes] = []
-        for sequence, _, subject, payload, _ in entries:
-            ticket += 1
-            digits = b"%d" % sequence
-            head = constant + len(digits)
-            sent.append(
-                b"HPUB %b %b%d %d %d\r\n%b%b\r\n\r\n%b\r\n"
-                % (subject, reply, ticket, head, head + len(payload), prefix, digits, payload)
-            )
+        begin, total = 0, len(taken.rows)
+        while begin < total:
+            end = _alike(taken.rows.sequences, begin)
+            sent += _frames(taken.rows.part(begin, end), reply, self._ticket + 1, prefix)
+            self._ticket += end - begin
+            begin = end
+        self._in_flight += total
         return sent
 
     def _clock_header(self, header: Header, unix_ns: int) -> bytes:
@@ -184,19 +177,20 @@ class Lane:
             return b"%b: %d\r\n" % (CLOCK_HEADER.encode(), self._clock_ns())
         return b"%b: %d\r\n" % (TAKEN_HEADER.encode(), unix_ns)
 
-    def _fly_around(
-        self, header: Header, entries: list[Entry], place: int, skipped: Collection[int], inbox: bytes
-    ) -> list[bytes]:
+    def _fly_around(self, taken: Taken, skipped: Collection[int], inbox: bytes) -> list[bytes]:
         """Send these but for those that a newer one stands for, or that the stream has."""
+        header, at, place, rows = taken
         run, known = header.run.hex(), self._known
         sent: list[bytes] = []
-        for needless, row in groupby(entries, lambda e: e.sequence in skipped or (run, e.sequence) in known):
-            part = list(row)
+        begin = 0
+        for needless, row in groupby(s in skipped or (run, s) in known for s in rows.sequences):
+            end = begin + len(list(row))
+            part = Taken(header, at, place + begin, rows.part(begin, end))
             if needless:
-                self._flying.append(Flight(header, part, place, -1))
+                self._flying.append(Flight(part, -1))
             else:
-                sent += self._fly(header, part, place, inbox)
-            place += len(part)
+                sent += self._fly(part, inbox)
+            begin, at = end, at + part.rows.size
         self._settle_silent()
         return sent
 
@@ -221,14 +215,10 @@ class Lane:
                 self._settle_silent()
                 continue
             step = min(count, flight.left)
-            flight.done += step
             count -= step
-            self._reach(flight)
-        self._newest = (
-            self._last.header.run,
-            self._last.entries[self._last.done - 1].sequence,
-            answer.stream_sequence,
-        )
+            self._reach(flight, step)
+        last = self._last
+        self._newest = (last.header.run, last.rows.sequences[last.done - 1], answer.stream_sequence)
         self._settle_silent()
         return True
 
@@ -304,21 +294,20 @@ class Lane:
         while self._flying and self._flying[0].ticket < 0:
             flight = self._flying[0]
             run = flight.header.run.hex()
-            for entry in flight.entries:
-                if (run, entry.sequence) in self._known:
-                    self._known.discard((run, entry.sequence))
+            for sequence in flight.rows.sequences:
+                if (run, sequence) in self._known:
+                    self._known.discard((run, sequence))
                     self.published += 1
                     self.found += 1
                 else:
                     self.conflated += 1
-            flight.done = len(flight.entries)
-            self._reach(flight)
+            self._reach(flight, flight.left)
 
-    def _reach(self, flight: Flight) -> None:
-        """Everything up to the flight's done messages is in the stream or left out."""
-        self._base = Position(
-            flight.header.number, flight.entries[flight.done - 1].end, flight.place + flight.done
-        )
+    def _reach(self, flight: Flight, count: int) -> None:
+        """The next ``count`` messages of the flight are in the stream or left out."""
+        flight.at += flight.rows.part(flight.done, flight.done + count).size
+        flight.done += count
+        self._base = Position(flight.header.number, flight.at, flight.place + flight.done)
         self._last = flight
         if not flight.left:
             self._flying.popleft()
@@ -327,7 +316,39 @@ class Lane:
 _NOTHING = (bytes(16), UNKNOWN, 0)
 
 
-def _superseded(entries: list[Entry]) -> frozenset[int]:
+def _superseded(rows: Rows) -> frozenset[int]:
     """Sequences of those that have a newer one of their subject behind them."""
-    newest = {entry.subject: entry.sequence for entry in entries}
-    return frozenset(entry.sequence for entry in entries if newest[entry.subject] != entry.sequence)
+    pairs = list(zip(rows.subjects, rows.sequences, strict=True))
+    newest = dict(pairs)
+    return frozenset(sequence for subject, sequence in pairs if newest[subject] != sequence)
+
+
+def _alike(sequences: Sequence[int], begin: int) -> int:
+    """Where those end that have as many digits as the one at ``begin``; they ascend."""
+    limit: int = 10 ** len(str(sequences[begin]))
+    return len(sequences) if sequences[-1] < limit else bisect_left(sequences, limit, begin)
+
+
+def _frames(rows: Rows, reply: bytes, ticket: int, prefix: bytes) -> list[bytes]:
+    """Messages whose sequences have one number of digits, as the client protocol wants them, in pieces:
+    ``HPUB subject reply+ticket head-size size``, the header with ``prefix`` + sequence, the payload."""
+    count, sizes = len(rows), list(map(len, rows.payloads))
+    ids, tickets = _digits(rows.sequences), _digits(range(ticket, ticket + count))
+    head = len(prefix) + len(ids[0]) + 4
+    lines = {size: b" %d %d\r\n%b" % (head, head + size, prefix) for size in set(sizes)}
+    # Laid out by columns: eight pieces a message, none of them made for it but its two numbers.
+    parts = [b"\r\n\r\n"] * (8 * count)
+    parts[0::8] = [b"HPUB "] + [b"\r\nHPUB "] * (count - 1)
+    parts[1::8] = rows.subjects
+    parts[2::8] = [reply] * count
+    parts[3::8] = tickets
+    parts[4::8] = map(lines.__getitem__, sizes)
+    parts[5::8] = ids
+    parts[7::8] = rows.payloads
+    parts.append(b"\r\n")
+    return parts
+
+
+def _digits(numbers: Sequence[int]) -> list[bytes]:
+    """Each number's, made in one go."""
+    return (b" %d" * len(numbers) % tuple(numbers)).split()

@@ -107,6 +107,10 @@ class Wire:
         """Whole pieces of what has come; the rest waits for more."""
         data = self._in
         end = data.rfind(b"}\r\n") + 3
+        row = self._row(data, end)
+        if row is not None:
+            self._in = data[end:]
+            return [row]
         stored = self._stored.findall(data, 0, end) if end > 2 else []
         # Two line ends each: then nothing else stands between them.
         if stored and data.count(b"\r\n", 0, end) == 2 * len(stored):
@@ -126,6 +130,30 @@ class Wire:
         if len(self._in) > LINE_LIMIT + READ_BYTES:
             raise WireBroken(f"not the protocol of NATS: {self._in[:40]!r}")
         return found
+
+    def _row(self, data: bytes, end: int) -> Answer | None:
+        """The first ``end`` bytes if they are nothing but successes with tickets and places in a row: then
+        they are what the first one says they must be, written anew and compared."""
+        first = self._stored.match(data)
+        last = self._stored.match(data, data.rfind(b"MSG ", 0, end)) if first is not None else None
+        count = data.count(b"\r\n", 0, end) // 2
+        if first is None or last is None or first[1] != last[1]:
+            return None
+        ticket, place = int(first[2]), int(first[3])
+        if (int(last[2]) - ticket, int(last[3]) - place) != (count - 1, count - 1):
+            return None
+        numbers = [0] * (2 * count)
+        numbers[::2] = range(ticket, ticket + count)
+        numbers[1::2] = range(place, place + count)
+        pieces = (
+            data[: first.start(2)],
+            data[first.end(2) : first.start(3)],
+            data[first.end(3) : first.end()],
+        )
+        if (b"%d".join(pieces) * count) % tuple(numbers) != data[:end] or first[4]:
+            return None
+        lane, epoch = first[1].split(b".")
+        return Answer(int(lane), int(epoch), ticket + count - 1, count, place + count - 1, 0)
 
     def _other(self, data: bytes, at: int, found: list[Answer]) -> int:
         """One piece of the protocol that is not a plain success; where it ends, ``at`` if it is not whole."""

@@ -13,14 +13,14 @@ import contextlib
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from hft.runtime import journal_format, state
 from hft.runtime.exit_codes import ExitCode, HftError
-from hft.runtime.journal_format import HEADER, Entry, Header, Scan
+from hft.runtime.journal_format import HEADER, Header, Rows, Scan
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -97,7 +97,7 @@ class StreamJournal:
         self._descriptor = -1
         self._spare = False
         self._kept = Position(0, 0, 0)
-        self._recent: deque[tuple[int, int, list[Entry]]] = deque()
+        self._recent: deque[tuple[int, int, Rows]] = deque()
         self.written_unsynced = False
         self.sealed: list[int] = []
         """Descriptors of finished files, to be synced and closed."""
@@ -157,13 +157,13 @@ class StreamJournal:
         self.reserve()
         return True
 
-    def append(self, entries: Sequence[tuple[int, bytes, bytes]], unix_ns: int) -> bool:
-        """Write (sequence, subject, payload) records at once; ``ready`` said there is room for their size.
+    def append(self, rows: Rows, unix_ns: int) -> bool:
+        """Write records at once; ``ready`` said there is room for their size.
 
         False, and nothing is written, when the file system has no room after all.
         """
         segment = self.segments[-1]
-        data, written = journal_format.encode(entries, unix_ns, segment.used)
+        data = journal_format.encode(rows, unix_ns)
         try:
             done = os.pwrite(self._descriptor, data, segment.used)
             while done < len(data):
@@ -175,25 +175,28 @@ class StreamJournal:
             segment.reserved = segment.used
             return False
         if len(self._recent) < RECENT_LIMIT:
+            written = replace(rows, times=(unix_ns,) * len(rows))
             self._recent.append((segment.header.number, segment.used, written))
         segment.used += len(data)
-        segment.count += len(written)
-        segment.last_sequence = written[-1].sequence
+        segment.count += len(rows)
+        segment.last_sequence = rows.sequences[-1]
         segment.newest_unix_ns = unix_ns
         self.written_unsynced = True
         return True
 
-    def recent(self, number: int, offset: int, limit: int) -> list[Entry]:
+    def recent(self, number: int, offset: int, limit: int) -> Rows | None:
         """Up to ``limit`` records from that place on, if they were written lately: they need not be read."""
         recent = self._recent
         while recent and recent[0][:2] < (number, offset):
             recent.popleft()
         if not recent or recent[0][:2] != (number, offset):
-            return []
-        entries = recent.popleft()[2]
-        if len(entries) > limit:
-            recent.appendleft((number, entries[limit - 1].end, entries[limit:]))
-        return entries[:limit]
+            return None
+        rows = recent.popleft()[2]
+        if len(rows) <= limit:
+            return rows
+        first = rows.part(0, limit)
+        recent.appendleft((number, offset + first.size, rows.part(limit, len(rows))))
+        return first
 
     def read_until(self, segment: Segment) -> int:
         """How far a segment is to be read from disk: to the first of its records that need not be."""
@@ -402,6 +405,15 @@ class StreamJournal:
             raise JournalError(f"journal {segment.path}: {error.strerror}") from error
 
 
+class Taken(NamedTuple):
+    """Records of one segment, the first at offset ``at``, with ``place`` records of the journal before it."""
+
+    header: Header
+    at: int
+    place: int
+    rows: Rows
+
+
 class Reader:
     """Reads a journal's records in order, from a position on, up to what has been written."""
 
@@ -428,30 +440,29 @@ class Reader:
         self._position = position
         self._data, self._data_at = b"", position.offset
 
-    def take(self, limit: int) -> tuple[Header, list[Entry]] | None:
-        """Up to ``limit`` records of one segment, and its header; None when there are none.
+    def take(self, limit: int) -> Taken | None:
+        """Up to ``limit`` records of one segment; None when there are none.
 
         Raises JournalError naming file and offset where a record is not what was written.
         """
         segment = self._segment()
         if segment is None:
             return None
-        at = self._position.offset
-        taken: list[Entry] = []
+        number, begin, place = self._position
+        at, taken = begin, Rows.of(())
         while len(taken) < limit and at < segment.used:
             base, room = self._data_at, limit - len(taken)
-            found = self._journal.recent(segment.header.number, at, room)
-            if not found:
+            found = self._journal.recent(number, at, room)
+            if found is None:
                 end = min(self._journal.read_until(segment) - base, len(self._data))
-                found = journal_format.entries(self._data, at - base, end, base, room)
+                found = journal_format.rows_at(self._data, at - base, end, room)
             if not found and not self._fill(segment, at):
                 raise JournalError(f"journal {segment.path}, offset {at}: not what was written there")
             if found:
-                taken += found
-                at = found[-1].end
-        number, _, place = self._position
+                taken = taken + found if taken else found
+                at += found.size
         self._position = Position(number, at, place + len(taken))
-        return segment.header, taken
+        return Taken(segment.header, begin, place, taken)
 
     def close(self) -> None:
         """Let go of the file."""

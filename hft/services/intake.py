@@ -5,12 +5,13 @@ moment is one in neither. What a killed predecessor wrote and did not read past 
 An observing link's messages are taken as they come; without room in the journal its oldest part gives way.
 """
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hft import wire
-from hft.runtime import journal_format
+from hft.runtime.journal_format import Rows
 
 if TYPE_CHECKING:
     from hft.runtime.lane import Lane
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 BATCH = 256
 """Messages taken from a link in one duty cycle."""
-
-Record = tuple[int, bytes, bytes]
-"""Sequence, subject, payload."""
 
 COUNTS: tuple[str, ...] = (
     "in",
@@ -54,6 +52,7 @@ class Intake:
         self.dropped_full = before[6]
         self.expired = before[7]
         self._journal = lane.journal
+        self._readers = {key: read for key, (link, read) in wire.SUBJECT_READERS.items() if link == lane.name}
         self._journaled = lane.journal.last_sequence
         self._wanted = 0
         # The page may be some milliseconds behind what a killed predecessor did; ring and journal are not.
@@ -118,9 +117,9 @@ class Intake:
             self._wanted = self._journal.segment_bytes // 2
             self.stuck = not self._journal.ready(self._wanted)
             return 0 if self.stuck else self._take(now_ns, unix_ns)
-        records, refused = self._records(enumerate(payloads, first))
         last = first + len(payloads) - 1
-        if records and not self._write(records, last, now_ns, unix_ns):
+        rows, refused = self._rows(range(first, last + 1), payloads)
+        if rows and not self._write(rows, last, now_ns, unix_ns):
             self.stuck = True
             return 0
         self.subscription.poll(len, limit=len(payloads))
@@ -129,55 +128,67 @@ class Intake:
 
     def _take(self, now_ns: int, unix_ns: int) -> int:
         """Take, write; what finds no room is dropped, the oldest first."""
-        taken: list[tuple[int, bytes]] = []
+        sequences: list[int] = []
+        payloads: list[bytes] = []
         take, subscription = self.subscription.take, self.subscription
-        while len(taken) < BATCH and (payload := take()) is not None:
-            taken.append((subscription.sequence - 1, payload))
-        records, refused = self._records(taken)
+        while len(payloads) < BATCH and (payload := take()) is not None:
+            sequences.append(subscription.sequence - 1)
+            payloads.append(payload)
+        rows, refused = self._rows(sequences, payloads)
         self._refuse(refused)
-        if records and not self._write(records, taken[-1][0], now_ns, unix_ns):
-            self._make_room(records, taken[-1][0], now_ns, unix_ns)
-        return len(taken)
+        if rows and not self._write(rows, sequences[-1], now_ns, unix_ns):
+            self._make_room(rows, sequences[-1], now_ns, unix_ns)
+        return len(payloads)
 
-    def _make_room(self, records: list[Record], last: int, now_ns: int, unix_ns: int) -> None:
+    def _make_room(self, rows: Rows, last: int, now_ns: int, unix_ns: int) -> None:
         before = self.lane.abandoned
         while self.lane.abandon_oldest():
-            if self._write(records, last, now_ns, unix_ns):
+            if self._write(rows, last, now_ns, unix_ns):
                 break
         else:
-            self.dropped_full += len(records)
-            self.complaint = f"{len(records)} messages of {self.link} are dropped: no room for the journal"
+            self.dropped_full += len(rows)
+            self.complaint = f"{len(rows)} messages of {self.link} are dropped: no room for the journal"
         self.dropped_full += self.lane.abandoned - before
 
-    def _write(self, records: list[Record], last: int, now_ns: int, unix_ns: int) -> bool:
+    def _write(self, rows: Rows, last: int, now_ns: int, unix_ns: int) -> bool:
         """Append to the journal; False when it has no room."""
-        self._wanted = journal_format.size(records)
-        if not (self._journal.ready(self._wanted) and self._journal.append(records, unix_ns)):
+        self._wanted = rows.size
+        if not (self._journal.ready(self._wanted) and self._journal.append(rows, unix_ns)):
             return False
         self._journaled = last
         self._stamps.append((self._journal.end.place, now_ns))
         return True
 
-    def _records(self, taken: Iterable[tuple[int, bytes]]) -> tuple[list[Record], list[str]]:
+    def _rows(self, sequences: Sequence[int], payloads: Sequence[bytes]) -> tuple[Rows, list[str]]:
         """The journal's records of what is valid and not there yet; and what is wrong with the others."""
-        records: list[Record] = []
+        there = bisect_right(sequences, self._journaled)
+        if there:
+            sequences, payloads = sequences[there:], payloads[there:]
+        readers = self._readers
+        try:
+            subjects = [readers[payload[4:8]](payload) for payload in payloads]
+        except (KeyError, wire.WireError):
+            return self._valid_rows(sequences, payloads)
+        return Rows(sequences, subjects, payloads), []
+
+    def _valid_rows(self, sequences: Sequence[int], payloads: Sequence[bytes]) -> tuple[Rows, list[str]]:
+        """The same where some are not valid: one by one."""
+        valid: list[tuple[int, bytes, bytes]] = []
         refused: list[str] = []
-        readers = wire.SUBJECT_READERS
-        for sequence, payload in taken:
-            if sequence <= self._journaled:
-                continue
+        for sequence, payload in zip(sequences, payloads, strict=True):
             try:
-                link, subject_of = readers.get(payload[4:8]) or readers[wire.codec_of(payload).identifier]
+                codec = wire.codec_of(payload)
+                link, subject_of = wire.SUBJECT_READERS[codec.identifier]
                 subject = subject_of(payload)
             except wire.WireError as error:
                 refused.append(f"message {sequence} of {self.link} is dropped: {error}")
                 continue
-            if link != self.link:
-                why = f"{wire.codec_of(payload).name} belongs to {link}"
+            if link == self.link:
+                valid.append((sequence, subject, payload))
+            else:
+                why = f"{codec.name} belongs to {link}"
                 refused.append(f"message {sequence} of {self.link} is dropped: {why}")
-                continue
-            records.append((sequence, subject.encode(), payload))
-        return records, refused
+        return Rows.of(valid), refused
 
     def _refuse(self, refused: list[str]) -> None:
         self.corrupt += len(refused)

@@ -1,5 +1,6 @@
 """What each file identifier means: its codec, the link that carries it, its NATS stream and subject."""
 
+from binascii import hexlify
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
@@ -42,6 +43,12 @@ def _strategy(number: int) -> str:
     return _STRATEGIES.get(number) or _token(Strategy, number)
 
 
+_BY_ID: Final[Mapping[str, str]] = {
+    "ExecutionPlan": "execution.planned.",
+    "PlanRejected": "execution.rejected.",
+    "ExecutionResult": "execution.result.",
+}
+
 # Mints and pools are base58 keys: two tokens may share a symbol, and a subject must not mix them.
 _SUBJECTS: Final[Mapping[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
     "PoolUpdate": (
@@ -61,9 +68,9 @@ _SUBJECTS: Final[Mapping[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
         ("base_mint", "mint_b", "mint_c"),
         lambda base, b, c: f"opportunity.triangular.{base58(base)}.{base58(b)}.{base58(c)}",
     ),
-    "ExecutionPlan": (("plan_id",), lambda plan_id: f"execution.planned.{plan_id.hex()}"),
-    "PlanRejected": (("trace_id",), lambda trace_id: f"execution.rejected.{trace_id.hex()}"),
-    "ExecutionResult": (("plan_id",), lambda plan_id: f"execution.result.{plan_id.hex()}"),
+    "ExecutionPlan": (("plan_id",), lambda plan_id: f"{_BY_ID['ExecutionPlan']}{plan_id.hex()}"),
+    "PlanRejected": (("trace_id",), lambda trace_id: f"{_BY_ID['PlanRejected']}{trace_id.hex()}"),
+    "ExecutionResult": (("plan_id",), lambda plan_id: f"{_BY_ID['ExecutionResult']}{plan_id.hex()}"),
     "LatencyMetric": (("service",), lambda service: f"metrics.latency.{_token(Service, service)}"),
     "ThroughputMetric": (("service",), lambda service: f"metrics.throughput.{_token(Service, service)}"),
     "PnlMetric": (("strategy",), lambda strategy: f"metrics.pnl.{_strategy(strategy)}"),
@@ -83,10 +90,13 @@ def _entry(codec: Codec) -> Entry:
     return Entry(codec, link, link.upper(), lambda record: words(*(getattr(record, name) for name in names)))
 
 
-def _subject_reader(codec: Codec) -> Callable[[View], str]:
+def _subject_reader(codec: Codec) -> Callable[[View], bytes]:
     names, words = _SUBJECTS[codec.name]
+    if codec.name in _BY_ID:  # the gating links' own: twice as fast by bytes alone
+        prefix, read_id = _BY_ID[codec.name].encode(), codec.fast.reader(names, True)
+        return lambda view: prefix + hexlify(read_id(view))
     read = codec.fast.reader(names, False)
-    return lambda view: words(*read(view))
+    return lambda view: words(*read(view)).encode()
 
 
 REGISTRY: Final[Mapping[bytes, Entry]] = MappingProxyType(
@@ -95,7 +105,7 @@ REGISTRY: Final[Mapping[bytes, Entry]] = MappingProxyType(
 """File identifier → what it means."""
 
 
-SUBJECT_READERS: Final[Mapping[bytes, tuple[str, Callable[[View], str]]]] = MappingProxyType(
+SUBJECT_READERS: Final[Mapping[bytes, tuple[str, Callable[[View], bytes]]]] = MappingProxyType(
     {codec.identifier: (codec.layout.link, _subject_reader(codec)) for codec in CODECS}
 )
 """File identifier → its link, and what reads a message's subject alone; WireError if it is not valid."""

@@ -6,8 +6,9 @@
       cpu 0          journal on disk  acks     either cpu
                           cpu 1
 
-sidecar_throughput: PlanRejected messages (304 bytes) as fast as it goes; from the first one's leaving to the
-last one's acknowledgement, and the CPU time of the publishing process alone, its threads included.
+sidecar_throughput: PlanRejected messages as fast as it goes (304 bytes: no record has 256, this is the next
+larger one of a link that may lose nothing); from the first one's leaving to the last one's acknowledgement,
+and the CPU time of the publishing process alone, its threads included.
 sidecar_latency: 1,000/s, from the moment each message was due to its acknowledgement.
 
 Ours is the whole service: each message verified, given its subject, written to a journal that is synced every

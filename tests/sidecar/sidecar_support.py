@@ -84,8 +84,8 @@ def journal_content(state_dir: Path, link: str) -> list[tuple[str, str, bytes]]:
     journal = StreamJournal(state_dir / "journal" / link.upper(), link, bytes(16), MINIMUM_BYTES, print)
     reader, found = Reader(journal, journal.begin), []
     while (taken := reader.take(1024)) is not None:
-        header, entries = taken
-        found += [(f"{header.run.hex()}:{link}:{e.sequence}", e.subject.decode(), e.payload) for e in entries]
+        run = taken.header.run.hex()
+        found += [(f"{run}:{link}:{number}", subject.decode(), data) for number, subject, data in taken.rows]
     reader.close()
     journal.close()
     return found

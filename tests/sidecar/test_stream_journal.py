@@ -8,6 +8,7 @@ import pytest
 
 from hft.runtime import journal_format
 from hft.runtime.exit_codes import ExitCode
+from hft.runtime.journal_format import Rows
 from hft.runtime.journal_mark import Mark, MarkFile
 from hft.runtime.stream_journal import MINIMUM_BYTES, JournalError, Position, Reader, StreamJournal
 
@@ -39,10 +40,10 @@ def record(number: int, size: int = PAYLOAD) -> Record:
 def write(journal: StreamJournal, numbers: range, size: int = PAYLOAD, batch: int = 50) -> int:
     """Write these until there is no room; how many were written."""
     for first in range(numbers.start, numbers.stop, batch):
-        records = [record(number, size) for number in range(first, min(first + batch, numbers.stop))]
-        if not journal.ready(journal_format.size(records)):
+        rows = Rows.of(record(number, size) for number in range(first, min(first + batch, numbers.stop)))
+        if not journal.ready(rows.size):
             return first - numbers.start
-        assert journal.append(records, 10 + first)
+        assert journal.append(rows, 10 + first)
     return len(numbers)
 
 
@@ -51,10 +52,10 @@ def content(journal: StreamJournal, position: Position | None = None) -> list[in
     reader = Reader(journal, position or journal.begin)
     found: list[int] = []
     while (taken := reader.take(64)) is not None:
-        found += [entry.sequence for entry in taken[1]]
-        for entry in taken[1]:
-            assert entry.payload[:4] == entry.sequence.to_bytes(4, "little")
-            assert entry.subject == b"a.%d" % entry.sequence
+        found += taken.rows.sequences
+        for sequence, subject, payload in taken.rows:
+            assert payload[:4] == sequence.to_bytes(4, "little")
+            assert subject == b"a.%d" % sequence
     reader.close()
     return found
 
@@ -93,7 +94,7 @@ def test_row_33_a_tail_torn_at_every_byte_of_the_last_record_is_cut_with_an_aler
 ) -> None:
     journal = opened(tmp_path / "whole", said)
     write(journal, range(5), size=40, batch=1)
-    end, last = journal.end.offset, journal_format.size([record(4, 40)])
+    end, last = journal.end.offset, Rows.of([record(4, 40)]).size
     path = journal.segments[0].path
     journal.close()
     whole = path.read_bytes()[:end]
@@ -122,7 +123,7 @@ def test_row_33_damage_in_the_middle_refuses_to_open_naming_file_and_offset(
 ) -> None:
     journal = opened(tmp_path, said)
     write(journal, range(5), size=40, batch=1)
-    size, path = journal_format.size([record(0, 40)]), journal.segments[0].path
+    size, path = Rows.of([record(0, 40)]).size, journal.segments[0].path
     journal.close()
     whole = path.read_bytes()
     begin = journal_format.HEADER.size
