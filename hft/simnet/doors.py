@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import orjson
 import uvloop
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -215,7 +216,7 @@ class Doors:
 
     async def _post(self, request: web.BaseRequest, body: bytes, path: str, node: str) -> web.StreamResponse:
         try:
-            asked = json.loads(body)
+            asked = orjson.loads(body)
         except ValueError:
             return Answer(200, _error(None, PARSE_ERROR, "Parse error")).response()
         method = asked.get("method", "") if isinstance(asked, dict) else ""
@@ -354,7 +355,7 @@ class Doors:
         after: Callable[[], None] | None = None
         try:
             try:
-                asked = json.loads(text)
+                asked = orjson.loads(text)
             except ValueError as error:
                 raise RpcError(PARSE_ERROR, "Parse error") from error
             method, params = _parse(asked)

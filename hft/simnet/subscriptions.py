@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import orjson
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -248,7 +249,7 @@ class Hub(Listener):
                     "rentEpoch": 0,
                     "space": 0,
                 }
-            known = texts[key, subscription.form] = json.dumps(value, separators=(",", ":"))
+            known = texts[key, subscription.form] = orjson.dumps(value).decode()
         if subscription.kind == "program":
             known = f'{{"pubkey":"{Pubkey(key)}","account":{known}}}'
         return f'{{"context":{{"slot":{slot}}},"value":{known}}}'
