@@ -28,6 +28,7 @@ INBOX = "_INBOX."
 BACKOFF_FIRST_S = 0.05
 BACKOFF_LIMIT_S = 2.0
 JOIN_S = 5.0
+CANCEL_S = 1.0
 
 COUNTS: tuple[str, ...] = (
     "commands_in",
@@ -104,6 +105,12 @@ class CommandDoor:
         try:
             self._loop.run_until_complete(self._listen())
         finally:
+            # What the client's close only cancelled ends before the loop does.
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self._loop.run_until_complete(asyncio.wait(left, timeout=CANCEL_S))
             self._loop.close()
 
     async def _listen(self) -> None:

@@ -15,7 +15,7 @@ from hft.chain.endpoint import Endpoint
 from hft.chain.rpc_caller import CallRule
 
 T = TypeVar("T")
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 

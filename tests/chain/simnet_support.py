@@ -76,7 +76,7 @@ class Simnet:
     def _ask(self, method: str, path: str, body: Any) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.base}/admin/{path}", data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             told: dict[str, Any] = json.loads(answer.read())
         return told
 

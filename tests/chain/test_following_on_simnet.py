@@ -273,7 +273,7 @@ def test_row_29_a_crash_at_any_stage_is_reconciled_with_the_chain(
         words += [str(intent.slot), intent.signed.hex()]
         child.stdin.write(" ".join(words) + "\n")
         child.stdin.flush()
-        assert child.wait(30) == -9
+        assert child.wait(120) == -9
 
     async def work(desk: Bench) -> None:
         journal = desk.writer.journal

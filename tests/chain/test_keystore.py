@@ -241,7 +241,7 @@ def test_row_28_a_process_with_a_live_key_leaves_no_core_and_no_secret_in_its_la
         capture_output=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert ended.returncode == (-6 if end == "abort" else 1)

@@ -28,7 +28,7 @@ RULE = GeyserRule(
     snapshot_ns=SECOND,
     backoff=BackoffRule(5 * MILLISECOND, 20 * MILLISECOND),
 )
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

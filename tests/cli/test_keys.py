@@ -37,7 +37,7 @@ def keys(folder: Path, *arguments: str, words: bool = True) -> tuple[int, str]:
         text=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
+        timeout=120,
         check=False,
     )
     shown = ended.stdout + ended.stderr

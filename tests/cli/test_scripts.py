@@ -25,7 +25,7 @@ def refusal(checkout: Path, script: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1
@@ -73,7 +73,7 @@ def tools(checkout: Path, folder: Path, who: int, apt: str, *pairs: str) -> tupl
         capture_output=True,
         text=True,
         env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "")
@@ -89,10 +89,11 @@ def test_programs_for_tests_are_installed_once_where_that_needs_no_question(
     assert tools(checkout, fakes, 0, "exit 0", "bash:bash") == ("", [])  # there already
     said, calls = tools(checkout, fakes, 0, "exit 0", "bash:bash", "one:no-such-tool", "two:nor-this")
     assert said == "· installing one two for the tests\n"
-    assert [call.split()[-4:] for call in calls] == [["-y", "--no-install-recommends", "one", "two"]]
+    assert [call.split()[-3:] for call in calls] == [["--no-install-recommends", "one", "two"]] * 2
+    assert ["--download-only" in call for call in calls] == [True, False]
     said, calls = tools(checkout, fakes, 0, "exit 1", "one:no-such-tool")
     assert said.endswith("some tests will be skipped; they need: sudo apt-get install one\n")
-    assert len(calls) == 2  # install, then the lists of packages
+    assert len(calls) == 2  # the packages, then the lists of packages
     said, calls = tools(checkout, fakes, 0, "exit 1", "one:no-such-tool")
     assert (said.count("\n"), calls) == (1, [])  # not tried again at every run
 

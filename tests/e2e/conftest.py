@@ -8,6 +8,15 @@ import pytest
 
 from tests.e2e.pipeline import Pipeline
 
+LIMIT_S = 900
+"""Of one test: each waits for several things, every one with a deadline of its own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
+
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Iterator[Pipeline]:

@@ -6,7 +6,7 @@ import time
 import ringbuf
 from tests.e2e.pipeline import BUSY, IN_TRANSIT_NS, Pipeline, assert_whole
 
-AFTERMATH_S = 1.5
+AFTERMATH_S = 3.0
 """How long the halted pipeline is watched while the market goes on moving."""
 
 

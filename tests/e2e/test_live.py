@@ -15,7 +15,7 @@ from hft.chain.keystore_memory import Secret
 from hft.runtime import settings
 from hft.runtime.exit_codes import ExitCode
 from hft.simnet.alone import Alone
-from tests.e2e.pipeline import Pipeline
+from tests.e2e.pipeline import CALM, Pipeline
 
 SEED = 11
 PASSPHRASE = b"a passphrase for a test"
@@ -77,7 +77,7 @@ def live(pipeline: Pipeline, network: Network, tmp_path: Path) -> list[str]:
         "chain.passphrase_file": str(passphrase),
         "risk.accept_defaults": "on",
     }
-    return [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    return [*CALM, *(word for key, value in sets.items() for word in ("--set", f"{key}={value}"))]
 
 
 def test_a_dry_run_signs_and_simulates_and_has_no_way_to_send(

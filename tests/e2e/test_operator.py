@@ -9,10 +9,12 @@ import psutil
 from hft.runtime import topology
 from hft.runtime.exit_codes import ExitCode
 from tests.conftest import ROOT
-from tests.e2e.pipeline import BUSY, Pipeline
+from tests.e2e.pipeline import BUSY, Pipeline, assert_whole
 
 
-def test_monitor_check_and_profile_look_from_outside(pipeline: Pipeline) -> None:
+def test_row_26_monitor_check_tail_and_profile_look_from_outside_and_a_second_start_refuses(
+    pipeline: Pipeline,
+) -> None:
     pipeline.start(*BUSY)
     pipeline.until("market data", lambda: pipeline.counter("feed", "out_market_data") > 0)
     lines = pipeline.folder.with_name("monitor.txt")
@@ -22,6 +24,12 @@ def test_monitor_check_and_profile_look_from_outside(pipeline: Pipeline) -> None
     for spec in topology.services("paper"):
         assert f"│ {spec.name} " in once.stdout
     assert f"run {pipeline.run().run_id8}" in once.stdout
+
+    second = pipeline.call("start", "--headless", "--duration", "1")
+    assert second.returncode == ExitCode.ALREADY_RUNNING
+    assert "already running (pid" in second.stderr
+    tail = pipeline.call("tail", "MARKET_DATA", "--count", "3", "--json")
+    assert (tail.returncode, tail.stdout.count("\n")) == (0, 3), tail.stderr
 
     checked = pipeline.call("check", "--json", "--set", f"hft.prefix={pipeline.prefix}")
     verdict = json.loads(checked.stdout)
@@ -45,7 +53,8 @@ def test_monitor_check_and_profile_look_from_outside(pipeline: Pipeline) -> None
     pipeline.until("news of the kill", lambda: "the drill" in lines.read_text())
     code, out, _ = pipeline.stop()
     assert code == 0, out
-    assert following.wait(30) == 0
+    assert_whole(pipeline.report())
+    assert following.wait(60) == 0
     assert lines.read_text().endswith("the run has ended\n")
     assert pipeline.call("monitor").returncode == ExitCode.NOT_RUNNING
     assert pipeline.call("profile", "scanner").returncode == ExitCode.NOT_RUNNING

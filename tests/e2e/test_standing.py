@@ -20,9 +20,6 @@ from tests.e2e.pipeline import BUSY, DEADLINE_S, POLL_S, Pipeline
 WATCHDOG_USEC = "600000"
 """A period short enough to be seen in a test; the services' housekeeping comes every 10 ms."""
 
-TOLERANT = "service:manager.error_rate_ppm=1000000"
-"""On a busy machine many trades come too late and fail; that is not what is tested here."""
-
 
 class Systemd:
     """The part of systemd that matters here: starts processes, hears what they say, signals them."""
@@ -96,7 +93,7 @@ def systemd(pipeline: Pipeline, tmp_path: Path) -> Iterator[Systemd]:
 
 
 def keep_shared_memory(systemd: Systemd) -> None:
-    sets = (*BUSY, "--set", f"hft.prefix={systemd.pipeline.prefix}", "--set", TOLERANT)
+    sets = (*BUSY, "--set", f"hft.prefix={systemd.pipeline.prefix}")
     systemd.start("shm", "shm", "up", *sets)
     systemd.until_said("shm", "READY=1")
 

@@ -49,23 +49,6 @@ def test_row_04_a_crashed_scanner_restarts_and_corrupt_messages_are_counted(
     assert_whole(report)
 
 
-def test_row_26_34_a_second_instance_refuses_and_two_sigterms_are_one_stop(pipeline: Pipeline) -> None:
-    pipeline.start(*BUSY)
-    pipeline.until("market data", lambda: pipeline.counter("feed", "out_market_data") > 0)
-    second = pipeline.call("start", "--headless", "--duration", "1")
-    assert second.returncode == ExitCode.ALREADY_RUNNING
-    assert "already running (pid" in second.stderr
-    tail = pipeline.call("tail", "MARKET_DATA", "--count", "3", "--json")
-    assert (tail.returncode, tail.stdout.count("\n")) == (0, 3), tail.stderr
-    assert pipeline.process is not None
-    pipeline.process.send_signal(signal.SIGTERM)
-    pipeline.process.send_signal(signal.SIGTERM)
-    pipeline.until_stopping()
-    code, out, _ = pipeline.stop()
-    assert code == 0, out
-    assert_whole(pipeline.report())
-
-
 def test_row_05_what_a_killed_supervisor_leaves_is_gone_after_the_next_start(pipeline: Pipeline) -> None:
     pipeline.start(*BUSY, "--set", "hft.drain_limit_ms=2000")
     pipeline.until("market data", lambda: pipeline.counter("feed", "out_market_data") > 0)

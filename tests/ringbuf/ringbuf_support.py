@@ -12,7 +12,7 @@ from typing import Any
 
 from ringbuf import Ring
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def until(condition: Callable[[], Any], seconds: float = DEADLINE_S) -> Any:

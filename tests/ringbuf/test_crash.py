@@ -72,7 +72,7 @@ def test_row_01_a_process_killed_at_any_step_leaves_whole_records_only(
         env={**os.environ, "PYTHONPATH": str(crash_build)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -129,7 +129,7 @@ class House:
             self.segments.pages[name].beat(now_ns)
         return done
 
-    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Duty cycles until the condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -140,7 +140,7 @@ class House:
         """Duty cycles of everything but the sources until nothing moves any more."""
         names = [name for name in self.services if name not in ("feed",)]
         quiet = 0
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while quiet < quiet_cycles:
             assert time.monotonic() < deadline, f"never quiet: {self.nonzero()}"
             followers = [name for name in names if name != "simnet"]

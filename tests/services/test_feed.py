@@ -25,7 +25,9 @@ from hft.wire.enums import PoolDisabledReason, PoolStatus
 from hft.wire.records.pool_update import PoolUpdate
 
 Make = Callable[..., House]
-CALM = settings(simnet=QUIET, feed={"stale_after_ms": 400, "start_wait_ms": 0})
+CALM = settings(simnet=QUIET, feed={"stale_after_ms": 60_000, "start_wait_ms": 0})
+HASTY = settings(simnet=QUIET, feed={"stale_after_ms": 400, "start_wait_ms": 0})
+"""Silence is noticed soon: for tests of silence alone, as a machine may be busy elsewhere for that long."""
 
 
 class JumpingClock(SystemClock):
@@ -225,13 +227,14 @@ def test_the_chains_clock_goes_through_the_table_and_slots_are_told(fed: Fed) ->
     assert all(update.parent_slot < update.slot for update in slots)
 
 
-def test_row_07_a_silent_stream_disables_all_and_a_snapshot_comes_before_trading(fed: Fed) -> None:
+def test_row_07_a_silent_stream_disables_all_and_a_snapshot_comes_before_trading(house: Make) -> None:
+    fed = Fed(house(HASTY))
     vault = fed.bank.pools[fed.pool].vault_a
     fed.fault("silent_websocket", times=0)
     stale = fed.updates(len(fed.bank.pools))
     assert {update.disabled_reason for update in stale} == {PoolDisabledReason.STALE}
     assert {update.pool for update in stale} == set(fed.bank.pools)
-    assert fed.count("silences") == 1
+    assert fed.count("silences") >= 1
     fed.lamports(vault, 11)  # nobody hears of it
     fed.run.until(lambda: fed.count("silences") >= 2)  # snapshots, then silence again: still no trading
     fed.cluster.faults.clear()

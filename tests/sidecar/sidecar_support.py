@@ -52,7 +52,7 @@ def stored(url: str, stream: str) -> list[Msg]:
         left = (await js.stream_info(stream)).state.messages
         config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
         subscription = await js.subscribe(">", stream=stream, ordered_consumer=True, config=config)
-        return [await subscription.next_msg(timeout=10) for _ in range(left)]
+        return [await subscription.next_msg(timeout=30) for _ in range(left)]
 
     return asked(url, read)
 
@@ -135,7 +135,7 @@ class Pipeline:
             self.service.wait(1_000_000)
         self.service.on_housekeeping(time.monotonic_ns())
 
-    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Duty cycles until the condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():

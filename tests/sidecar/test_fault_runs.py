@@ -100,6 +100,7 @@ def test_row_32_nats_stopped_under_load(server: NatsServer, pipeline: Make, seco
     while (passed := time.monotonic() - begin) < seconds:
         while len(made.published["executed"]) < count + RATE * passed:
             assert load.once(), "the hot path never waits"
+            made.cycle()
         made.cycle()
     assert made.backlog() > RATE * seconds
     server.start()

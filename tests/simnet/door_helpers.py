@@ -21,7 +21,7 @@ from hft.chain.transaction import SignedTransaction, sign
 from hft.runtime.settings import Simnet
 from hft.simnet.alone import Alone
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 QUIET = {"seed": 7, "slot_ms": 20, "swaps_per_second": 0, "landing_ms": 0, "bundle_requests_per_second": 0}
 
 

@@ -31,7 +31,7 @@ from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import TwoHop, build_two_hop
 from hft.venues import TOKEN_PROGRAM, WRAPPED_SOL, associated_token_address
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 pytestmark = pytest.mark.anyio
 
 

@@ -37,7 +37,7 @@ from hft.simnet.service import GENESIS_FILE, SETTLEMENT_LOG, Simnet
 
 SEED = 5
 WALLET = paper_keypair(SEED)
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 FUNDS = 200_000_000_000
 
 

@@ -121,7 +121,7 @@ def running(folder: Path, configuration: str) -> Iterator[str]:
 
 def _address(process: "subprocess.Popen[bytes]", ports: Path, log: Path) -> str:
     """From the file that the server writes when it listens."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     file = ports / f"nats-server_{process.pid}.ports"
     while True:
         assert process.poll() is None, log.read_text()

