@@ -21,6 +21,8 @@ pytestmark = pytest.mark.skipif(find_spec("hdrh") is None, reason="the perf extr
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_TO_SLOW = frozenset({"500", "array", "burst"})
 """Groups of cases: the pipeline's other rate, the feed's other account and pace."""
+LONG_ROUNDS = frozenset({"sidecar_isolation", "simnet_swaps"})
+"""Shapes whose shortest round takes ten seconds; others start the same parts."""
 OURS = {
     "ping_pong": {"ringbuf": "p50_ns"},
     "one_to_one_throughput": {"ringbuf": "rate_per_s", "ringbuf x64": "rate_per_s"},
@@ -65,7 +67,10 @@ OURS = {
 
 WHOLE_PIPELINES = frozenset({"placement", "sidecar_isolation"})
 """Shapes whose shortest round is a run of all services: left to the slow tests."""
-SHORT = [pytest.param(name, marks=[pytest.mark.slow] if name in WHOLE_PIPELINES else []) for name in SHAPES]
+SHORT = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in WHOLE_PIPELINES | LONG_ROUNDS else [])
+    for name in SHAPES
+]
 
 
 def run(shape: Shape, plan: Plan, report: Report) -> list[str]:
