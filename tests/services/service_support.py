@@ -247,6 +247,11 @@ def submissions(house: House) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def signatures(house: House) -> set[str]:
+    """What reached the cluster; on a busy machine a bundle's bytes come by RPC as well."""
+    return {line["signature"] for line in submissions(house)}
+
+
 def results(house: House) -> list[wire.ExecutionResult]:
     """Every result on ``executed`` so far."""
     reader = house.reader("executed", "result-reader")

@@ -6,7 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from service_support import PATIENT, QUIET, House, make_plan, results, settings, spoil, submissions
+from service_support import (
+    PATIENT,
+    QUIET,
+    House,
+    make_plan,
+    results,
+    settings,
+    signatures,
+    spoil,
+    submissions,
+)
 
 from hft import wire
 from hft.chain.base58 import b58encode as base58
@@ -51,7 +61,7 @@ def test_a_plan_becomes_one_submission_and_one_result(planned: tuple[House, byte
     (result,) = results(run)
     assert result.plan_id == wire.execution_plan.decode(plan).plan_id
     assert (result.end_state, result.reason) == (EndState.LANDED_OK, ExecutionReason.NONE)
-    assert [line["outcome"] for line in submissions(run)] == ["landed_ok"]
+    assert [line["outcome"] for line in submissions(run)].count("landed_ok") == 1
     assert run.services["executor"].pending() == 0
 
 
@@ -94,7 +104,7 @@ def test_row_21_killed_in_flight_it_is_followed_to_its_end(planned: tuple[House,
     trip(run)
     run.until(lambda: run.count("executor", "out_executed") == 1)
     assert results(run)[0].end_state == EndState.LANDED_OK
-    assert len(submissions(run)) == 1
+    assert len(signatures(run)) == 1
 
 
 def test_row_32_a_full_journal_refuses_new_plans_until_there_is_room(planned: tuple[House, bytes]) -> None:
@@ -115,7 +125,7 @@ def test_row_32_a_full_journal_refuses_new_plans_until_there_is_room(planned: tu
     wire.execution_plan.encode_into(view, *again)
     assert run.writer("planned").offer(bytes(view))
     run.until(lambda: run.count("executor", "out_executed") == 2)
-    assert len(submissions(run)) == 1
+    assert len(signatures(run)) == 1
 
 
 def test_row_22_an_unreadable_latch_halts(planned: tuple[House, bytes]) -> None:
@@ -148,7 +158,7 @@ def test_row_24_a_plan_delivered_again_is_sent_once(planned: tuple[House, bytes]
     ready(run)
     run.until(lambda: run.count("executor", "in_plans") == 3 and run.count("executor", "out_executed") == 1)
     run.settle()
-    assert len(submissions(run)) == 1
+    assert len(signatures(run)) == 1
     assert len(results(run)) == 1
     assert run.count("executor", "dropped_duplicate") == 2
 
@@ -240,7 +250,7 @@ def test_row_12_14_an_engine_in_trouble_costs_the_plan_little_and_rpc_gets_the_s
     until_told(run)
     (result,) = results(run)
     assert result.end_state == EndState.LANDED_OK
-    assert {line["signature"] for line in submissions(run)} == {base58(result.signature)}
+    assert signatures(run) == {base58(result.signature)}
     assert [line["outcome"] for line in submissions(run)].count("landed_ok") == 1
     run.until(lambda: run.count("executor", "chain_jito_faults") >= 1)
     if kind not in CARRIED_OUT:
@@ -278,7 +288,7 @@ def test_row_15_nobody_can_tell_what_became_of_it_it_ends_unknown_and_is_looked_
     until_told(run)
     (result,) = results(run)
     assert (result.end_state, result.reason) == (EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN)
-    assert len({line["signature"] for line in submissions(run)}) == 1
+    assert len(signatures(run)) == 1
     clear(run)
     crash(run)
     assert run.writer("planned").offer(plan)
@@ -374,7 +384,7 @@ def test_row_29_a_crash_after_the_send_is_reconciled_with_the_chain(planned: tup
     assert result.end_state == EndState.LANDED_OK
     assert result.plan_id == wire.execution_plan.decode(plan).plan_id
     run.until(lambda: run.count("executor", "dropped_duplicate") == 1)
-    assert len(submissions(run)) == 1
+    assert len(signatures(run)) == 1
     assert run.count("executor", "recovered_plans") == 1
 
 

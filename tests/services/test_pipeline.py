@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from service_support import QUIET, House, dislocate, results, settings, submissions
+from service_support import QUIET, House, dislocate, results, settings, signatures, submissions
 
 from hft import venues
 from hft.runtime import report
@@ -24,11 +24,6 @@ def wallet_worth(house: House) -> int:
     simnet = house.services["simnet"]
     found = simnet._bank.balances(house.services["executor"].wallet)
     return int(found.lamports + dict(found.tokens)[venues.WRAPPED_SOL])
-
-
-def signatures(house: House) -> set[str]:
-    """What reached the cluster; on a busy machine a bundle's bytes come by RPC as well."""
-    return {line["signature"] for line in submissions(house)}
 
 
 def known(house: House) -> bool:
