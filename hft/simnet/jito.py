@@ -20,7 +20,15 @@ SPIKE: Final = 100
 LAMPORTS: Final = "tip_floor_lamports"
 PERCENTILES: Final = (25, 50, 75, 95, 99)
 # What landed bundles paid on a day of mainnet, roughly: told until this cluster has landed some of its own.
-_FIRST_TIPS: Final = {25: 1_000, 50: 5_000, 75: 30_000, 95: 1_000_000, 99: 5_000_000}
+# The tips of everybody else's bundles: a floor made of this market's few trades alone would be raised by the
+# very tips that it raises.
+_OTHERS: Final = (
+    *(1_000,) * 1_000,
+    *(5_000,) * 1_000,
+    *(30_000,) * 800,
+    *(1_000_000,) * 160,
+    *(5_000_000,) * 40,
+)
 
 # Paths below /api/v1/ and the methods that are served there; sendBundle's path takes every method.
 PATHS: Final[dict[str, tuple[str, ...]]] = {
@@ -99,17 +107,16 @@ def get_tip_accounts(_: View, __: Params) -> list[str]:
 
 
 def tip_floor(cluster: Cluster, unix_s: int, node: str = "") -> list[dict[str, Any]]:
-    """The tip floor: percentiles of tips that landed, in SOL as floats (not lamports), or as a fault has
-    it."""
+    """The tip floor: percentiles of tips that landed, here and of everybody else's bundles, in SOL as floats
+    (not lamports), or as a fault has it."""
     take = cluster.faults.take
     if take("tip_floor_absent", node):
         return []
     scale = SPIKE if take("tip_floor_spike", node) else LAMPORTS_PER_SOL if take(LAMPORTS, node) else 1
-    tips = sorted(cluster.engine.tips)
+    tips = sorted((*_OTHERS, *cluster.engine.tips))
     found: dict[str, Any] = {"time": datetime.fromtimestamp(unix_s, UTC).isoformat()}
     for share in PERCENTILES:
-        lamports = tips[min(len(tips) * share // 100, len(tips) - 1)] if tips else _FIRST_TIPS[share]
-        sol = max(lamports, MINIMUM_TIP_LAMPORTS) / LAMPORTS_PER_SOL
+        sol = max(tips[len(tips) * share // 100], MINIMUM_TIP_LAMPORTS) / LAMPORTS_PER_SOL
         found[f"landed_tips_{share}th_percentile"] = sol * scale
     found["ema_landed_tips_50th_percentile"] = found["landed_tips_50th_percentile"]
     return [found]
