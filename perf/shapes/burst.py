@@ -107,7 +107,7 @@ class Burst:
     """Bursts, one after the other."""
 
     label = f"{UPDATES:,} updates at once"
-    group = "burst"
+    group = "at once"
     reference = True
     missing = ""
 

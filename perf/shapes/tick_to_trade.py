@@ -87,9 +87,9 @@ class Trading:
         reader = pipeline.reader("executed")
         results: list[wire.ExecutionResult] = []
         before, since_ns = self._spent(), time.monotonic_ns()
-        until_ns = since_ns + int(self._seconds * 1e9)
+        until_ns, limit_ns = since_ns + int(self._seconds * 1e9), since_ns + int(WARM_LIMIT_S * 1e9)
         try:
-            while time.monotonic_ns() < until_ns:
+            while (now_ns := time.monotonic_ns()) < until_ns or (not results and now_ns < limit_ns):
                 time.sleep(POLL_S)
                 results += [wire.execution_result.decode(one) for one in reader.take_batch(1_000)]
             pipeline.check()
@@ -98,7 +98,7 @@ class Trading:
         elapsed_s = (time.monotonic_ns() - since_ns) / 1e9
         updates, *cpu_ns = (now - then for now, then in zip(self._spent(), before, strict=True))
         found = [one for one in results if one.signed_ns]
-        problems = [] if found else [f"no trade in {self._seconds:.0f} s"]
+        problems = [] if found else [f"no trade in {elapsed_s:.0f} s"]
         if reader.lost:
             problems.append(f"{reader.lost} results were not seen")
         if updates / elapsed_s < self._rate * (1 - TOLERANCE):
