@@ -1,9 +1,10 @@
 """The ledger: the append-only record of every execution and of every lamport, in SQLite or PostgreSQL.
 
-Each execution is booked once, by plan id and by the signature of what landed; each movement once, by
-(chain, signature, leg). A run of the paper cluster is a chain of its own, on which the same seed makes the
-same signatures again. The lamports of one signature add up to its profit. The message that tells of a
-booking is written in the same transaction, so that after a crash in between it can still be told, once.
+Each execution is booked once, by plan id and by the signature of what landed, and once before that if its end
+was unknown; each movement once, by (chain, signature, leg). A run of the paper cluster is a chain of its own,
+on which the same seed makes the same signatures again. The lamports of one signature add up to its profit.
+The message that tells of a booking is written in the same transaction, so that after a crash in between it
+can still be told, once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -151,25 +152,27 @@ class Ledger:
 
     def new(self, results: Sequence[tuple[bytes, ExecutionResult]]) -> list[bool]:
         """Which of these (run id, result) are not booked yet: of each plan and each landed signature the
-        first.
+        first. An unknown end comes before a known one, never after it.
         """
         plans = {result.plan_id for _, result in results}
         landings = {(self._chain(run_id), result.signature) for run_id, result in results if _landed(result)}
-        by_plan = select(EXECUTIONS.c.plan_id).where(EXECUTIONS.c.plan_id.in_(plans))
+        by_plan = select(EXECUTIONS.c.plan_id, EXECUTIONS.c.ended).where(EXECUTIONS.c.plan_id.in_(plans))
         by_signature = select(EXECUTIONS.c.chain, EXECUTIONS.c.signature).where(
             EXECUTIONS.c.chain.in_({chain for chain, _ in landings}),
             EXECUTIONS.c.signature.in_({signature for _, signature in landings}),
             LANDED,
         )
         with guarded(self._place), self._engine.begin() as connection:
-            seen = {bytes(row[0]) for row in connection.execute(by_plan)}
-            seen |= {bytes(row[0]) + bytes(row[1]) for row in connection.execute(by_signature)}
+            seen = {(bytes(row[0]), row[1]) for row in connection.execute(by_plan)}
+            seen |= {(bytes(row[0]) + bytes(row[1]), 1) for row in connection.execute(by_signature)}
         found = []
         for run_id, result in results:
-            keys = {result.plan_id}
+            ended = _ended(result)
+            keys = {(result.plan_id, ended)}
             if _landed(result):
-                keys.add(self._chain(run_id) + result.signature)
-            found.append(not keys & seen)
+                keys.add((self._chain(run_id) + result.signature, 1))
+            late = not ended and (result.plan_id, 1) in seen
+            found.append(not late and not keys & seen)
             seen |= keys
         return found
 
@@ -178,14 +181,18 @@ class Ledger:
         executions, movements, messages = [], [], []
         for booking in bookings:
             result = booking.result
-            common = {"chain": self._chain(booking.run_id), "recorded_unix_ns": booking.unix_ns}
+            common = {
+                "chain": self._chain(booking.run_id),
+                "recorded_unix_ns": booking.unix_ns,
+                "ended": _ended(result),
+            }
             executions.append(common | {"run_id": booking.run_id, "mode": self._mode} | _row(result))
             owner = common | {"signature": result.signature, "plan_id": result.plan_id}
             for entry in entries(result, booking.outside_lamports):
                 movements.append(owner | entry._asdict() | {"mint": base58(entry.mint)})
             if booking.message:
                 row = {"run_id": booking.run_id, "sequence": booking.sequence, "plan_id": result.plan_id}
-                messages.append(row | {"message": booking.message})
+                messages.append(row | {"ended": _ended(result), "message": booking.message})
         done = (OUTBOX.c.run_id != self._run_id) | (OUTBOX.c.sequence < told)
         with guarded(self._place), self._engine.begin() as connection:
             connection.execute(delete(OUTBOX).where(done))
@@ -199,6 +206,10 @@ class Ledger:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _ended(result: ExecutionResult) -> int:
+    return int(result.end_state != EndState.UNKNOWN)
 
 
 def _landed(result: ExecutionResult) -> bool:

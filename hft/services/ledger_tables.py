@@ -1,9 +1,11 @@
 """The ledger's tables, the same for SQLite and PostgreSQL.
 
-``executions`` has one row a plan, ``entries`` one row a movement of a landed one, ``outbox`` the message
-about each until it is published. Money is integers of 64 signed bits: lamports never come near (all SOL is
-6·10^17); of a token of which more than 2^63 - 1 base units move, the movement is several rows. Rows of the
-first two are never updated, deleted or replaced: triggers refuse it, in either database.
+``executions`` has one row a plan, and one before it if the plan was told as unknown: what nobody could tell
+at a stop is found out at the next start, and is booked then. ``entries`` has one row a movement of a landed
+one, ``outbox`` the message about each until it is published. Money is integers of 64 signed bits: lamports
+never come near (all SOL is 6·10^17); of a token of which more than 2^63 - 1 base units move, the movement is
+several rows. Rows of the first two are never updated, deleted or replaced: triggers refuse it, in either
+database.
 """
 
 from collections.abc import Iterable
@@ -13,7 +15,7 @@ from sqlalchemy import (
     DDL,
     BigInteger,
     Column,
-    ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
     event,
     text,
 )
@@ -47,6 +50,15 @@ def _bytes(name: str) -> Column[bytes]:
     return Column(name, LargeBinary, nullable=False)
 
 
+def _ended() -> Column[int]:
+    """0 while the end is unknown, 1 once it is known."""
+    return Column("ended", Integer, nullable=False)
+
+
+def _of_execution() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["plan_id", "ended"], ["executions.plan_id", "executions.ended"])
+
+
 LEDGER_VERSION: Final = Table("ledger_version", METADATA, Column("version", Integer, primary_key=True))
 
 EXECUTIONS: Final = Table(
@@ -56,7 +68,8 @@ EXECUTIONS: Final = Table(
     _bytes("run_id"),
     _text("mode"),
     _bytes("chain"),
-    Column("plan_id", LargeBinary, nullable=False, unique=True),
+    _bytes("plan_id"),
+    _ended(),
     _bytes("trace_id"),
     _bytes("signature"),
     *(_int(name) for name in ("sequence", "strategy", "slot")),
@@ -81,6 +94,7 @@ EXECUTIONS: Final = Table(
             "recorded_unix_ns",
         )
     ),
+    UniqueConstraint("plan_id", "ended"),
     sqlite_autoincrement=True,
 )
 
@@ -107,9 +121,11 @@ ENTRIES: Final = Table(
     _text("kind"),
     _text("mint"),
     _int("amount"),
-    Column("plan_id", LargeBinary, ForeignKey("executions.plan_id"), nullable=False),
+    _bytes("plan_id"),
+    _ended(),
     _int("recorded_unix_ns"),
     PrimaryKeyConstraint("chain", "signature", "leg"),
+    _of_execution(),
     sqlite_with_rowid=False,
 )
 Index("entries_by_time", ENTRIES.c.recorded_unix_ns)
@@ -121,8 +137,11 @@ OUTBOX: Final = Table(
     Column("number", _NUMBER, primary_key=True),
     _bytes("run_id"),
     _int("sequence"),
-    Column("plan_id", LargeBinary, ForeignKey("executions.plan_id"), nullable=False, unique=True),
+    _bytes("plan_id"),
+    _ended(),
     _bytes("message"),
+    UniqueConstraint("plan_id", "ended"),
+    _of_execution(),
     sqlite_autoincrement=True,
 )
 
@@ -145,8 +164,8 @@ def _sqlite_triggers(table: str, same: str) -> Iterable[str]:
 
 _SAME = {
     "executions": (
-        "plan_id = NEW.plan_id OR number = NEW.number OR (chain = NEW.chain AND signature = NEW.signature"
-        " AND end_state IN ('landed_ok', 'landed_failed')"
+        "(plan_id = NEW.plan_id AND ended = NEW.ended) OR number = NEW.number"
+        " OR (chain = NEW.chain AND signature = NEW.signature AND end_state IN ('landed_ok', 'landed_failed')"
         " AND NEW.end_state IN ('landed_ok', 'landed_failed'))"
     ),
     "entries": "chain = NEW.chain AND signature = NEW.signature AND leg = NEW.leg",

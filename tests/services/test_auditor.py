@@ -21,6 +21,7 @@ from hft.services.ledger_reading import profits_of_day
 from hft.services.money import pnl_message
 from hft.strategy.pnl import DAY_NS, Accounts
 from hft.wire import ExecutionResult
+from hft.wire.enums import EndState, ExecutionReason
 
 Make = Callable[..., House]
 
@@ -113,6 +114,20 @@ def test_row_14_a_result_delivered_twice_is_booked_once(books: Make) -> None:
     assert run.count("auditor", "dropped_duplicate") == 3
     assert run.count("auditor", "out_metrics") == 2
     assert run.signed("auditor", "pnl_lamports") == 16_000
+
+
+def test_row_15_an_unknown_end_is_followed_by_the_known_one(books: Make) -> None:
+    run = books()
+    run.open("auditor")
+    known = result(3)
+    unknown = expired(3)._replace(end_state=EndState.UNKNOWN, reason=ExecutionReason.SHUTDOWN)
+    offer(run, unknown, known, known, unknown)
+    run.until(lambda: run.count("auditor", "in_executed") == 4)
+    assert run.count("auditor", "dropped_duplicate") == 2
+    assert run.signed("auditor", "pnl_lamports") == 8_000
+    query = "SELECT end_state, actual_profit_lamports FROM executions ORDER BY number"
+    assert rows(run, query) == [("unknown", 0), ("landed_ok", 8_000)]
+    assert rows(run, "SELECT SUM(amount) FROM entries WHERE kind != 'quote_dust'") == [(8_000,)]
 
 
 def test_row_29_a_restart_takes_up_the_totals_and_a_redelivery_changes_nothing(books: Make) -> None:
