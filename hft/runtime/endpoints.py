@@ -1,7 +1,7 @@
 """Where the chain is: the addresses a run's services talk to.
 
-Paper mode knows loopback only: an address set by hand is checked, an empty one means the run's own local
-cluster, whose port it writes down once it listens. Live mode has no default: what is missing is named.
+Every mode but live knows loopback only: an address set by hand is checked, an empty one means the run's own
+local cluster, whose port it writes down once it listens. Live mode has no default: what is missing is named.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from hft.runtime.exit_codes import ExitCode, HftError
 
 PORT_FILE = "simnet.port"
 GRPC_PORT_FILE = "simnet.grpc_port"
-PAPER = "paper"
+LIVE = "live"
 NEEDED = ("rpc_urls", "ws_urls")
 
 
@@ -28,8 +28,8 @@ class Endpoints(NamedTuple):
 
 def endpoints(run: Run) -> Endpoints:
     """The addresses of ``run``; ``HftError`` CONFIG when one is missing or out of reach, naming its key."""
-    chain, paper = run.config.chain, run.config.hft.mode == PAPER
-    reach = Reach.LOOPBACK if paper else Reach.ANYWHERE
+    chain, live = run.config.chain, run.config.hft.mode == LIVE
+    reach = Reach.ANYWHERE if live else Reach.LOOPBACK
     http, ws = (("http", "https"), ("ws", "wss"))
     told = {
         "rpc_urls": (chain.rpc_urls, http, "http://127.0.0.1:{port}"),
@@ -39,7 +39,7 @@ def endpoints(run: Run) -> Endpoints:
     }
     found, wrong = [], []
     for key, (given, schemes, local) in told.items():
-        urls = given or ((local.format(port=_port(run)),) if paper else ())
+        urls = given or ((local.format(port=_port(run)),) if not live else ())
         if not urls and key in NEEDED:
             wrong.append(f"[chain] {key}: live mode needs at least one address")
         for url in urls:

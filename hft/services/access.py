@@ -13,7 +13,7 @@ from solders.pubkey import Pubkey
 from hft.chain.desk import Desk, DeskEvent
 from hft.chain.endpoint import Endpoint, check_endpoints, open_session
 from hft.chain.follow import Follower, FollowTimes
-from hft.chain.jito import JitoClient, jito_endpoint
+from hft.chain.jito import JitoClient
 from hft.chain.journal import Journal, JournalWriter, Resign
 from hft.chain.journal_records import Intent, JournalError
 from hft.chain.lookup import TableCache
@@ -22,20 +22,17 @@ from hft.chain.rehearsal import Rehearsal
 from hft.chain.rpc import RpcClient
 from hft.chain.submit import Sender, SendRule, Submitter
 from hft.chain.subscribe_signatures import SignatureSource
-from hft.chain.watchers import Watchers, WatchTimes
+from hft.chain.watchers import Watchers
 from hft.runtime.endpoints import Endpoints, endpoints
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.services.nodes import MILLISECOND_NS, engines_of, nodes_of, watch_times
 from hft.wire.enums import EndState
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
-    from hft.runtime.settings_chain import Chain
 
 FOLDER: Final = "intents"
 OWN_CLUSTER: Final = "cluster-"
-JITO_DEFAULT_RATE: Final = 1
-UNLIMITED: Final = 1_000_000
-MILLISECOND_NS: Final = 1_000_000
 CLOSE_LIMIT_S: Final = 2.0
 
 COUNTERS: tuple[str, ...] = (
@@ -76,9 +73,9 @@ class Access:
     async def _open(self, found: Endpoints, wallet: bytes, tables: TableCache) -> None:
         chain, clock_ns = self._settings, self._ctx.clock.monotonic_ns
         self._http: aiohttp.ClientSession = open_session(found.reach)
-        nodes = check_endpoints(_nodes(found, chain), found.reach)
+        nodes = check_endpoints(nodes_of(found, chain), found.reach)
         self.rpc = RpcClient(self._http, nodes, clock_ns=clock_ns)
-        engines = _engines(found.jito_urls, self._ctx)
+        engines = engines_of(found, self._ctx.config)
         self.jito = JitoClient(self._http, engines, clock_ns=clock_ns) if engines else None
         floors = [Endpoint("tip-floor", url) for url in found.tip_floor_urls]
         self.watchers = Watchers(
@@ -87,7 +84,7 @@ class Access:
             JitoClient(self._http, floors, clock_ns=clock_ns) if floors else None,
             (wallet,),
             tables,
-            _watch_times(chain),
+            watch_times(chain),
             clock_ns=clock_ns,
         )
         by_bundle = self.jito if chain.method == "jito" else None
@@ -237,30 +234,3 @@ class Access:
             raise HftError(f"{folder}: {error.strerror}", ExitCode.STATE_FOLDER) from error
         except JournalError as error:
             raise HftError(str(error), ExitCode.STATE_FOLDER) from error
-
-
-def _nodes(found: Endpoints, chain: "Chain") -> list[Endpoint]:
-    rate = chain.rpc_requests_per_second
-    return [
-        Endpoint(f"rpc-{place}", url, "", 1_000_000_000 // rate, rate)
-        for place, url in enumerate(found.rpc_urls, 1)
-    ]
-
-
-def _engines(urls: tuple[str, ...], ctx: "Context") -> list[Endpoint]:
-    rate = ctx.config.chain.jito_requests_per_second
-    if not rate:
-        rate = UNLIMITED if ctx.config.hft.mode == "paper" else JITO_DEFAULT_RATE
-    return [
-        jito_endpoint(f"jito-{place}", url, requests_per_second=rate, burst=min(rate, 1_000))
-        for place, url in enumerate(urls, 1)
-    ]
-
-
-def _watch_times(chain: "Chain") -> WatchTimes:
-    return WatchTimes(
-        blockhash_ns=chain.blockhash_poll_ms * MILLISECOND_NS,
-        fees_ns=chain.fee_poll_ms * MILLISECOND_NS,
-        tips_ns=chain.tip_poll_ms * MILLISECOND_NS,
-        balances_ns=chain.balance_poll_ms * MILLISECOND_NS,
-    )

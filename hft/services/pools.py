@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 
 from hft.chain.rpc import MAX_ACCOUNTS, RpcClient
 from hft.runtime.config import ConfigError
-from hft.runtime.endpoints import PAPER
+from hft.runtime.endpoints import LIVE
 from hft.runtime.settings import Config
 from hft.venues import ABSENT, VENUES, Account, Pool, PoolError, decode, required_accounts, venue_of
 from hft.venues.lst import TokenProblem, check_tokens
@@ -35,7 +35,7 @@ def named_pools(config: Config) -> tuple[bytes, ...]:
     """The pools that ``[chain] pools`` names. ``ConfigError``: an entry that is no key, or is there twice;
     too many; none in live mode."""
     texts, found, wrong = config.chain.pools, [], []
-    if not texts and config.hft.mode != PAPER:
+    if not texts and config.hft.mode == LIVE:
         wrong.append("[chain] pools: live mode needs at least one pool to watch, as a base58 key")
     if len(texts) > MAX_POOLS:
         wrong.append(f"[chain] pools: {len(texts)} pools; at most {MAX_POOLS} are watched")

@@ -19,7 +19,7 @@ from hft.chain.subscribe import AccountFeed, AccountSource, FeedEvent
 from hft.chain.subscribe_merge import Version, Watch
 from hft.chain.subscribe_session import SessionRule
 from hft.runtime.config import ConfigError
-from hft.runtime.endpoints import PAPER, Endpoints, endpoints
+from hft.runtime.endpoints import LIVE, Endpoints, endpoints
 from hft.runtime.wallet import wallet_address
 from hft.services.pools import Survey, named_pools, survey
 from hft.services.references import References, Tell, secret_of
@@ -90,7 +90,7 @@ class Sources:
             self._listed = load_tokens()
         except TokenError as error:
             raise ConfigError([str(error)]) from error
-        self._live = config.hft.mode != PAPER
+        self._live = config.hft.mode == LIVE
         places = endpoints(ctx.run)
         self.loop = SteppedLoop()
         self.accounts = AccountFeed((), wake=self.loop.wake)
