@@ -13,6 +13,8 @@ from hft.runtime.streams import BY_NAME
 from tests.e2e.pipeline import BUSY, IN_TRANSIT_NS, Pipeline, assert_whole
 
 MANAGER_LIMIT_S = 2.5
+# A bundle has its turn at the next auction; only what goes by RPC waits for so long.
+SLOW_LANDING = ("--set", "simnet.landing_ms=1000", "--set", "chain.method=rpc")
 RESTARTABLE = [spec.name for spec in topology.services("paper") if spec.restartable]
 
 
@@ -58,7 +60,7 @@ def stop_in_mid_send(pipeline: Pipeline) -> str:
 
 def check(pipeline: Pipeline, services: list[str]) -> None:
     """A submission takes a second to land, so that some are on their way at every crash and at the stop."""
-    pipeline.start(*BUSY, "--set", "simnet.landing_ms=1000")
+    pipeline.start(*BUSY, *SLOW_LANDING)
     pipeline.until("a trade", lambda: pipeline.trades() > 0)
     for service in services:
         kill_and_await(pipeline, service)
