@@ -12,7 +12,7 @@ def subjects(strategy: int) -> set[str]:
     message = bytearray(codec.size)
     codec.encode_into(message, *(values | {"strategy": strategy}).values())
     read = SUBJECT_READERS[codec.identifier][1]
-    return {wire.REGISTRY[codec.identifier].subject(codec.decode(message)), read(message)}
+    return {wire.REGISTRY[codec.identifier].subject(codec.decode(message)), read(message).decode()}
 
 
 def test_a_name_that_was_given_stands_for_its_number() -> None:
