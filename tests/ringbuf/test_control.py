@@ -71,6 +71,8 @@ def test_what_a_reader_sees_is_of_one_trip_or_one_reset(control: Control) -> Non
             number = info.reason
             assert info.message == "m" * (number % 200)
             assert info == ("killed", number, f"tripper {number}", info.message, number, -number, number)
+        elif info.message == f"{info.state}; why is not written":
+            continue  # the writer lost its CPU in between for longer than a reader waits
         elif info.trips:
             who = info.by.partition(" ")
             assert (info.state, *who[:2]) == ("running", "operator", " "), info
