@@ -183,3 +183,21 @@ class Processes:
             self.segments.remove()
             self.segments = None
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Lasting:
+    """A case whose pipeline lasts from ``start`` to ``stop``."""
+
+    _pipeline: Processes | None = None
+
+    @property
+    def pipeline(self) -> Processes:
+        """Once it started."""
+        assert self._pipeline is not None
+        return self._pipeline
+
+    def stop(self) -> None:
+        """All of it."""
+        if self._pipeline is not None:
+            self._pipeline.stop()
+            self._pipeline = None

@@ -1,6 +1,8 @@
-"""Shared fixtures: where the real chain data lies, if it is there."""
+"""Shared fixtures: the real chain data, if it is there; processes that end with their test."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,15 @@ def shared_data() -> Path:
     if not data.is_dir():
         pytest.skip("chain data folder is absent (set HFT_SHARED)")
     return data
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that are ended with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()

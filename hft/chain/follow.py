@@ -20,9 +20,8 @@ from hft.chain.rpc import MAX_STATUSES, RpcClient
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.rpc_parse import SignatureStatus
 from hft.chain.submit import SendOutcome, SendState
+from hft.chain.trackers import BLOCKHASH_LIFE
 
-BLOCKHASH_LIFE: Final = 150
-"""Blocks: a fresh blockhash's last valid height lies so far above the height of its own block."""
 MAX_FOLLOWED: Final = 4_096
 BUNDLES_AT_ONCE: Final = 5
 _ENDED_BUNDLES: Final = (BundleState.LANDED, BundleState.FAILED)

@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 from hft.chain.rpc_parse import LatestBlockhash
 
 SLOTS_KEPT: Final = 512
+BLOCKHASH_LIFE: Final = 150
+"""Blocks: a fresh blockhash's last valid height lies so far above the height of its own block."""
 
 
 class SlotNews(NamedTuple):

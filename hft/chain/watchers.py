@@ -18,11 +18,10 @@ from hft.chain.rpc import CONFIRMED, RpcClient
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.rpc_parse import LatestBlockhash
 from hft.chain.tips import TIP_ACCOUNTS, TipAccounts, TipFloor, read_tip_floor
-from hft.chain.trackers import BlockhashTracker
+from hft.chain.trackers import BLOCKHASH_LIFE, BlockhashTracker
 from hft.venues import WRAPPED_SOL, associated_token_address, token_amount
 from hft.venues.spl import TOKEN_ACCOUNT_SIZE
 
-BLOCKHASH_LIFE: Final = 150
 MINIMUM_BLOCKS: Final = 20
 """A blockhash with fewer blocks left is not signed with."""
 

@@ -23,10 +23,11 @@ from hft.chain.subscribe import AccountChanged
 from hft.chain.subscribe_merge import Version
 from hft.chain.sysvars import CLOCK_KEY, CLOCK_LAYOUT
 from hft.chain.tips import TipAccounts
+from hft.chain.trackers import BLOCKHASH_LIFE
 from hft.chain.watchers import Funds
 from hft.runtime.capture_format import Header
 from hft.services.book import pool_settings
-from hft.simnet.bank import BLOCKHASH_LIFE, Bank
+from hft.simnet.bank import Bank
 from hft.simnet.encoding import transaction_json
 from hft.simnet.genesis import genesis_accounts
 from hft.simnet.ledger import Record

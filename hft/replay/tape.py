@@ -67,7 +67,7 @@ COMPARED: Final = (
 )
 
 
-class _Complete(dict[bytes, Account]):
+class Complete(dict[bytes, Account]):
     """Accounts of a file that holds all there was: an unknown key is an account that doesn't exist."""
 
     def get(self, pubkey: bytes, default: Any = None) -> Any:
@@ -108,7 +108,7 @@ class Tape:
         source, held = load_file(accounts)
         if source.slot is None or source.unix_timestamp is None:
             raise CaptureError(f"{accounts}: its meta has no slot and unix_timestamp to begin at")
-        self.accounts: dict[bytes, Account] = _Complete(held)
+        self.accounts: dict[bytes, Account] = Complete(held)
         self.tally = Tally()
         pools = (key for key, account in held.items() if venue_of(account) is Venue.WHIRLPOOL)
         self._keys = dict.fromkeys(pools)
@@ -131,7 +131,7 @@ class Tape:
 
     def differences(self, end: Path) -> list[str]:
         """What differs from the account file of the day's end: pool and figure; empty if all is equal."""
-        theirs = _Complete(load_file(end)[1])
+        theirs = Complete(load_file(end)[1])
         found = []
         for key in self._keys:
             ours, them = figures(key, self.accounts), figures(key, theirs)

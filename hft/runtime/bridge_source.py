@@ -23,7 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 
 from hft.runtime.exit_codes import ExitCode, HftError
-from hft.runtime.nats_options import ConnectOptions, connect
+from hft.runtime.nats_options import ConnectOptions, connect_session
 
 WINDOW: Final = 2048
 """Messages asked for and not yet handed back: as many may wait here."""
@@ -186,17 +186,7 @@ class Source:
         async def trouble(_error: Exception) -> None:
             return
 
-        client = await connect(
-            self._options,
-            name="hft-bridge",
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=2,
-            ping_interval=5,
-            closed_cb=closed,
-            error_cb=trouble,
-        )
+        client = await connect_session(self._options, "hft-bridge", closed_cb=closed, error_cb=trouble)
         try:
             js = client.jetstream(timeout=REQUEST_S)
             while not (ended.is_set() or self._closing.is_set()):

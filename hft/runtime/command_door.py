@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from hft.runtime import killstate, nonce_file
 from hft.runtime.clock import Clock
 from hft.runtime.commands import EVERYONE, PREFIX, Command, Gate, Kind, Refusal
-from hft.runtime.nats_options import ConnectOptions, connect
+from hft.runtime.nats_options import ConnectOptions, connect_session
 from hft.wire.enums import KillTrigger
 
 PENDING_LIMIT = 64
@@ -140,17 +140,7 @@ class CommandDoor:
             if isinstance(error, nats.errors.SlowConsumerError):
                 self._counts["commands_lost"] += 1
 
-        client = await connect(
-            self._options,
-            name="hft-commands",
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=2,
-            ping_interval=5,
-            closed_cb=closed,
-            error_cb=trouble,
-        )
+        client = await connect_session(self._options, "hft-commands", closed_cb=closed, error_cb=trouble)
         try:
             for instance in (self._instance, EVERYONE):
                 await client.subscribe(

@@ -119,6 +119,21 @@ async def connect(options: ConnectOptions, **keywords: Any) -> Client:
     return client
 
 
+async def connect_session(options: ConnectOptions, name: str, **callbacks: Any) -> Client:
+    """``connect`` for one session that ends with its connection: whoever asks begins the next one, so that
+    nothing is done in it twice. ``callbacks``: nats-py's ``closed_cb`` and ``error_cb``."""
+    return await connect(
+        options,
+        name=name,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
+        reconnect_time_wait=0,
+        connect_timeout=2,
+        ping_interval=5,
+        **callbacks,
+    )
+
+
 def connect_options(settings: Nats, url: str = "") -> ConnectOptions:
     """From ``[nats]``; ``url``: addresses that stand in for its own, as a run's embedded server's.
 

@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 
 from hft.chain.svm import SLOTS_PER_EPOCH, open_svm, svm_account, svm_clock
 from hft.chain.sysvars import CLOCK_KEY, clock_account
+from hft.chain.trackers import BLOCKHASH_LIFE
 from hft.simnet.events import AccountUpdate, Balances, SlotUpdate
 from hft.simnet.history import History
 from hft.simnet.market import Market
@@ -31,7 +32,6 @@ from hft.venues import (
 from hft.venues.spl import TOKEN_2022_PROGRAM, TOKEN_ACCOUNT_SIZE, TOKEN_PROGRAM, token_amount
 from hft.venues.transfer_fee import TransferFeePool
 
-BLOCKHASH_LIFE: Final = 150  # blocks after which a blockhash is dead
 # Mainnet skipped about this many slots up to 2026; the heights differ so that nobody can take one for the
 # other.
 SKIPPED_SLOTS: Final = 22_000_000

@@ -5,6 +5,7 @@ a place is dropped and reads Invalid, as does an id nobody knows.
 """
 
 import hashlib
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -79,9 +80,14 @@ class BlockEngine:
     """Auctions on one bank. ``next_ns``: when (on the market's time) the next tick with a bid is."""
 
     def __init__(
-        self, bank: Bank, settlement: Settlement, faults: Faults, told: Callable[[Executed, int, int], None]
+        self,
+        bank: Bank,
+        settlement: Settlement,
+        faults: Faults,
+        told: Callable[[Executed, int, int, int], None],
     ) -> None:
-        """``told(executed, bytes, received_ns)`` is called for every transaction that had its turn."""
+        """``told(executed, bytes, received_ns, settle_ns)`` is called for every transaction that had its
+        turn; of a bundle each has its equal share of the time."""
         self._bank = bank
         self._settlement = settlement
         self._faults = faults
@@ -168,10 +174,14 @@ class BlockEngine:
     def _run(self, bundle: Bundle) -> None:
         if self._faults.take("unbundled_bundle"):
             for raw in bundle.raws:
-                self._told(self._settlement.run(raw), len(raw), bundle.received_ns)
+                begin_ns = time.perf_counter_ns()
+                executed = self._settlement.run(raw)
+                self._told(executed, len(raw), bundle.received_ns, time.perf_counter_ns() - begin_ns)
             bundle.state, bundle.why = BundleState.FAILED, "unbundled: its transactions landed one by one"
             return
+        begin_ns = time.perf_counter_ns()
         whole, results = self._settlement.run_bundle(bundle.raws)
+        share_ns = (time.perf_counter_ns() - begin_ns) // len(results)
         if not whole:
             last = results[-1]
             bundle.state, bundle.why = BundleState.FAILED, last.status.error_name
@@ -179,13 +189,13 @@ class BlockEngine:
                 status = executed.status._replace(
                     outcome=Outcome.REJECTED, error_name=last.status.error_name, fee_lamports=0
                 )
-                self._told(Executed(status, None, None), len(raw), bundle.received_ns)
+                self._told(Executed(status, None, None), len(raw), bundle.received_ns, share_ns)
             return
         bundle.state, bundle.slot = BundleState.LANDED, self._bank.slot
         bundle.tip_lamports = sum(executed.tip_lamports for executed in results)
         self.tips.append(bundle.tip_lamports)
         for raw, executed in zip(bundle.raws, results, strict=True):
-            self._told(executed, len(raw), bundle.received_ns)
+            self._told(executed, len(raw), bundle.received_ns, share_ns)
 
     def _drop(self, bundle: Bundle, why: str) -> None:
         bundle.state, bundle.why = BundleState.INVALID, why

@@ -105,7 +105,7 @@ class Cluster:
         self.settlement = Settlement(self.bank, self.programs)
         self.ledger = Ledger(self.bank)
         self.faults = Faults()
-        self.engine = BlockEngine(self.bank, self.settlement, self.faults, self._of_bundle)
+        self.engine = BlockEngine(self.bank, self.settlement, self.faults, self._outcome)
         self.flow = Flow(
             self.bank,
             profile_of(shipped_profile()),
@@ -277,9 +277,6 @@ class Cluster:
         self.publish()
         for listener in self.listeners:
             listener.on_slot(update)
-
-    def _of_bundle(self, executed: Executed, size: int, received_ns: int) -> None:
-        self._outcome(executed, size, received_ns, 0)
 
     def _outcome(self, executed: Executed, size: int, received_ns: int, settle_ns: int) -> None:
         status = executed.status

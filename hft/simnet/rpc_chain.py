@@ -8,8 +8,8 @@ from solders.message import Message, MessageV0, from_bytes_versioned
 from solders.pubkey import Pubkey
 
 from hft.chain.svm import SLOTS_PER_EPOCH
+from hft.chain.trackers import BLOCKHASH_LIFE
 from hft.chain.transaction import LAMPORTS_PER_SIGNATURE
-from hft.simnet.bank import BLOCKHASH_LIFE
 from hft.simnet.encoding import meta_json, transaction_json
 from hft.simnet.ledger import Commitment
 from hft.simnet.rpc import (

@@ -7,7 +7,7 @@ from solders.signature import Signature
 
 from hft.chain.svm_envelope import Refusal
 from hft.chain.svm_verdicts import Verdict
-from hft.simnet.bank import BLOCKHASH_LIFE
+from hft.chain.trackers import BLOCKHASH_LIFE
 from hft.simnet.details import error_json
 from hft.simnet.encoding import meta_json, transaction_json
 from hft.simnet.events import Outcome

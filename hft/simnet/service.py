@@ -160,8 +160,7 @@ class Simnet(Listener):
             name = status.outcome.name.lower()
         self._counters.add(self._outcomes[name])
         if status.error_name != Refusal.OVERLOADED:
-            if settle_ns:  # an auction's transactions are not timed one by one
-                self._counters.record(self._settle_ns, settle_ns)
+            self._counters.record(self._settle_ns, settle_ns)
             self._counters.record(self._landing, self._clock.monotonic_ns() - received_ns)
         line = {
             "monotonic_ns": received_ns,

@@ -18,8 +18,9 @@ from hft.chain.svm_rewrite import Plan, rewrite
 from hft.chain.svm_units import requested_limit, requested_price
 from hft.chain.svm_verdicts import Verdict
 from hft.chain.tips import TIP_ACCOUNTS
+from hft.chain.trackers import BLOCKHASH_LIFE
 from hft.chain.transaction import LAMPORTS_PER_SIGNATURE, priority_fee_lamports
-from hft.simnet.bank import BLOCKHASH_LIFE, Bank, Savepoint, is_token_account
+from hft.simnet.bank import Bank, Savepoint, is_token_account
 from hft.simnet.details import Details, error_json, token_balances
 from hft.simnet.events import NO_INDEX, Outcome, SettlementStatus, TokenChange
 from hft.venues import ABSENT, Account, Pool, store, token_amount

@@ -115,7 +115,10 @@ def _check_amounts(plan: PlanFigures, limits: GateLimits) -> Refusal | None:
     return None
 
 
-def _check_counts(limits: GateLimits, state: GateState) -> Refusal | None:
+def _check_counts(
+    limits: "GateLimits | StrategyLimits", state: "GateState | StrategyState"
+) -> Refusal | None:
+    """Of a wallet or of one strategy: their counts have the same names and bounds."""
     if state.open_plans >= limits.maximum_open_plans:
         return Refusal(ExecutionReason.OPEN_PLANS_LIMIT, state.open_plans, limits.maximum_open_plans)
     if state.trades_last_minute >= limits.maximum_trades_per_minute:
@@ -160,15 +163,7 @@ def check_strategy(amount_in: int, limits: StrategyLimits, state: StrategyState)
     """The first of its own limits that refuses a strategy's plan, or None; bounds as in :func:`check`."""
     if amount_in > limits.maximum_size_lamports:
         return Refusal(ExecutionReason.SIZE_LIMIT, amount_in, limits.maximum_size_lamports)
-    if state.open_plans >= limits.maximum_open_plans:
-        return Refusal(ExecutionReason.OPEN_PLANS_LIMIT, state.open_plans, limits.maximum_open_plans)
-    if state.trades_last_minute >= limits.maximum_trades_per_minute:
-        observed, limit = state.trades_last_minute, limits.maximum_trades_per_minute
-        return Refusal(ExecutionReason.RATE_LIMIT, observed, limit)
-    loss = -state.day_profit_lamports
-    if loss >= limits.maximum_daily_loss_lamports:
-        return Refusal(ExecutionReason.DAILY_LOSS, loss, limits.maximum_daily_loss_lamports)
-    return None
+    return _check_counts(limits, state)
 
 
 class TradeWindow:

@@ -30,7 +30,7 @@ from hft.simnet.alone import Alone
 from hft.wire.account import unpack
 from perf.cases import limits
 from perf.engine import BUDGET_S, Case, Outcome, Plan, Shape
-from perf.processes import Processes, configured
+from perf.processes import Lasting, Processes, configured
 from perf.workers import Worker
 from ringbuf import Table
 
@@ -103,7 +103,7 @@ class Exchange:
         self._thread.join()
 
 
-class Burst:
+class Burst(Lasting):
     """Bursts, one after the other."""
 
     label = f"{UPDATES:,} updates at once"
@@ -114,7 +114,6 @@ class Burst:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._bursts = BURSTS if plan.budget_s >= BUDGET_S else QUICK_BURSTS
-        self._pipeline: Processes | None = None
         self._exchange: Worker | None = None
 
     def start(self) -> None:
@@ -124,12 +123,6 @@ class Burst:
         self._exchange = Worker("cluster", self._plan.cpus[0], Exchange, str(self._pipeline.run.state_dir))
         self._exchange.end()
         self._pipeline.start()
-
-    @property
-    def pipeline(self) -> Processes:
-        """Once it started."""
-        assert self._pipeline is not None
-        return self._pipeline
 
     def warm(self, seconds: float) -> None:
         """Until the scanner knows the market."""
@@ -182,9 +175,7 @@ class Burst:
 
     def stop(self) -> None:
         """All of it."""
-        if self._pipeline is not None:
-            self._pipeline.stop()
-            self._pipeline = None
+        super().stop()
         if self._exchange is not None:
             self._exchange.stop()
             self._exchange = None

@@ -25,7 +25,7 @@ from hft import wire
 from hft.wire.enums import KillTrigger
 from perf.cases import limits
 from perf.engine import BUDGET_S, Case, Outcome, Plan, Shape
-from perf.processes import Processes, configured
+from perf.processes import Lasting, Processes, configured
 from perf.synthetic import Offers, cheap_market
 from ringbuf import Subscription
 
@@ -47,7 +47,7 @@ class Trip:
         self.before_ns, self.after_ns, self.reset_ns = before_ns, after_ns, 0
 
 
-class Halting:
+class Halting(Lasting):
     """A pipeline under load that is halted again and again."""
 
     label = "trip to last service"
@@ -58,7 +58,6 @@ class Halting:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._trips = TRIPS if plan.budget_s >= BUDGET_S else QUICK_TRIPS
-        self._pipeline: Processes | None = None
         self._offers: Offers | None = None
         self._lets: dict[str, int] = {}
 
@@ -70,12 +69,6 @@ class Halting:
         )
         self._pipeline = Processes(config, SERVICES, self._plan.cpus, cheap_market)
         self._pipeline.start()
-
-    @property
-    def pipeline(self) -> Processes:
-        """Once it started."""
-        assert self._pipeline is not None
-        return self._pipeline
 
     def warm(self, seconds: float) -> None:
         """Until there are routes."""
@@ -177,9 +170,7 @@ class Halting:
         if self._offers is not None:
             self._offers.close()
             self._offers = None
-        if self._pipeline is not None:
-            self._pipeline.stop()
-            self._pipeline = None
+        super().stop()
 
 
 def cases(plan: Plan) -> Sequence[Case]:

@@ -59,47 +59,38 @@ class Trading:
         self.reference = reference
         self._plan, self._rate = plan, rate
         self._seconds = SECONDS if plan.budget_s >= BUDGET_S else QUICK_SECONDS
-        self._pipeline: Processes | None = None
 
     def start(self) -> None:
-        """Nothing yet: see ``round``."""
+        """Nothing: each round starts its own."""
 
-    def _open(self) -> None:
+    def warm(self, seconds: float) -> None:
+        """Nothing: a round has its own warm-up."""
+
+    def round(self) -> Outcome:
+        """Some seconds of trades, once it trades."""
         config = configured(
             simnet={"swaps_per_second": self._rate // ACCOUNTS_A_SWAP},
             planner={"simulate": self._simulate},
             # Many trades lose against the next swap, and a busy machine is late: neither may end this.
             manager={"error_rate_ppm": 1_000_000, "heartbeat_limit_ms": 60_000, "drawdown_ppm": 1_000_000},
         )
-        self._pipeline = Processes(config, SERVICES, self._plan.cpus)
-        self._pipeline.start()
-
-    @property
-    def pipeline(self) -> Processes:
-        """Once it started."""
-        assert self._pipeline is not None
-        return self._pipeline
-
-    def warm(self, seconds: float) -> None:
-        """Each round is warmed by itself."""
-
-    def round(self) -> Outcome:
-        """Some seconds of trades, once it trades."""
-        self._open()
+        pipeline = Processes(config, SERVICES, self._plan.cpus)
         try:
-            page = self.pipeline
-            page.until(
-                "the first trades", lambda: page.count("executor", "signed") >= WARM_TRADES, WARM_LIMIT_S
+            pipeline.start()
+            pipeline.until(
+                "the first trades", lambda: pipeline.count("executor", "signed") >= WARM_TRADES, WARM_LIMIT_S
             )
-            return self._measured()
+            return self._measured(pipeline)
         finally:
-            self.stop()
+            pipeline.stop()
 
-    def _measured(self) -> Outcome:
-        pipeline = self.pipeline
+    def stop(self) -> None:
+        """Nothing is left."""
+
+    def _measured(self, pipeline: Processes) -> Outcome:
         reader = pipeline.reader("executed")
         results: list[wire.ExecutionResult] = []
-        before, since_ns = self._spent(), time.monotonic_ns()
+        before, since_ns = _spent(pipeline), time.monotonic_ns()
         until_ns, limit_ns = since_ns + int(self._seconds * 1e9), since_ns + int(WARM_LIMIT_S * 1e9)
         try:
             while (now_ns := time.monotonic_ns()) < until_ns or (not results and now_ns < limit_ns):
@@ -109,7 +100,7 @@ class Trading:
         finally:
             reader.close()
         elapsed_s = (time.monotonic_ns() - since_ns) / 1e9
-        updates, *cpu_ns = (now - then for now, then in zip(self._spent(), before, strict=True))
+        updates, *cpu_ns = (now - then for now, then in zip(_spent(pipeline), before, strict=True))
         found = [one for one in results if one.signed_ns]
         problems = [] if found else [f"no trade in {elapsed_s:.0f} s"]
         if reader.lost:
@@ -122,16 +113,10 @@ class Trading:
         metrics["cpu_ns_per_message"] = sum(each.values())
         return Outcome(metrics, samples, problems, parts_of(found, each))
 
-    def _spent(self) -> tuple[int, ...]:
-        """Updates so far, CPU time of each hot service, ns."""
-        pipeline = self.pipeline
-        return pipeline.count("feed", "in_accounts"), *(pipeline.cpu_ns(name) for name in HOT)
 
-    def stop(self) -> None:
-        """All of it."""
-        if self._pipeline is not None:
-            self._pipeline.stop()
-            self._pipeline = None
+def _spent(pipeline: Processes) -> tuple[int, ...]:
+    """Updates so far, CPU time of each hot service, ns."""
+    return pipeline.count("feed", "in_accounts"), *(pipeline.cpu_ns(name) for name in HOT)
 
 
 def parts_of(found: Sequence[wire.ExecutionResult], cpu_ns: dict[str, float]) -> dict[str, Outcome]:

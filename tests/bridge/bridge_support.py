@@ -1,20 +1,17 @@
 """Real rings at both ends of a bridge, real nats-servers, one or three, between them."""
 
-import asyncio
 import hashlib
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
-import nats
-from nats.aio.client import Client
 from nats.js import JetStreamContext
+from sidecar_support import asked
 
 import ringbuf
 from hft import wire
@@ -25,8 +22,6 @@ from hft.runtime.nats_options import connect_options
 from hft.runtime.nats_server import HOST, find_binary
 from hft.runtime.settings import Nats
 from hft.wire import Codec
-
-T = TypeVar("T")
 
 SOURCE_RUN = "5c" * 16
 """The other machine's run."""
@@ -45,19 +40,6 @@ def record_bytes(codec: Codec, number: int, **fields: object) -> bytes:
     view = bytearray(codec.size)
     codec.encode_into(view, *values)
     return bytes(view)
-
-
-def asked(url: str, question: Callable[[JetStreamContext], Awaitable[T]]) -> T:
-    """What a fresh client gets as the answer to ``question``."""
-
-    async def ask() -> T:
-        client: Client = await nats.connect(url)
-        try:
-            return await question(client.jetstream())
-        finally:
-            await client.close()
-
-    return asyncio.run(ask())
 
 
 def make_streams(url: str, replicas: int = 1) -> None:

@@ -1,6 +1,5 @@
 """A real server, targets of a bridge, and a cluster for the tests of this room."""
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,18 +36,6 @@ def target(tmp_path: Path) -> Iterator[Callable[..., Target]]:
     yield make
     for each in made:
         each.remove()
-
-
-@pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes that are ended with the test."""
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for process in started:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
 
 
 @pytest.fixture(scope="module")

@@ -33,9 +33,6 @@ CALM = (
 BUSY = ("--set", "simnet.swaps_per_second=200", *CALM)
 """An order flow four times the usual: trades come sooner."""
 
-IN_TRANSIT_NS = 1_000_000_000
-"""A submission written before a halt may reach the cluster this much later on a busy machine."""
-
 
 class Pipeline:
     """``hft start`` with a state folder and a shared-memory prefix of its own."""
@@ -139,6 +136,19 @@ class Pipeline:
         """What the local cluster received, in order."""
         file = self.folder / "settlement.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def results(self) -> list[dict[str, Any]]:
+        """What became of each plan, from the event log; whole once the pipeline has stopped."""
+        lines = (self.folder / "logs" / "events.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == "execution_result"]
+
+    def heartbeat_ns(self, service: str) -> int:
+        """When a service last showed that it lives."""
+        page = ringbuf.Counters.attach(self.run().segment("counters", service))
+        try:
+            return page.heartbeat_ns
+        finally:
+            page.close()
 
     def ledger_lamports(self, run_id: bytes) -> int:
         """The profit of a run as the ledger file has it."""

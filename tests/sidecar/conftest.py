@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sidecar_support import Pipeline, Started
+from sidecar_support import Pipeline
 
 from hft.runtime.nats_server import NatsServer
 from hft.runtime.settings import Config
@@ -32,18 +32,6 @@ def pipeline(tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
     yield make
     for each in made:
         each.close()
-
-
-@pytest.fixture
-def processes() -> Iterator[Started]:
-    """Processes that are ended with the test."""
-    started: Started = []
-    yield started
-    for process in started:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
 
 
 @pytest.fixture

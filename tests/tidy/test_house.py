@@ -170,6 +170,11 @@ def test_scripts_can_be_run_and_the_readme_names_them(script: str) -> None:
     )
 
 
+def test_the_readme_names_every_room() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [room for room in FLOORS if f"`{room.replace('.', '/')}/`" not in readme] == []
+
+
 def test_the_readme_holds_the_topology() -> None:
     readme = (ROOT / "README.md").read_text()
     assert topology.markdown_table() in readme

@@ -9,8 +9,8 @@ from typing import Any
 
 from solders.pubkey import Pubkey
 
+from hft.replay.tape import Complete
 from hft.venues import (
-    ABSENT,
     Account,
     ChainClock,
     DustRule,
@@ -32,19 +32,6 @@ COMPLETE = ("whirlpool/lst-2023-03", "whirlpool/adaptive-fee-synthetic", "whirlp
 
 def key(text: str) -> bytes:
     return bytes(Pubkey.from_string(text))
-
-
-class Complete(dict[bytes, Account]):
-    """Accounts of a set that holds all there was: an unknown key is an account that doesn't exist."""
-
-    def get(self, pubkey: bytes, default: Any = None) -> Any:
-        return super().get(pubkey, ABSENT)
-
-    def __missing__(self, pubkey: bytes) -> Account:
-        return ABSENT
-
-    def __contains__(self, pubkey: object) -> bool:
-        return True
 
 
 def load_set(data: Path, name: str) -> dict[bytes, Account]:
