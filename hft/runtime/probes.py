@@ -7,7 +7,6 @@ They block for a bounded time and are never called while a duty cycle waits for 
 import asyncio
 from collections.abc import Iterable
 
-import nats
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
@@ -18,6 +17,7 @@ from hft.runtime.clock import Clock
 from hft.runtime.context import Run
 from hft.runtime.endpoints import endpoints
 from hft.runtime.exit_codes import HftError
+from hft.runtime.nats_options import connect_options, connect_session
 from hft.runtime.streams import STREAMS, Stream
 from hft.runtime.wallet import wallet_address
 from hft.venues import WRAPPED_SOL, associated_token_address, token_amount
@@ -50,20 +50,21 @@ async def _wallet_lamports(run: Run, clock: Clock) -> int:
     return (0 if main is None else main.lamports) + held
 
 
-def stream_sequences(url: str, streams: Iterable[Stream] = STREAMS) -> dict[str, int]:
+def stream_sequences(run: Run, streams: Iterable[Stream] = STREAMS) -> dict[str, int]:
     """Stream → sequence of the last message it ever stored, 0 where it does not exist or nobody answers."""
     names = [stream.name for stream in streams]
     try:
-        return asyncio.run(asyncio.wait_for(_sequences(url, names), ANSWER_LIMIT_NS / 1e9))
-    except (NatsError, OSError, TimeoutError):
+        return asyncio.run(asyncio.wait_for(_sequences(run, names), ANSWER_LIMIT_NS / 1e9))
+    except (HftError, NatsError, OSError, TimeoutError):
         return dict.fromkeys(names, 0)
 
 
-async def _sequences(url: str, names: list[str]) -> dict[str, int]:
+async def _sequences(run: Run, names: list[str]) -> dict[str, int]:
     async def quiet(_error: Exception) -> None:
         return None
 
-    client = await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=quiet)
+    options = connect_options(run.config.nats, run.nats_url)
+    client = await connect_session(options, "hft-probe", error_cb=quiet)
     try:
         js = client.jetstream()
         found: dict[str, int] = {}

@@ -40,7 +40,8 @@ def nats(config: Config) -> list[Finding]:
         except (OSError, subprocess.SubprocessError) as error:
             return [Finding(Level.FAIL, "nats-server", f"{binary} does not run: {error}", "install it anew")]
         return [Finding(Level.OK, "nats-server", f"{told or 'runs'}, {binary}")]
-    servers, wrong = nats_address.parse_urls(config.nats.url)
+    anywhere = config.nats.plaintext == "anywhere"
+    servers, wrong = nats_address.parse_urls(config.nats.url, plaintext_anywhere=anywhere)
     findings = [Finding(Level.FAIL, "nats", line, "mend [nats] url") for line in wrong]
     for server in servers:
         fault = _connect(server.host, server.port)

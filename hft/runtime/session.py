@@ -62,7 +62,7 @@ class Session:
         sequences: list[dict[str, int]] = []
 
         def count_streams() -> None:
-            sequences.append(probes.stream_sequences(supervisor.run.nats_url))
+            sequences.append(probes.stream_sequences(supervisor.run))
 
         def count_money() -> None:
             run = supervisor.run

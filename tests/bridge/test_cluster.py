@@ -15,6 +15,7 @@ from bridge_support import Cluster, Target, record_bytes
 from sidecar_support import Pipeline, Started, message_ids, stored
 
 from hft import wire
+from hft.runtime import probes
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.settings import Config, Nats
 from hft.runtime.streams import STREAMS
@@ -127,6 +128,7 @@ def test_row_32_a_cluster_node_killed_under_load_loses_and_doubles_nothing(
     alive = cluster.url.split(",")[(victim + 1) % 3]
     for link in ("planned", "executed"):
         assert message_ids(stored(alive, link.upper())) == source.expected_ids(link), link
+        assert probes.stream_sequences(source.run)[link.upper()] == len(source.expected_ids(link)), link
     age = targets[0].page.histogram("handoff_remote_bridge_ns")
     print(
         f"longest pause {load.longest_pause_s:.1f} s; age p50 {age.percentile(50) / 1e6:.1f} ms, "

@@ -29,6 +29,9 @@ from hft.services import sidecar
 
 Make = Callable[..., Pipeline]
 
+LONG = (pytest.mark.slow, pytest.mark.timeout(900))
+"""Twenty starts, or a minute and what it left: longer where the machine does ten other things."""
+
 GATING = ("planned", "executed")
 RATE = 500
 """Plans and as many results a second, while NATS is stopped."""
@@ -61,7 +64,7 @@ class Load:
         return self._made.publish("executed", record_bytes(wire.execution_result, number)) and planned
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=LONG)])
 def test_row_32_sidecar_killed_again_and_again_under_load(
     server: NatsServer, pipeline: Make, processes: Started, kills: int
 ) -> None:
@@ -89,7 +92,7 @@ def test_row_32_sidecar_killed_again_and_again_under_load(
         assert (counters[f"in_{link}"], counters[f"out_{link}"]) == (count, count)
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=LONG)])
 def test_row_32_nats_stopped_under_load(server: NatsServer, pipeline: Make, seconds: int) -> None:
     made = pipeline(server.url)
     made.open()
