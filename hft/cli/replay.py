@@ -50,6 +50,7 @@ def replay(
     report_file: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report there as JSON.")
     ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines of how far it is.")] = False,
     config_file: options.ConfigFile = None,
     overlays: options.Overlays = None,
     sets: options.Sets = None,
@@ -77,7 +78,7 @@ def replay(
                     f"{capture.end:,} are left out",
                     err=True,
                 )
-            told = _Told(config, state_dir, speed, capture.header, capture.end_ns)
+            told = _Told(config, state_dir, speed, capture.header, capture.end_ns, plain)
             outcome = told.run(batches(capture))
             return _report(outcome, file, capture.torn_bytes, None, report_file)
     if not accounts or len(accounts) != 1:
@@ -86,7 +87,7 @@ def replay(
             ExitCode.CAPTURE,
         )
     tape = Tape(file, accounts[0])
-    outcome = _Told(config, state_dir, speed, tape.header, 0).run(tape.batches())
+    outcome = _Told(config, state_dir, speed, tape.header, 0, plain).run(tape.batches())
     differences = None if expect is None else tuple(tape.differences(expect))
     sums = tape.tally
     checked = Checked(sums.swaps, sums.liquidity_changes, sums.fee_collections, sums.new_pools, differences)
@@ -117,7 +118,13 @@ class _Told:
     """One replay, and a line that tells how far it is."""
 
     def __init__(
-        self, config: Config, state_dir: Path | None, speed: Speed, header: Header, end_ns: int
+        self,
+        config: Config,
+        state_dir: Path | None,
+        speed: Speed,
+        header: Header,
+        end_ns: int,
+        plain: bool,
     ) -> None:
         self._replay = Replay(config, header, None if state_dir is None else state_dir.absolute())
         self._start_ns = header.start_ns
@@ -128,7 +135,8 @@ class _Told:
         self._next_ns = 0
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         self._console = console
-        self._status = Status("replaying", console=console) if console.is_terminal else None
+        lively = console.is_terminal and not plain
+        self._status = Status("replaying", console=console) if lively else None
 
     def run(self, taken: Iterable[Batch]) -> Outcome:
         """To the end, or to Ctrl-C."""

@@ -1,7 +1,9 @@
 """``hft start``: the whole pipeline, with a live view and a closing report."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +20,27 @@ from hft.runtime.settings import Config
 from hft.runtime.supervisor import Supervisor
 
 
+class Mode(Enum):
+    """What ``--mode`` takes."""
+
+    PAPER = "paper"
+    LIVE = "live"
+    REPLAY = "replay"
+
+
 def start(
     cpu_list: Annotated[
         str | None, typer.Option("--cpus", metavar="LIST", help="CPUs to use, such as 0-3,5.")
     ] = None,
     mode: Annotated[
-        str | None, typer.Option("--mode", metavar="MODE", help="As [hft] mode; default: paper.")
+        Mode | None,
+        typer.Option(
+            "--mode", help="paper and live: as [hft] mode, which is the default; replay: --capture."
+        ),
+    ] = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option("--capture", metavar="FILE", help="What --mode replay runs, as hft replay FILE does."),
     ] = None,
     duration: Annotated[
         float | None,
@@ -51,7 +68,24 @@ def start(
 
     Until --duration is over or Ctrl-C.
     """
-    sets = [*(sets or []), *([] if mode is None else [f"hft.mode={mode}"])]
+    if mode is Mode.REPLAY:
+        refused = {"--cpus": cpu_list, "--duration": duration, "--market": market, "--seed": seed}
+        file = _replayed(capture, refused)
+        # Only here: a run needs nothing of it.
+        from hft.cli.replay import replay
+
+        return replay(
+            file,
+            report_file=report_file,
+            plain=headless,
+            config_file=config_file,
+            overlays=overlays,
+            sets=sets,
+            state_dir=state_dir,
+        )
+    if capture is not None:
+        raise HftError("--capture goes with --mode replay", ExitCode.CONFIG)
+    sets = [*(sets or []), *([] if mode is None else [f"hft.mode={mode.value}"])]
     config = _with_options(
         options.load_config(config_file, overlays, sets, starting=True), cpu_list, market, seed
     )
@@ -73,6 +107,23 @@ def start(
     if failure is not None:
         raise failure
     return int(ExitCode.OK)
+
+
+def _replayed(capture: Path | None, others: Mapping[str, object]) -> Path:
+    """The capture to replay; ``HftError`` when there is none, or with options of a run."""
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise HftError(
+            f"{', '.join(given)}: not with --mode replay, which is one process over recorded data",
+            ExitCode.CONFIG,
+        )
+    if capture is None:
+        raise HftError(
+            "--mode replay needs --capture FILE, which hft capture writes; for a tape: hft replay FILE "
+            "--accounts FILE",
+            ExitCode.CONFIG,
+        )
+    return capture
 
 
 def _with_options(

@@ -80,8 +80,9 @@ def test_row_29_two_replays_give_the_identical_ledger_and_results(captured: Path
         told.pop(name), retold.pop(name)
     assert told == retold
     assert told["kill_state"] == "running"
-    # In another process sets of keys have another order: nothing may hang on it.
-    third = hft("replay", str(captured), "--state-dir", str(tmp_path / "third"), hash_seed=7)
+    # In another process sets of keys have another order: nothing may hang on it. And hft start is as good.
+    words = ("start", "--mode", "replay", "--capture", str(captured), "--headless")
+    third = hft(*words, "--state-dir", str(tmp_path / "third"), hash_seed=7)
     shown, _ = third.communicate(timeout=90)
     assert third.returncode == 0, shown
     assert "all counters balance" in shown
@@ -189,6 +190,24 @@ def test_at_1x_it_keeps_the_captures_pace_and_ctrl_c_ends_it_with_a_report(
     found = json.loads(told.read_text())
     assert found["captured_s"] <= found["took_s"] + 0.5
     assert segment_names(f"hft-r{process.pid}") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--mode", "replay"), "--mode replay needs --capture FILE"),
+        (("--mode", "replay", "--capture", "x", "--seed", "1", "--cpus", "0"), "--cpus, --seed: not with"),
+        (("--mode", "paper", "--capture", "x"), "--capture goes with --mode replay"),
+        (("--mode", "reply"), "'reply' is not one of"),
+        (("--mode", "replay", "--capture", "/none"), "/none: can't be read"),
+    ],
+)
+def test_a_start_that_can_not_be_a_replay_says_what_it_wants(
+    words: tuple[str, ...], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = main.run(["start", *words])
+    assert code == (ExitCode.CAPTURE if "/none" in words else ExitCode.CONFIG)
+    assert told in capfd.readouterr().err
 
 
 def test_what_is_neither_capture_nor_tape_is_refused(
