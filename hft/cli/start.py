@@ -28,37 +28,41 @@ class Mode(Enum):
     REPLAY = "replay"
 
 
+CpuList = Annotated[str | None, typer.Option("--cpus", metavar="LIST", help="CPUs to use, such as 0-3,5.")]
+ModeOption = Annotated[
+    Mode | None,
+    typer.Option("--mode", help="paper and live: as [hft] mode, which is the default; replay: --capture."),
+]
+CaptureFile = Annotated[
+    Path | None,
+    typer.Option("--capture", metavar="FILE", help="What --mode replay runs, as hft replay FILE does."),
+]
+Duration = Annotated[
+    float | None,
+    typer.Option("--duration", metavar="SECONDS", min=0.1, help="Stop after so long; default: never."),
+]
+MarketFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--market", metavar="FILE…", help="Account files to load instead of the snapshot that ships."
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of the order flow.")]
+Headless = Annotated[bool, typer.Option("--headless", help="Plain lines instead of the live view.")]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="Write the closing report there as JSON.")
+]
+
+
 def start(
-    cpu_list: Annotated[
-        str | None, typer.Option("--cpus", metavar="LIST", help="CPUs to use, such as 0-3,5.")
-    ] = None,
-    mode: Annotated[
-        Mode | None,
-        typer.Option(
-            "--mode", help="paper and live: as [hft] mode, which is the default; replay: --capture."
-        ),
-    ] = None,
-    capture: Annotated[
-        Path | None,
-        typer.Option("--capture", metavar="FILE", help="What --mode replay runs, as hft replay FILE does."),
-    ] = None,
-    duration: Annotated[
-        float | None,
-        typer.Option("--duration", metavar="SECONDS", min=0.1, help="Stop after so long; default: never."),
-    ] = None,
-    market: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--market", metavar="FILE…", help="Account files to load instead of the snapshot that ships."
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order flow.")] = None,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Plain lines instead of the live view.")
-    ] = False,
-    report_file: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the closing report there as JSON.")
-    ] = None,
+    cpu_list: CpuList = None,
+    mode: ModeOption = None,
+    capture: CaptureFile = None,
+    duration: Duration = None,
+    market: MarketFiles = None,
+    seed: Seed = None,
+    headless: Headless = False,
+    report_file: ReportFile = None,
     config_file: options.ConfigFile = None,
     overlays: options.Overlays = None,
     sets: options.Sets = None,
