@@ -166,7 +166,7 @@ class Feed:
 
     def _on_reverted(self, event: Reverted) -> None:
         """What was told in slots that never were rests on nothing; what they held before is on its way."""
-        self._tally.add("reverts")
+        self._tally.reverted(min(event.slots), self._clock.monotonic_ns())
         for key in event.pubkeys:
             record = self._store.records.get(key)
             if record is not None and record.slot in event.slots:

@@ -27,6 +27,8 @@ class PreTrade:
         self._manager = ctx.peer_counters("manager")
         self._sidecar = ctx.peer_counters("sidecar")
         self._journal_full = self._sidecar.index("journal_full")
+        self._feed = ctx.peer_counters("feed")
+        self._revert_ns, self._revert_slot = map(self._feed.index, ("revert_ns", "revert_slot"))
         config = ctx.config
         risk = config.risk
         self._limits = gate.bounded(
@@ -67,6 +69,8 @@ class PreTrade:
             wallet_lamports=work.lamports,
             base_token_free=work.base_token_free,
             journal_full=self._sidecar.value(self._journal_full) > 0,
+            revert_ns=self._feed.value(self._revert_ns),
+            revert_slot=self._feed.value(self._revert_slot),
         )
         figures = PlanFigures(
             plan.expires_ns,
@@ -76,6 +80,8 @@ class PreTrade:
             plan.base_fee_lamports,
             plan.priority_fee_lamports,
             plan.tip_lamports,
+            plan.received_ns,
+            plan.slot,
         )
         return gate.check(figures, self._limits, state) or self._own_refusal(plan, now_ns)
 

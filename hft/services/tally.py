@@ -31,6 +31,8 @@ COUNTERS: tuple[str, ...] = (
     "survey_failures",
     "reference_failures",
     "reverts",
+    "revert_slot",
+    "revert_ns",
     "slot",
     "last_update_ns",
 )
@@ -43,6 +45,8 @@ VERSIONS = {
     "removed": "unwatched_accounts",
 }
 """Where the account feed's own counts go: each version that came has one place, or is applied."""
+REVERT_KEPT_NS = 60_000_000_000
+"""The longest life of a plan: until then the older of two reverts counts."""
 OFFERED = ("versions_new", "versions_old", "versions_duplicate", "versions_dead", "versions_unwatched")
 
 
@@ -55,6 +59,7 @@ class Tally:
         self._places = {name: counters.index(name) for name in counters.read()}
         self._seen: dict[str, int] = {}
         self._handled = 0
+        self._revert_slot, self._revert_ns = 0, -REVERT_KEPT_NS
 
     def add(self, name: str) -> None:
         """One more."""
@@ -63,6 +68,16 @@ class Tally:
     def set(self, name: str, value: int) -> None:
         """A gauge."""
         self._counters.set(self._places[name], value)
+
+    def reverted(self, slot: int, now_ns: int) -> None:
+        """The slots from ``slot`` on never were: by these two the executor refuses what rests on them."""
+        if now_ns - self._revert_ns < REVERT_KEPT_NS:
+            slot = min(slot, self._revert_slot)
+        self._revert_slot, self._revert_ns = slot, now_ns
+        self.add("reverts")
+        # In this order: whoever reads the new time reads the new slot too.
+        self.set("revert_slot", slot)
+        self.set("revert_ns", now_ns)
 
     def applied(self, count: int) -> None:
         """So many accounts went into the table."""

@@ -52,6 +52,10 @@ class GateState(NamedTuple):
     base_token_free: int | None
     journal_full: bool = False
     """No room to keep what becomes of another trade."""
+    revert_ns: int = 0
+    """When the newest loss of a fork was told; 0: never."""
+    revert_slot: int = 0
+    """The oldest of its slots, which never were."""
 
 
 class PlanFigures(NamedTuple):
@@ -64,6 +68,10 @@ class PlanFigures(NamedTuple):
     base_fee_lamports: int
     priority_fee_lamports: int
     tip_lamports: int
+    received_ns: int = 0
+    """When the account bytes came that gave rise to it."""
+    slot: int = 0
+    """The newest slot it rests on."""
 
 
 class Refusal(NamedTuple):
@@ -95,6 +103,9 @@ def check(plan: PlanFigures, limits: GateLimits, state: GateState) -> Refusal | 
         return Refusal(ExecutionReason.HEARTBEAT_LOST, observed, limits.manager_heartbeat_limit_ns)
     if state.journal_full:
         return Refusal(ExecutionReason.JOURNAL_FULL, 1, 0)
+    # A plan names its newest slot alone, so one that came of earlier news may rest on any slot up to it.
+    if state.revert_ns and plan.received_ns <= state.revert_ns and plan.slot >= state.revert_slot:
+        return Refusal(ExecutionReason.FORK_REVERTED, plan.slot, state.revert_slot)
     if state.now_ns >= plan.expires_ns:
         return Refusal(ExecutionReason.PLAN_EXPIRED, state.now_ns, plan.expires_ns)
     return _check_amounts(plan, limits) or _check_counts(limits, state) or _check_wallet(plan, limits, state)

@@ -89,6 +89,7 @@ _OUR_OWN_REFUSALS = frozenset(
         ExecutionReason.SHUTDOWN,
         ExecutionReason.JOURNAL_FULL,
         ExecutionReason.DRY_RUN,
+        ExecutionReason.FORK_REVERTED,
     )
 )
 

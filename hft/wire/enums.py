@@ -89,6 +89,7 @@ class ExecutionReason(IntEnum):
     SHUTDOWN = 28
     JOURNAL_FULL = 29
     DRY_RUN = 30
+    FORK_REVERTED = 31
 
 
 class HealthCheck(IntEnum):

@@ -128,6 +128,26 @@ def test_row_32_a_full_journal_refuses_new_plans_until_there_is_room(planned: tu
     assert len(signatures(run)) == 1
 
 
+def test_row_06_a_plan_on_a_fork_that_lost_is_void(planned: tuple[House, bytes]) -> None:
+    run, plan = planned
+    made = wire.execution_plan.decode(plan)
+    behind = run.services["simnet"]._bank.slot - made.slot
+    fault(run, "fork_revert", slots=behind + 2)
+    run.until(lambda: run.count("feed", "reverts") == 1)
+    assert run.count("feed", "revert_slot") <= made.slot
+    ready(run)
+    until_told(run)
+    (result,) = results(run)
+    assert (result.end_state, result.reason) == (EndState.REJECTED, ExecutionReason.FORK_REVERTED)
+    assert (result.signature, submissions(run)) == (bytes(64), [])
+    again = made._replace(plan_id=b"planned after it", received_ns=run.count("feed", "revert_ns") + 1)
+    view = bytearray(wire.execution_plan.size)
+    wire.execution_plan.encode_into(view, *again)
+    assert run.writer("planned").offer(bytes(view))
+    until_told(run, 2)
+    assert results(run)[1].reason != ExecutionReason.FORK_REVERTED
+
+
 def test_row_22_an_unreadable_latch_halts(planned: tuple[House, bytes]) -> None:
     run, _ = planned
     ready(run)

@@ -181,6 +181,8 @@ def test_row_06_a_fork_that_loses_disables_its_pools_until_their_state_is_back(
     assert record.lamports == true
     fed.run.until(lambda: fed.count("reverts") >= 1)
     assert not fed.run.services["feed"]._reverted
+    assert slot < fed.count("revert_slot") <= update.slot
+    assert update.received_ns < fed.count("revert_ns") <= fed.run.clock.monotonic_ns()
 
 
 @pytest.mark.parametrize(

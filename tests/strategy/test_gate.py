@@ -72,6 +72,22 @@ def test_limits_of_the_plan(field: str, passes: int, refused: int, reason: R) ->
     assert refusal.reason is reason
 
 
+@pytest.mark.parametrize(
+    ("received_ns", "slot", "void"),
+    [(700, 50, True), (700, 49, False), (700, 99, True), (701, 50, False)],
+)
+def test_row_06_a_plan_is_void_if_it_came_of_news_before_the_revert_and_may_rest_on_a_slot_of_it(
+    received_ns: int, slot: int, void: bool
+) -> None:
+    reverted = STATE._replace(revert_ns=700, revert_slot=50)
+    refusal = check(PLAN._replace(received_ns=received_ns, slot=slot), LIMITS, reverted)
+    assert refusal == ((R.FORK_REVERTED, slot, 50) if void else None)
+
+
+def test_row_06_no_fork_was_ever_lost_and_nothing_is_void() -> None:
+    assert check(PLAN._replace(received_ns=5, slot=99), LIMITS, STATE) is None
+
+
 def test_row_25_size_exactly_at_the_limit_passes_and_one_above_is_refused() -> None:
     rich = STATE._replace(base_token_free=10**12)
     at = PLAN._replace(amount_in=10_000_000_000, minimum_out=10_000_010_000)

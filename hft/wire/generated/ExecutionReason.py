@@ -35,3 +35,4 @@ class ExecutionReason(object):
     shutdown = 28
     journal_full = 29
     dry_run = 30
+    fork_reverted = 31
