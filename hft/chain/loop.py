@@ -4,11 +4,10 @@ import asyncio
 import select
 import selectors
 import time
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
+from math import inf
 from typing import Any, Final
 
-TIMERS_NS: Final = 1_000_000
-"""Longest time between two runs of a stepped loop: what its timers may be late by."""
 ROUNDS: Final = 8
 """Rounds of one step at most: what a read makes ready (a task, what waits for it) runs in the same step."""
 
@@ -27,17 +26,37 @@ async def end_all(*tasks: asyncio.Task[Any], expected: tuple[type[BaseException]
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Asyncio's own loop, which can tell whether anything waits to be run."""
+    """Asyncio's own loop, which can tell whether anything is to be run, and runs it without the ceremony of
+    ``run_forever``: that costs more than most of what a duty cycle finds to run.
+    """
 
     _ready: Any
+    _scheduled: list[asyncio.TimerHandle]
+    _run_once: Callable[[], None]
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
         super().__init__(self.selector)
 
     @property
-    def is_ready(self) -> bool:
-        return bool(self._ready)
+    def due_s(self) -> float:
+        """When something is to be run that waits for no socket: 0 for now, infinite for never."""
+        if self._ready:
+            return 0.0
+        return self._scheduled[0].when() if self._scheduled else inf
+
+    def turn(self, rounds: int) -> None:
+        """Runs what is ready, and what that makes ready, in ``rounds`` rounds at most; never waits."""
+        asyncio._set_running_loop(self)
+        self._stopping = True  # by which a round does not wait for its sockets
+        try:
+            for _ in range(rounds):
+                self._run_once()
+                if not self._ready:
+                    return
+        finally:
+            self._stopping = False
+            asyncio._set_running_loop(None)
 
 
 class SteppedLoop:
@@ -50,60 +69,48 @@ class SteppedLoop:
 
     def __init__(self) -> None:
         self.loop = _Loop()
-        # To start and stop the loop costs far more than the question whether there is anything to run.
         self._sockets = select.poll()
         self._sockets.register(self.loop.selector, select.POLLIN)
-        self._due_ns = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
-        self._waiting = False
+        self._woken = False
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Starts a task; it runs at the next ``step``."""
         task = self.loop.create_task(work)
-        self._due_ns = 0
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def step(self) -> None:
-        """Runs everything that is ready, in ``ROUNDS`` rounds at most; never waits.
-
-        Nothing is run, and next to no time spent, while no socket and no task is ready and the last run is no
-        ``TIMERS_NS`` ago.
-        """
-        now_ns, loop = time.monotonic_ns(), self.loop
-        if now_ns < self._due_ns and not loop.is_ready and not self._sockets.poll(0):
-            return
-        self._due_ns = now_ns + TIMERS_NS
-        for _ in range(ROUNDS):
-            loop.call_soon(loop.stop)
-            loop.run_forever()
-            if not loop.is_ready:
-                return
+        """Runs everything that is ready, in ``ROUNDS`` rounds at most; never waits. Next to no time is spent
+        while no socket and no task is ready and no timer due."""
+        loop = self.loop
+        if loop.due_s <= time.monotonic() or self._sockets.poll(0):
+            loop.turn(ROUNDS)
 
     def wait(self, timeout_ns: int) -> None:
-        """Runs until ``wake`` is called, at most ``timeout_ns``."""
-        handle = self.loop.call_later(timeout_ns / 1e9, self.wake)
-        self._waiting = True
-        try:
-            self.loop.run_forever()
-        finally:
-            self._waiting = False
-            handle.cancel()
+        """Runs until ``wake`` is called, at most ``timeout_ns``, to the next whole millisecond."""
+        loop, sockets = self.loop, self._sockets
+        until_s = time.monotonic() + timeout_ns / 1e9
+        self._woken = False
+        while not self._woken:
+            now_s = time.monotonic()
+            due_s = loop.due_s
+            if due_s <= now_s or sockets.poll(max(min(due_s, until_s) - now_s, 0) * 1e3):
+                loop.turn(ROUNDS)
+            elif until_s <= now_s:
+                return
 
     def wake(self) -> None:
         """Ends ``wait``; to be called from within the loop, as by a mailbox in which something came."""
-        if self._waiting:
-            # Once: a stop that came too late for this wait would end whatever runs next.
-            self._waiting = False
-            self.loop.stop()
+        self._woken = True
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs ``work`` to its end; for start-up and close only."""
         task = self.loop.create_task(work)
         task.add_done_callback(lambda _: self.loop.stop())
-        while not task.done():  # a stop that a wait left over ends a run too
+        while not task.done():
             self.loop.run_forever()
         return task.result()
 

@@ -30,7 +30,7 @@ from typing import Any
 import uvloop
 
 from hft import wire
-from hft.chain.loop import TIMERS_NS, SteppedLoop
+from hft.chain.loop import SteppedLoop
 from hft.runtime.context import Context, Run
 from hft.runtime.endpoints import PORT_FILE
 from hft.runtime.segments import Segments, declared_page
@@ -53,6 +53,7 @@ HOUR_MS = 3_600_000
 STEP_NS = 200_000
 POLL = 256
 LIMIT_S = 30.0
+TIMERS_NS = 1_000_000
 
 
 class UvLoop(SteppedLoop):
