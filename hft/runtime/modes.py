@@ -5,6 +5,7 @@ default for anything that money depends on.
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Final
+from urllib.parse import urlsplit
 
 from hft.runtime.settings import Config
 
@@ -44,6 +45,8 @@ def _live(config: Config) -> list[str]:
     ]
     if chain.method == "jito" and not chain.jito_urls:
         wrong.append("[chain] jito_urls: live mode has no default: block engines, or method = rpc")
+    if chain.jito_auth_file and any(_is_open(url) for url in chain.jito_urls):
+        wrong.append("[chain] jito_auth_file: http:// would show it on the way; jito_urls want https://")
     if len(chain.wallets) > 1:
         wrong.append(f"[chain] wallets: {len(chain.wallets)} wallets; one trades in an instance")
     if risk.accept_defaults == "off":
@@ -54,6 +57,17 @@ def _live(config: Config) -> list[str]:
             if entry.name != "accept_defaults" and getattr(risk, entry.name) == entry.default
         ]
     return wrong + _addresses(config)
+
+
+def _is_open(url: str) -> bool:
+    """Whether others can read what goes there."""
+    from hft.chain.endpoint import is_loopback
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False  # told as an address that is none
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def _addresses(config: Config) -> list[str]:

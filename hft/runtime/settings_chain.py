@@ -16,6 +16,9 @@ class Chain:
         "WebSocket endpoints for market data; empty in paper mode: the local cluster."
     )
     jito_urls: tuple[str, ...] = strings("Block engines for bundles; empty in paper mode: the local cluster.")
+    jito_auth_file: str = secret_file(
+        "File of mode 0600 with the UUID for x-jito-auth on the first line; empty: none."
+    )
     pools: tuple[str, ...] = strings(
         "Pools to watch: base58 keys; empty in paper mode: every pool that the local cluster has."
     )

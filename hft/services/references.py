@@ -5,7 +5,6 @@ address is set; they never wait for anyone and nobody waits for them.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
@@ -16,6 +15,7 @@ from hft.chain.pyth import PPM, HermesClient, PythPrice
 from hft.chain.rpc_faults import RpcFault
 from hft.runtime.config import ConfigError
 from hft.runtime.settings import Feed
+from hft.services.secret_files import secret_of
 from hft.venues.tokens import SOL_MINT, USDC_MINT, Token
 from hft.wire.enums import QuoteSource
 
@@ -114,22 +114,6 @@ def pyth_reference(price: PythPrice, token: Token, received_ns: int) -> Referenc
     date_ns = price.publish_time * 1_000_000_000
     what = (token.mint, USDC_MINT, price.feed_id, one, amount_out)
     return Reference(QuoteSource.PYTH, 0, unsure, *what, date_ns, received_ns)
-
-
-def secret_of(path: str, key: str) -> str:
-    """The first line of a secret's file. ``ConfigError`` naming ``key`` if it can't be read, is empty, or
-    others may read it; never with what it holds."""
-    file = Path(path).expanduser()
-    try:
-        mode = file.stat().st_mode
-        text = file.read_text("utf-8").split("\n", 1)[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{key}: {file}: cannot be read: {type(error).__name__}"]) from error
-    if mode & 0o077:
-        raise ConfigError([f"{key}: {file}: others can read it (mode {mode & 0o777:04o}); 0600 is right"])
-    if not text:
-        raise ConfigError([f"{key}: {file}: its first line is empty; the secret belongs there"])
-    return text
 
 
 def _endpoint(name: str, url: str, key_file: str, reach: Reach, wrong: list[str]) -> Endpoint | None:

@@ -22,7 +22,8 @@ from hft.runtime.config import ConfigError
 from hft.runtime.endpoints import LIVE, Endpoints, endpoints
 from hft.runtime.wallet import wallet_address
 from hft.services.pools import Survey, named_pools, survey
-from hft.services.references import References, Tell, secret_of
+from hft.services.references import References, Tell
+from hft.services.secret_files import secret_of
 from hft.services.simulation_needs import simulation_needs
 from hft.venues.tokens import TokenError, load_tokens
 

@@ -63,6 +63,14 @@ def test_one_wallet_trades_and_without_an_engine_the_method_says_so() -> None:
     assert errors(*LIVE, "chain.jito_urls=", "chain.method=rpc") == []
 
 
+def test_row_28_a_key_for_the_engine_goes_over_tls_alone() -> None:
+    auth = "chain.jito_auth_file=PASSPHRASE"
+    assert errors(*LIVE, auth) == []
+    assert errors(*LIVE, auth, "chain.jito_urls=http://127.0.0.1:8899") == []
+    (told,) = errors(*LIVE, auth, "chain.jito_urls=http://engine.example")
+    assert told.startswith("[chain] jito_auth_file: http://")
+
+
 @pytest.mark.parametrize(
     ("setting", "key"),
     [

@@ -18,7 +18,8 @@ from hft.chain.base58 import b58encode
 from hft.chain.endpoint import Reach
 from hft.runtime.config import ConfigError
 from hft.runtime.settings import Feed
-from hft.services.references import References, secret_of
+from hft.services.references import References
+from hft.services.secret_files import secret_of
 from hft.venues.tokens import SOL_MINT, USDC_MINT, load_tokens
 from hft.wire.enums import QuoteSource
 
