@@ -1,9 +1,9 @@
 """Prepared transactions: a route is compiled once; each plan patches its figures in place and signs.
 
-What changes from plan to plan (amounts, minimums, compute limit and price, tip, blockhash) has a fixed place
-in the message; which accounts it names depends only on the route, the tip account (keys are sorted, so
-another tip account is another message) and the pools' state: a price that moved into another tick array makes
-a new message. The bytes are those of a full build: tests hold them equal on every pair of venues.
+What changes from plan to plan (amounts, minimums, compute limit and price, tip and whom it goes to, blockhash)
+has a fixed place in the message; which accounts else it names depends only on the route and the pools' state:
+a price that moved into another tick array makes a new message. The bytes are those of a full build: tests
+hold them equal on every pair of venues.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,9 +26,8 @@ from hft.chain.transaction import (
     TransactionErrorCode,
     TwoHop,
     check_order,
-    compile_message,
+    compile_two_hop,
     swap_indexes,
-    two_hop_instructions,
 )
 from hft.venues import Pool, PoolError, QuoteError, swap_instruction
 
@@ -45,6 +44,7 @@ _TWO_U64 = _AMOUNTS.pack_into
 _MARK_IN, _MARK_OUT = 0xA1B2C3D4E5F60718, 0x8F7E6D5C4B3A2911
 _MARKS = _AMOUNTS.pack(_MARK_IN, _MARK_OUT)
 _ONE_SIGNATURE = b"\x01"
+_TIPPED = frozenset(TIP_ACCOUNTS)
 
 
 class _Places(NamedTuple):
@@ -55,18 +55,18 @@ class _Places(NamedTuple):
     swap_1: int
     swap_2: int
     tip: int
+    tip_account: int
     blockhash: int
 
 
 class Template:
-    """One compiled message of a route and tip account, patched for each plan. Not for two threads at once."""
+    """One compiled message of a route, patched for each plan. Not for two threads at once."""
 
     __slots__ = ("_bytes", "_places")
 
     def __init__(self, order: TwoHop, user: Pubkey, tables: Sequence[AddressLookupTableAccount] = ()) -> None:
         """Compiles ``order``; ``TransactionError``, ``QuoteError`` as ``build_two_hop``."""
-        instructions = two_hop_instructions(order, user)
-        self._bytes = bytearray(compile_message(instructions, user, bytes(32), tables))
+        self._bytes = bytearray(compile_two_hop(order, user, bytes(32), tables))
         layout = parse_message(self._bytes)
         data_at = [instruction.data_at for instruction in layout.instructions]
         first, second = swap_indexes(order)
@@ -78,18 +78,21 @@ class Template:
             swap_1=data_at[first] + _amounts_at(swap_1),
             swap_2=data_at[second] + _amounts_at(swap_2),
             tip=data_at[-1] + 4,
+            tip_account=self._bytes.index(order.tip_account),
             blockhash=layout.blockhash_at,
         )
 
     def message(self, order: TwoHop, blockhash: bytes) -> bytes:
         """The message of ``order``, whose figures must be in range: nothing is checked here."""
-        message, (limit, price, swap_1, swap_2, tip, blockhash_at) = self._bytes, self._places
+        message = self._bytes
+        limit, price, swap_1, swap_2, tip, tip_account_at, blockhash_at = self._places
         mid = order.amount_mid
         _U32(message, limit, order.compute_unit_limit)
         _U64(message, price, order.compute_unit_price_micro_lamports)
         _TWO_U64(message, swap_1, order.amount_in, mid)
         _TWO_U64(message, swap_2, mid, order.minimum_out)
         _U64(message, tip, order.tip_lamports)
+        message[tip_account_at : tip_account_at + 32] = order.tip_account
         message[blockhash_at : blockhash_at + 32] = blockhash
         return bytes(message)
 
@@ -114,19 +117,19 @@ class _Leg:
 
 
 class _Route:
-    """What is known of one route: its legs, and a template a tip account, for what the legs name now and for
-    what they named before: a price at an array's edge crosses it there and back.
+    """What is known of one route: its legs, and a template for what the legs name now and for what they named
+    before: a price at an array's edge crosses it there and back.
     """
 
-    __slots__ = ("kept", "leg_1", "leg_2", "order", "refused", "tables", "templates")
+    __slots__ = ("kept", "leg_1", "leg_2", "order", "refused", "tables", "template")
 
     def __init__(self, order: TwoHop, tables: tuple[AddressLookupTableAccount, ...]) -> None:
         self.order = order
         self.leg_1 = _Leg(order.pool_1, order.base_mint)
         self.leg_2 = _Leg(order.pool_2, _mid_mint(order))
         self.tables = tables
-        self.templates: dict[bytes, Template] = {}
-        self.kept = {(self.leg_1.names, self.leg_2.names): self.templates}
+        self.template: Template | None = None
+        self.kept: dict[tuple[object, object], Template] = {}
         self.refused = False
         """It can't be compiled as it is: too large, say. Not tried again before it changes."""
 
@@ -135,13 +138,17 @@ class _Route:
         same_1, same_2 = self.leg_1.follow(order.pool_1), self.leg_2.follow(order.pool_2)
         if same_1 and same_2:
             return True
-        names = (self.leg_1.names, self.leg_2.names)
-        self.templates = self.kept.pop(names, {})
-        self.kept[names] = self.templates
-        if len(self.kept) > MAX_KEPT:
-            del self.kept[next(iter(self.kept))]
+        self.template = self.kept.pop((self.leg_1.names, self.leg_2.names), None)
+        if self.template is not None:
+            self.take(self.template)
         self.refused = False
         return False
+
+    def take(self, template: Template) -> None:
+        """The message of what the legs name now."""
+        self.template = self.kept[self.leg_1.names, self.leg_2.names] = template
+        if len(self.kept) > MAX_KEPT:
+            del self.kept[next(iter(self.kept))]
 
 
 class Templates:
@@ -180,7 +187,7 @@ class Templates:
             template = Template(order, self._user, self._usable(slot))
         else:
             route = self._route(order, slot)
-            template = route.templates.get(order.tip_account) or self._compile(route, order)
+            template = route.template or self._compile(route, order)
         return template.message(order, blockhash)
 
     def prepare(self, order: TwoHop, slot: int = 0) -> None:
@@ -211,14 +218,9 @@ class Templates:
             try:
                 order = known.order._replace(pool_1=pool_1, pool_2=pool_2)
                 route = self._route(order, slot)
-                if route.refused:
-                    continue
-                for tip_account in TIP_ACCOUNTS:
-                    if compiled >= limit:
-                        break
-                    if tip_account not in route.templates:
-                        self._compile(route, order._replace(tip_account=tip_account))
-                        compiled += 1
+                if route.template is None and not route.refused and compiled < limit:
+                    self._compile(route, order)
+                    compiled += 1
             except (TransactionError, QuoteError, PoolError):
                 # The plan that wants this route is told why.
                 route.refused = True
@@ -241,7 +243,8 @@ class Templates:
         return route
 
     def _compile(self, route: _Route, order: TwoHop) -> Template:
-        template = route.templates[order.tip_account] = Template(order, self._user, route.tables)
+        template = Template(order, self._user, route.tables)
+        route.take(template)
         self.built += 1
         return template
 
@@ -293,6 +296,7 @@ def _in_range(order: TwoHop) -> bool:
         and MINIMUM_TIP_LAMPORTS <= order.tip_lamports <= U64_MAX
         and 0 < order.compute_unit_limit <= MAX_COMPUTE_UNITS
         and 0 <= order.compute_unit_price_micro_lamports <= U64_MAX
+        and order.tip_account in _TIPPED
     )
 
 

@@ -162,8 +162,21 @@ def build_two_hop(
     ``TransactionError`` for whatever would be refused: see ``TransactionErrorCode``. ``QuoteError`` or
     ``PoolError`` if a venue can't build its instruction.
     """
-    user = user or _key_of(payer)
-    return sign(two_hop_instructions(order, user), payer, blockhash, user, tables)
+    return _signed(compile_two_hop(order, user or _key_of(payer), blockhash, tables), payer)
+
+
+def compile_two_hop(order: TwoHop, user: Pubkey, blockhash: bytes, tables: Tables = ()) -> bytes:
+    """The v0 message of ``order``; errors as ``build_two_hop``.
+
+    Its keys stand as the compiler orders them for the first tip account, whose place the order's own takes:
+    so a route has one layout, whomever it tips.
+    """
+    check_order(order)
+    first = TIP_ACCOUNTS[0]
+    message = compile_message(
+        two_hop_instructions(order._replace(tip_account=first), user), user, blockhash, tables
+    )
+    return message.replace(first, order.tip_account, 1)
 
 
 def sign(
@@ -178,7 +191,10 @@ def sign(
     ``TransactionError``: TOO_MANY_ACCOUNTS (over 64 locks), TOO_LARGE (over 1232 bytes), BLOCKHASH,
     TIP_THROUGH_TABLE, SIGNERS (it asks for more signatures than the payer's).
     """
-    message = compile_message(instructions, user or _key_of(payer), blockhash, tables)
+    return _signed(compile_message(instructions, user or _key_of(payer), blockhash, tables), payer)
+
+
+def _signed(message: bytes, payer: Payer) -> SignedTransaction:
     signature = bytes(payer.sign_message(message)) if isinstance(payer, Keypair) else payer.sign(message)
     return SignedTransaction(b"\x01" + signature + message, signature)
 

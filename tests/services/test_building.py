@@ -61,7 +61,7 @@ def test_every_plan_finds_its_transaction_prepared(prepared: tuple[House, Execut
     run, plan, builder = prepared
     built = builder._templates.built
     routes = builder._templates._routes.values()
-    assert built == 8 * sum(not route.refused for route in routes) > 0
+    assert built == sum(not route.refused for route in routes) > 0
     for sequence in range(8):
         asked = plan._replace(sequence=sequence)
         assert builder.signed(asked, BLOCKHASH, 1) == full_build(run, asked, builder, BLOCKHASH)
