@@ -1,9 +1,9 @@
 """Prepared transactions: a route is compiled once; each plan patches its figures in place and signs.
 
-What changes from plan to plan (amounts, minimums, compute limit and price, tip and whom it goes to, blockhash)
-has a fixed place in the message; which accounts else it names depends only on the route and the pools' state:
-a price that moved into another tick array makes a new message. The bytes are those of a full build: tests
-hold them equal on every pair of venues.
+What changes from plan to plan (amounts, minimums, compute limit and price, the tip and who gets it, blockhash)
+has a fixed place in the message; which other accounts it names depends only on the route and the pools'
+state: a price that moved into another tick array makes a new message. The bytes are those of a full build:
+tests hold them equal on every pair of venues.
 """
 
 from collections.abc import Callable, Sequence

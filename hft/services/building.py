@@ -7,7 +7,7 @@ from hft.chain.signers import LocalSigner
 from hft.chain.template import TemplateCache
 from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS, TipAccounts
 from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop
-from hft.services.book import TableBook
+from hft.services.book import Entry, TableBook
 from hft.services.outcome import BUILD_REASONS, End, refused
 from hft.venues import WRAPPED_SOL, Pool, PoolError, QuoteError, Settings
 from hft.wire import ExecutionPlan
@@ -18,14 +18,45 @@ if TYPE_CHECKING:
 
 PREPARED_ROUTES: Final = 256
 """Routes made ready before any plan wants them; more are made ready by their first plan."""
-DECODED: Final = 4
-"""Pools decoded in one housekeeping; a plan decodes its own in any case."""
-EXAMINED: Final = 32
-"""Routes looked at in one housekeeping."""
+EXAMINED: Final = 4
+"""Routes looked at in one ``refresh``."""
+
+
+class PlanBook(TableBook):
+    """A book for who asks for a pool only now and then, of a market that moves all the time: what changed is
+    kept aside, and only what a pool rests on is taken notice of when that pool is asked for.
+    """
+
+    def __init__(self, table: "Table", settings: Settings) -> None:
+        super().__init__(table, settings)
+        self._aside: set[bytes] = set()
+
+    def refresh(self) -> int:
+        """Keeps aside what the feed has written since; returns how much it was."""
+        self._cursor, keys = self._changed_since(self._cursor)
+        self._aside.update(keys)
+        return len(keys)
+
+    def find(self) -> None:
+        """Takes notice of accounts never seen before: there may be pools among them."""
+        self.refresh()
+        fresh = self._aside - self._seen
+        if fresh:
+            self._aside -= fresh
+            self.mark(fresh)
+
+    def newest(self, *keys: bytes) -> list[Entry | None]:
+        """The pools ``keys``, decoded up to the newest bytes."""
+        self.refresh()
+        users, aside = self.users, self._aside
+        changed = [one for one in aside if any(key in users(one) for key in keys)]
+        aside.difference_update(changed)
+        self.mark(changed)
+        return [self.entry(key) for key in keys]
 
 
 class Builder:
-    """Signed transactions for one wallet. ``refresh`` between plans keeps pools decoded, routes prepared."""
+    """Signed transactions for one wallet. ``refresh`` between plans finds pools, keeps routes prepared."""
 
     def __init__(
         self,
@@ -36,34 +67,34 @@ class Builder:
         tips: TipAccounts,
     ) -> None:
         """``tables``: lookup tables to build with, as far as they are usable; ``tips``: whom to tip."""
-        self._book = TableBook(table, settings)
+        self._book = PlanBook(table, settings)
         self._templates = TemplateCache(signer, tables)
         self._tips = tips
         self._known = 0
+        self._turn: list[bytes] = []
 
     def refresh(self, slot: int = 0) -> None:
-        """Decodes some of what changed, and prepares at most one transaction that is not ready yet: a plan
-        that comes meanwhile has to wait for it."""
-        self._book.decode_some(DECODED)
-        if len(self._book.entries) != self._known:
-            self._book.decode_some()
-            self._known = len(self._book.entries)
+        """Decodes one pool, in turns, and prepares at most one transaction that is not ready yet: a plan that
+        comes meanwhile has to wait for it, and decodes its own pools in any case."""
+        book = self._book
+        book.find()
+        if len(book.entries) != self._known:
+            self._known = len(book.entries)
+            book.newest(*book.entries)
             self._find_routes()
+        self._turn = self._turn or list(book.entries)
+        if self._turn:
+            book.newest(self._turn.pop())
         self._templates.refresh(self._decoded, slot, limit=1, examine=EXAMINED)
-
-    def notice(self) -> None:
-        """Takes notice of what changed, so that a plan has less to."""
-        self._book.refresh()
 
     def signed(self, plan: ExecutionPlan, blockhash: bytes, slot: int) -> SignedTransaction | End:
         """The plan's transaction on the newest state of its pools, or why there is none."""
-        self._book.refresh()
-        pool_1, pool_2 = self._pool(plan.pool_1), self._pool(plan.pool_2)
-        if pool_1 is None or pool_2 is None:
+        first, second = self._book.newest(plan.pool_1, plan.pool_2)
+        if first is None or second is None or first.pool is None or second.pool is None:
             return refused(ExecutionReason.BUILD_FAILED, "a pool of the plan is not usable")
         order = TwoHop(
-            pool_1,
-            pool_2,
+            first.pool,
+            second.pool,
             plan.base_mint,
             plan.amount_in,
             plan.amount_mid,
@@ -79,10 +110,6 @@ class Builder:
             return refused(BUILD_REASONS.get(error.code, ExecutionReason.BUILD_FAILED), str(error))
         except (QuoteError, PoolError) as error:
             return refused(ExecutionReason.BUILD_FAILED, str(error))
-
-    def _pool(self, key: bytes) -> Pool | None:
-        entry = self._book.entry(key)
-        return None if entry is None else entry.pool
 
     def _decoded(self, key: bytes) -> Pool | None:
         """As it was decoded last: what changed since is decoded in its turn, or for its plan."""

@@ -61,6 +61,8 @@ SENDING_NS = 200_000
 """Longest sleep while bytes are on their way to disk and socket, beside which a plan may come."""
 FOLLOW_NS = 2_000_000
 """The same while something submitted has no end yet: news of it come by sockets, plans by a ring."""
+PREPARE_NS = 50_000_000
+"""Between two looks at what could be prepared for plans to come."""
 SHOW_NS = 200_000_000
 
 
@@ -92,11 +94,12 @@ class Executor:
         self.primary = ctx.subscription("planned")
         self._gate = PreTrade(ctx, self.work)
         self._system = SystemLink(ctx)
-        self._next_show_ns = 0
+        self._next_prepare_ns = self._next_show_ns = 0
         index = ctx.counters.index
         self._in, self._plans = index("in_planned"), index("in_plans")
         self._rejections, self._corrupt = index("in_plan_rejected"), index("dropped_corrupt")
         self._duplicate, self._signed = index("dropped_duplicate"), index("signed")
+        self._open, self._held = index("open_plans"), index("held_executed")
         histogram = ctx.counters.histogram_index
         self._handoff, self._stage = histogram("handoff_planner_executor_ns"), histogram("stage_executor_ns")
         self._to_signed = histogram("tick_to_signed_ns")
@@ -136,8 +139,6 @@ class Executor:
         taken = self.primary.poll(self._on_planned, POLL_LIMIT)
         if taken:
             self.access.step()
-        else:
-            self.builder.notice()
         return count + taken
 
     def pending(self) -> int:
@@ -154,22 +155,27 @@ class Executor:
 
     def on_housekeeping(self, now_ns: int) -> None:
         """Keeps pools and transactions ready, shows gauges."""
-        self._system.poll()
-        work, counters, watchers = self.work, self._counters, self.access.watchers
+        work, watchers = self.work, self.access.watchers
         funds = watchers.funds.get(self.wallet)
         if funds is not None:
             work.on_funds(funds)
-        # Pools decoded and transactions prepared in between, so that a plan finds them ready.
-        self.builder.refresh(watchers.slot)
-        self._gate.show_halted()
-        counters.set(counters.index("open_plans"), len(work.open))
-        counters.set(counters.index("held_executed"), work.out.held)
-        counters.set(counters.index("slot"), max(watchers.slot, self.access.newest_slot))
-        counters.set(counters.index("wallet_lamports"), (work.lamports or 0) + (work.base_token or 0))
+        if now_ns >= self._next_prepare_ns:
+            self._next_prepare_ns = now_ns + PREPARE_NS
+            self.builder.refresh(watchers.slot)
+        self._counters.set(self._open, len(work.open))
+        self._counters.set(self._held, work.out.held)
         if now_ns >= self._next_show_ns:
             self._next_show_ns = now_ns + SHOW_NS
-            self.access.show()
-            self.access.bury()
+            self._show()
+
+    def _show(self) -> None:
+        self._system.poll()
+        self._gate.show_halted()
+        work, counters = self.work, self._counters
+        counters.set(counters.index("slot"), max(self.access.watchers.slot, self.access.newest_slot))
+        counters.set(counters.index("wallet_lamports"), (work.lamports or 0) + (work.base_token or 0))
+        self.access.show()
+        self.access.bury()
 
     def on_close(self) -> None:
         self.work.close()

@@ -39,10 +39,10 @@ def prepared(house: Make) -> tuple[House, ExecutionPlan, Builder]:
 
 def full_build(run: House, plan: ExecutionPlan, builder: Builder, blockhash: bytes) -> Any:
     pools: list[Pool] = []
-    for key in (plan.pool_1, plan.pool_2):
-        pool = builder._pool(key)
-        assert pool is not None
-        pools.append(pool)
+    for entry in builder._book.newest(plan.pool_1, plan.pool_2):
+        assert entry is not None
+        assert entry.pool is not None
+        pools.append(entry.pool)
     order = TwoHop(
         *pools,
         plan.base_mint,
