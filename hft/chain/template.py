@@ -1,6 +1,6 @@
 """Prepared transactions: a route is compiled once; each plan patches its figures in place and signs.
 
-What changes from plan to plan (amounts, minimums, compute limit and price, the tip and who gets it, blockhash)
+What changes from plan to plan (amounts, minimums, compute limit and price, tip and its taker, blockhash)
 has a fixed place in the message; which other accounts it names depends only on the route and the pools'
 state: a price that moved into another tick array makes a new message. The bytes are those of a full build:
 tests hold them equal on every pair of venues.
