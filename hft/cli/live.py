@@ -11,6 +11,7 @@ from rich.text import Text
 from hft.cli import panels, text
 from hft.cli.grid import Grid
 from hft.runtime import cpus, topology
+from hft.runtime.killstate import Request
 from hft.runtime.monitor import Reading
 from hft.runtime.report import Totals, totals
 
@@ -51,6 +52,8 @@ class Live:
         self.facts = Facts("", "paper", "", {}, None, "")
         self.events: deque[str] = deque(maxlen=64)
         self.restarts: Mapping[str, int] = {}
+        self.asked: Request | None = None
+        """The resume that someone outside asks for."""
         self.hint = "Ctrl-C stops in order · hft kill halts at once · hft tail EXECUTED listens"
         """The view's last line."""
         self._readings: deque[tuple[Reading, Totals]] = deque(maxlen=HISTORY)
@@ -135,7 +138,7 @@ class Live:
         signed = reading.latency.get("tick_to_signed")
         parts = [
             text.clock(self.elapsed_s),
-            "HALTED" if reading.kill.killed else "running",
+            _state(reading, self.asked),
             f"updates {figures.updates:,} ({text.rate(self.rate(figures.updates, before.updates))}/s)",
             f"opportunities {figures.opportunities:,}",
             f"plans {figures.plans:,}",
@@ -231,12 +234,20 @@ class Live:
         return panels.framed("links", table)
 
     def _news(self) -> RenderableType:
-        lines = [_news_line(event, panels.event_style(event)) for event in list(self.events)[-EVENTS:]]
-        return Group(*lines, _news_line(self.hint, "dim"))
+        asked = [] if self.asked is None else [_news_line(panels.request_line(self.asked), "bold yellow")]
+        events = list(self.events)[len(asked) - EVENTS :]
+        lines = [_news_line(event, panels.event_style(event)) for event in events]
+        return Group(*asked, *lines, _news_line(self.hint, "dim"))
 
 
 def _news_line(line: str, style: str) -> Text:
     return Text(f"  {line}", style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _state(reading: Reading, asked: Request | None) -> str:
+    if not reading.kill.killed:
+        return "running"
+    return "HALTED" if asked is None else "HALTED, resume asked for"
 
 
 def _mood(reading: Reading) -> str:

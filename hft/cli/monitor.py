@@ -9,7 +9,7 @@ import typer
 import ringbuf
 from hft.cli import options, text, views
 from hft.cli.live import Facts
-from hft.runtime import state
+from hft.runtime import killstate, state
 from hft.runtime.clock import SystemClock
 from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
@@ -57,7 +57,9 @@ def _draw_once(view: views.View, run: Run, reader: Monitor) -> None:
     time.sleep(ONCE_GAP_S)
     view.live.facts = view.live.facts._replace(run_id=run.run_id8, cpus=run.cpus)
     view.live.restarts = run.restarts
-    view.live.add(reader.read())
+    reading = reader.read()
+    view.live.add(reading)
+    view.live.asked = killstate.requested(run.state_dir) if reading.kill.killed else None
     view.live.hint = ""
     view.console.print(view.live.render(view.console.width, 1_000))
 

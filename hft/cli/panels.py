@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from rich import box
 from rich.console import RenderableType
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from hft.cli import stages, text
 from hft.cli.grid import Grid, Piece
+from hft.runtime.killstate import Request
 from hft.runtime.monitor import Latency, ServiceReading
 from hft.runtime.service import ServiceState
 
@@ -65,6 +67,13 @@ def bridge_line(counters: Mapping[str, int], age_ns: Callable[[float], int], lin
         f"{counters.get('behind', 0):,} behind{late}"
         + (f" · dropped: {', '.join(dropped)}" if dropped else "")
     )
+
+
+def request_line(request: Request) -> str:
+    """That someone outside asks for a resume, and what it takes."""
+    when = datetime.fromtimestamp(request.unix_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    asked = f"resume asked for by {request.by} at {when}: {request.message}"
+    return f'{asked}; to go on: hft resume --approve "…"'
 
 
 def beside(*parts: RenderableType) -> Table:

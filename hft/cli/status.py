@@ -1,7 +1,6 @@
 """``hft status``: what a running instance does, from its shared memory."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,11 +90,7 @@ def _draw_request(console: Console, folder: Path) -> None:
     """That someone outside asks for a resume, where it is so."""
     request = killstate.requested(folder)
     if request is not None:
-        when = datetime.fromtimestamp(request.unix_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        line = f"resume asked for by {request.by} at {when}: {request.message}"
-        console.print(
-            f'{line}; to go on: hft resume --approve "…"', markup=False, highlight=False, soft_wrap=True
-        )
+        console.print(panels.request_line(request), markup=False, highlight=False, soft_wrap=True)
 
 
 def _bridges(run: Run) -> list[str]:

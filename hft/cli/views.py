@@ -7,8 +7,11 @@ from pathlib import Path
 from rich import live as rich_live
 from rich.console import Console
 
+from hft.cli import panels
 from hft.cli.live import Live
+from hft.runtime import killstate
 from hft.runtime.context import Run
+from hft.runtime.killstate import Request
 from hft.runtime.monitor import Reading
 from hft.runtime.settings import Config
 
@@ -40,7 +43,14 @@ class View:
         self.live.facts = self.live.facts._replace(run_id=run.run_id8, cpus=run.cpus, nats_url=run.nats_url)
         self.live.restarts = restarts
         self.live.add(reading)
+        self.heed(killstate.requested(run.state_dir) if reading.kill.killed else None)
         self.draw()
+
+    def heed(self, asked: Request | None) -> None:
+        """Take the resume that someone outside asks for; a new one is told once."""
+        if asked is not None and asked != self.live.asked:
+            self._print(panels.request_line(asked))
+        self.live.asked = asked
 
     def draw(self) -> None:
         """Show what is new."""
@@ -68,6 +78,9 @@ class LiveView(View):
     def tell(self, line: str) -> None:
         self.live.events.append(line)
         self.draw()
+
+    def heed(self, asked: Request | None) -> None:
+        self.live.asked = asked
 
     def draw(self) -> None:
         self._display.update(self.live.render(self.console.width, self.console.height), refresh=True)

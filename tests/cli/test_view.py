@@ -1,16 +1,21 @@
 """Numbers as text, and the view on terminals of every size."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
-from hft.cli import report_view, stages, text
+from hft.cli import report_view, stages, text, views
 from hft.cli.live import Facts, Live
 from hft.cli.monitor import news
-from hft.runtime import report, topology
+from hft.runtime import killstate, report, topology
+from hft.runtime.context import Run
+from hft.runtime.killstate import Request
 from hft.runtime.monitor import KillReading, Latency, LinkReading, ReaderReading, Reading, ServiceReading
 from hft.runtime.service import ServiceState
+from hft.runtime.settings import Config
+from hft.wire.enums import KillTrigger
 
 
 @pytest.mark.parametrize(
@@ -118,6 +123,41 @@ def test_the_view_fits_the_terminal_and_keeps_what_matters(width: int, height: i
 def test_a_halt_stands_out() -> None:
     assert "HALTED manual: testing" in drawn(live(killed=True).render(130, 60), 130)
     assert "HALTED" in live(killed=True).line()
+
+
+REQUEST = Request("alice: al@host", "it was a false alarm", 1_800_000_000_000_000_000)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (130, 60)])
+def test_a_resume_that_is_asked_for_stays_in_sight(width: int, height: int) -> None:
+    view = live(killed=True)
+    view.asked = REQUEST
+    for number in range(9):
+        view.events.append(f"news {number}")
+    shown = drawn(view.render(width, height), width).rstrip("\n").split("\n")
+    assert len(shown) <= height
+    assert all(len(line) <= width for line in shown)
+    assert "resume asked for by alice: al@host at 2027-01-15" in "\n".join(shown)
+    assert "HALTED, resume asked for" in view.line()
+
+
+def test_plain_lines_tell_of_a_request_once(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    view = views.View(console)
+    killstate.trip(tmp_path, KillTrigger.MANUAL, "me", "testing", 1)
+    run = Run(bytes(16), tmp_path, "hftvw", Config(), {}, {})
+    view.tick(run, {}, reading(1, killed=True))
+    killstate.request_resume(tmp_path, *REQUEST)
+    for number in (2, 3):
+        view.tick(run, {}, reading(number, killed=True))
+    killstate.resume(tmp_path, "me", "approved", 2)
+    view.tick(run, {}, reading(4))
+    assert isinstance(console.file, io.StringIO)
+    first, told, *rest, last = console.file.getvalue().splitlines()
+    assert "HALTED  " in first
+    assert "it was a false alarm; to go on: hft resume --approve" in told
+    assert ["HALTED, resume asked for" in line for line in rest] == [True, True]
+    assert "running" in last
 
 
 def test_a_plain_line_has_the_same_figures() -> None:
