@@ -15,7 +15,7 @@ from hft.runtime.config import ConfigError
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.host import Finding, Level
 from hft.runtime.settings import Config
-from hft.services import ledger_probe
+from hft.services import funds, ledger_probe
 
 SIGNS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.FAIL: ("✗", "bold red")}
 WHAT_WIDTH = 15
@@ -44,7 +44,7 @@ def check(
     for what, wrong in (("mode", modes.errors(config)), ("secrets", configuration.secret_errors(config))):
         findings += [Finding(Level.FAIL, what, line, "a start refuses it") for line in wrong]
     folder = options.state_folder(state_dir, config)
-    findings += _look(config, folder)
+    findings += _look(config, folder, ready=host.worst(findings) is not Level.FAIL)
     verdict = host.worst(findings)
     if as_json:
         plain = {"verdict": str(verdict), "findings": [finding._asdict() for finding in findings]}
@@ -54,7 +54,8 @@ def check(
     return int(ExitCode.CHECK if verdict is Level.FAIL else ExitCode.OK)
 
 
-def _look(config: Config, folder: Path) -> list[Finding]:
+def _look(config: Config, folder: Path, *, ready: bool) -> list[Finding]:
+    """``ready``: nothing is wrong with what the mode asks for."""
     running = state.holder(folder) != 0
     return [
         *host.processors(config),
@@ -65,6 +66,7 @@ def _look(config: Config, folder: Path) -> list[Finding]:
         *reach.nats(config),
         *reach.chain(config),
         *reach.keys(config, folder),
+        *(funds.look(config, folder) if ready else ()),
         ledger_probe.look(folder, config.auditor),
     ]
 

@@ -108,7 +108,8 @@ def run(arguments: list[str]) -> int:
         complain(str(error))
         return int(exit_code_of(error))
     except typer.TyperException as error:
-        complain(f"{error.format_message()} (hft --help lists commands and options)")
+        said = error.format_message().replace("Value error, ", "")
+        complain(f"{said} (hft --help lists commands and options)")
         return int(ExitCode.CONFIG)
     except typer.Abort:
         return int(ExitCode.FAILURE)

@@ -9,6 +9,7 @@ from hft.runtime import config as configuration
 from hft.runtime import state
 from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.modes import LIVE
 from hft.runtime.settings import Config
 
 ConfigFile = Annotated[
@@ -50,6 +51,16 @@ def state_folder(option: Path | None, config: Config | None = None) -> Path:
     if option is not None:
         return option.expanduser().absolute()
     return state.choose((config or load_config(None, None, None)).hft.state_dir)
+
+
+def wallet_notes(config: Config, folder: Path) -> list[str]:
+    """Before a run: what a live wallet lacks; ``HftError`` (WALLET) when it can't trade and the run sends."""
+    if config.hft.mode != LIVE:
+        return []
+    # Only here: a run on paper has no need of it, nor has who halts one.
+    from hft.services import funds
+
+    return funds.require(config, folder)
 
 
 def running(folder: Path) -> Run:

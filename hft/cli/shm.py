@@ -44,6 +44,8 @@ def up(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask)
     folder = options.state_folder(state_dir, config)
+    for line in options.wallet_notes(config, folder):
+        log.line(line)
     standing.hold(config, folder, clock, log.line, notifier, lambda: bool(asked))
     return int(ExitCode.OK)
 

@@ -97,7 +97,10 @@ def start(
     view = views.make(plain=headless)
     console = view.console
     view.live.facts = Facts("", config.hft.mode, views.market_name(config), {}, duration, "")
-    session = Session(config, options.state_folder(state_dir, config), SystemClock(), view.tell)
+    folder = options.state_folder(state_dir, config)
+    for line in options.wallet_notes(config, folder):
+        view.tell(line)
+    session = Session(config, folder, SystemClock(), view.tell)
 
     def tick(supervisor: Supervisor, reading: Reading) -> None:
         view.tick(supervisor.run, supervisor.restarts_of, reading)

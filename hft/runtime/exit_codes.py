@@ -36,6 +36,8 @@ class ExitCode(IntEnum):
     """The state folder cannot be made, written or read."""
     STREAMS = 13
     """A stream is missing, or not as its table says."""
+    WALLET = 14
+    """The wallet that is to trade can't: too little SOL, or a token account is missing."""
     PROFILE = 20
     """A service cannot be profiled: py-spy is missing or the kernel does not let it look."""
     CHECK = 21

@@ -7,6 +7,7 @@ from hft.chain.keys import paper_keypair
 from hft.chain.keystore import Keystore, KeystoreError
 from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.settings import Config
 
 KEYS_FOLDER: Final = "keys"
 LIVE: Final = "live"
@@ -15,17 +16,21 @@ LIVE: Final = "live"
 
 def keys_folder(run: Run) -> Path:
     """Where the run's keystore is."""
-    setting = run.config.chain.keys_dir
-    return Path(setting).expanduser().absolute() if setting else run.state_dir / KEYS_FOLDER
+    return _folder(run.config, run.state_dir)
 
 
 def wallet_address(run: Run) -> bytes:
     """The public key of the wallet that trades, 32 bytes. ``HftError`` CONFIG when the keystore has none of
     that name."""
-    if run.config.hft.mode != LIVE:
-        return bytes(paper_keypair(run.config.simnet.seed).pubkey())
-    (name,) = run.config.chain.wallets
-    folder = keys_folder(run)
+    return address_of(run.config, run.state_dir)
+
+
+def address_of(config: Config, state_dir: Path) -> bytes:
+    """The same before there is a run."""
+    if config.hft.mode != LIVE:
+        return bytes(paper_keypair(config.simnet.seed).pubkey())
+    (name,) = config.chain.wallets
+    folder = _folder(config, state_dir)
     try:
         for key in Keystore(folder).list():
             if key.name == name:
@@ -33,3 +38,8 @@ def wallet_address(run: Run) -> bytes:
     except KeystoreError as error:
         raise HftError(f"[chain] wallets: {error}", ExitCode.CONFIG) from error
     raise HftError(f"[chain] wallets: there is no wallet {name} in {folder}", ExitCode.CONFIG)
+
+
+def _folder(config: Config, state_dir: Path) -> Path:
+    setting = config.chain.keys_dir
+    return Path(setting).expanduser().absolute() if setting else state_dir / KEYS_FOLDER

@@ -53,6 +53,14 @@ def named_pools(config: Config) -> tuple[bytes, ...]:
     return tuple(found)
 
 
+async def sound_pools(rpc: RpcClient, named: Sequence[bytes]) -> list[Pool]:
+    """Those of the named pools that the chain has and that are sound now. ``RpcFault`` without an answer."""
+    pools = await accounts_of(rpc, named)
+    needed = dict.fromkeys(key for pool in pools.items() for key in needs_of(*pool, None))
+    accounts = {**await accounts_of(rpc, list(needed)), **pools}
+    return [pool for key in pools if (pool := _decoded(key, accounts)) is not None]
+
+
 async def survey(
     rpc: RpcClient,
     named: Sequence[bytes],
@@ -67,10 +75,10 @@ async def survey(
     ``ConfigError``: a named pool that is of no known venue, or whose mints are not listed. A pool that does
     not exist, or is not sound, is no error: it is disabled until it is. ``RpcFault`` without an answer.
     """
-    pools = await _accounts(rpc, named) if named else await _every_pool(rpc)
+    pools = await accounts_of(rpc, named) if named else await _every_pool(rpc)
     needed = dict.fromkeys(key for pool in pools.items() for key in needs_of(*pool, None))
     states = [state for token in tokens.values() for state in (token.mint, token.state) if state is not None]
-    accounts = {**await _accounts(rpc, [*needed, *states]), **pools}
+    accounts = {**await accounts_of(rpc, [*needed, *states]), **pools}
     known = {key: account for key, account in accounts.items() if account.data}
     good, problems = check_tokens(tokens, known, missing_is_wrong=live)
     wrong: list[str] = []
@@ -127,7 +135,8 @@ async def _every_pool(rpc: RpcClient) -> dict[bytes, Account]:
     return dict(sorted(found.items()))
 
 
-async def _accounts(rpc: RpcClient, keys: Sequence[bytes]) -> dict[bytes, Account]:
+async def accounts_of(rpc: RpcClient, keys: Sequence[bytes]) -> dict[bytes, Account]:
+    """Each account, ``ABSENT`` where there is none. ``RpcFault`` without an answer."""
     found: dict[bytes, Account] = {}
     for first in range(0, len(keys), MAX_ACCOUNTS):
         asked = keys[first : first + MAX_ACCOUNTS]

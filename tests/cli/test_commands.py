@@ -33,7 +33,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["start", "--report", "no/such/folder/r.json"], ExitCode.CONFIG, "does not exist"),
         (["start", "--duration", "soon"], ExitCode.CONFIG, "--duration"),
         (["start", "--overlay", "none.ini"], ExitCode.CONFIG, "none.ini: cannot be read"),
-        (["start", "--mode", "reckless"], ExitCode.CONFIG, "[hft] mode: 'reckless' is not one of paper"),
+        (
+            ["start", "--mode", "reckless"],
+            ExitCode.CONFIG,
+            "'--mode': 'reckless' is not one of 'paper', 'live'",
+        ),
         (["start", "--wrong"], ExitCode.CONFIG, "--wrong"),
         (["resume", "--approve", " "], ExitCode.CONFIG, "say who approves"),
         (["resume"], ExitCode.CONFIG, "--approve"),

@@ -1,5 +1,6 @@
 """Live mode with real processes, against a cluster that is none of its own: a dry run sends nothing."""
 
+import json
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from hft.chain.base58 import b58encode
 from hft.chain.keys import paper_keypair
 from hft.chain.keystore import Cost, Keystore
 from hft.chain.keystore_memory import Secret
+from hft.cli import main
 from hft.runtime import settings
 from hft.runtime.exit_codes import ExitCode
 from hft.simnet.alone import Alone
@@ -56,10 +58,10 @@ def network() -> Iterator[Network]:
     made.close()
 
 
-def live(pipeline: Pipeline, network: Network, tmp_path: Path) -> list[str]:
+def live(pipeline: Pipeline, network: Network, tmp_path: Path, wallet: int = SEED) -> list[str]:
     """A wallet in the keystore of the state folder, and the settings that name it."""
     pipeline.folder.mkdir(mode=0o700)
-    seed, passphrase = bytes(paper_keypair(SEED))[:32], tmp_path / "passphrase"
+    seed, passphrase = bytes(paper_keypair(wallet))[:32], tmp_path / "passphrase"
     keys = Keystore(pipeline.folder / "keys")
     keys.add("hot", Secret(seed), Secret(PASSPHRASE), Cost(2**14, 8, 1))
     descriptor = os.open(passphrase, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -100,6 +102,26 @@ def test_a_dry_run_signs_and_simulates_and_has_no_way_to_send(
     report = pipeline.report()
     assert set(report["executions"]) == {"rejected"}
     assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"] == 0
+
+
+def test_row_27_a_wallet_that_can_not_trade_starts_nothing_and_hears_why(
+    pipeline: Pipeline, network: Network, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sets = live(pipeline, network, tmp_path, wallet=SEED + 1)
+    pipeline.start(*sets, "--set", "chain.dry_run=off", "--duration", "5")
+    code, _, err = pipeline.settle()
+    assert code == ExitCode.WALLET, err
+    who = paper_keypair(SEED + 1).pubkey()
+    assert "error: wallet holds 0 lamports: fees, tip, rent and wrapping need" in err
+    assert f"{who} has no token account for SOL" in err
+    assert f"{who} has no token account for USDC" in err
+    assert f"--owner {who})" in err
+    assert "the smallest trade takes 10000000" in err
+    assert not pipeline.folder.joinpath("run.json").exists()
+    # A rehearsal may go without; who asks is told the same.
+    assert main.run(["check", "--json", "--state-dir", str(pipeline.folder), *sets]) == ExitCode.CHECK
+    found = json.loads(capfd.readouterr().out)["findings"]
+    assert {one["level"] for one in found if one["what"] == "wallet"} == {"warn"}
 
 
 @pytest.mark.slow

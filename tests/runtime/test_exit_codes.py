@@ -23,6 +23,7 @@ def test_numbers_never_change_their_meaning() -> None:
         "NATS": 11,
         "STATE_FOLDER": 12,
         "STREAMS": 13,
+        "WALLET": 14,
         "PROFILE": 20,
         "CHECK": 21,
         "CAPTURE": 22,
