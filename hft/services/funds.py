@@ -3,7 +3,6 @@ by ``hft check`` and before a live run begins; every plan is judged by the newes
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -126,7 +125,7 @@ async def _asked(
     """The wallet's accounts, and the pools that are sound."""
     nodes = [Endpoint(f"rpc-{place}", url) for place, url in enumerate(config.chain.rpc_urls, 1)]
     async with open_session(Reach.ANYWHERE) as http:
-        rpc = RpcClient(http, check_endpoints(nodes, Reach.ANYWHERE), clock_ns=time.monotonic_ns)
+        rpc = RpcClient(http, check_endpoints(nodes, Reach.ANYWHERE))
         sound = await sound_pools(rpc, pools)
         held = [associated_token_address(wallet, *one) for one in _wanted(sound).items()]
         return await accounts_of(rpc, [wallet, *held]), sound
