@@ -17,11 +17,14 @@ from hft.cli import options, text
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.services.ledger_place import place_of
 from hft.services.ledger_reading import EXPORTS, read_rows
+from hft.strategy.pnl import daily_profits, sharpe_per_year
 from hft.wire import base58
 from hft.wire.enums import Venue
 
 SECOND_NS: Final = 1_000_000_000
 END_NS: Final = (1 << 63) - 1
+SHARPE_DAYS: Final = 30
+"""Of fewer days a ratio a year says nothing."""
 
 
 class Format(Enum):
@@ -32,10 +35,11 @@ class Format(Enum):
 
 
 class What(Enum):
-    """Which rows: one a plan, or one a movement."""
+    """Which rows: one a plan, one a movement, or one a day."""
 
     TRADES = "trades"
     LEGS = "legs"
+    DAYS = "days"
 
 
 def export(
@@ -43,7 +47,8 @@ def export(
         Format, typer.Option("--format", help="csv with a header line, or one JSON array.")
     ] = Format.CSV,
     what: Annotated[
-        What, typer.Option("--what", help="trades: a row a plan; legs: a row a movement.")
+        What,
+        typer.Option("--what", help="trades: a row a plan; legs: a row a movement; days: a row a UTC day."),
     ] = What.TRADES,
     start: Annotated[
         str,
@@ -71,13 +76,31 @@ def export(
         raise HftError(f"--from {start} is not before --to {end}", ExitCode.CONFIG)
     place = place_of(options.state_folder(state_dir, config), config.auditor)
     rows = read_rows(place, what.value, from_ns, to_ns)
-    names = ["recorded_utc", *(column.name for column in EXPORTS[what.value][0])]
+    names = ["recorded_utc", *EXPORTS[what.value].names]
+    days: dict[str, list[tuple[int, int]]] = {}
+    if what is What.DAYS:
+        rows = _noted(rows, names, days)
     first = next(rows, None)  # what is wrong with the ledger is told before a file is begun
     with _opened(output) as file:
         count = _WRITERS[form](file, names, _shown(names, first, rows))
     if output is not None:
         typer.echo(f"{text.count(count)} {what.value} → {output}", err=True)
+    for mode, booked in days.items():
+        profits = daily_profits(booked)
+        ratio = sharpe_per_year(profits) if len(profits) >= SHARPE_DAYS else None
+        if ratio is not None:
+            typer.echo(f"{mode}: Sharpe {ratio:.2f} a year, of {len(profits)} days' profits", err=True)
     return int(ExitCode.OK)
+
+
+def _noted(
+    rows: Iterator[tuple[Any, ...]], names: list[str], days: dict[str, list[tuple[int, int]]]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows; time and profit of each, by its mode, in ``days``."""
+    mode, profit = names.index("mode") - 1, names.index("actual_profit_lamports") - 1
+    for row in rows:
+        days.setdefault(row[mode], []).append((row[0], row[profit]))
+        yield row
 
 
 def moment(option: str, value: str, default: int) -> int:

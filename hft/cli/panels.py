@@ -173,9 +173,9 @@ def bars(title: str, values: Mapping[str, int], style: str, styles: Mapping[str,
 
 def strategies(values: Mapping[str, Mapping[str, int]], *, full: bool) -> Panel:
     """What each strategy did and earned: P&L and its greatest fall from the peak in SOL; with ``full`` also
-    what it was offered, and a landed trade's profit and costs in lamports.
+    what it was offered, a landed trade's profit and costs in lamports, and the profits' mean over deviation.
     """
-    more = (">opportunities", ">profit/trade", ">costs/trade") if full else ()
+    more = (">opportunities", ">profit/trade", ">costs/trade", ">Sharpe") if full else ()
     table = Grid("strategy", ">plans", ">landed", ">won", ">P&L", ">max drawdown", *more)
     for name, own in values.items():
         pnl, decided = own.get("pnl_lamports", 0), own.get("wins", 0) + own.get("losses", 0)
@@ -188,8 +188,13 @@ def strategies(values: Mapping[str, Mapping[str, int]], *, full: bool) -> Panel:
             (text.sol(pnl), "green" if pnl > 0 else "red" if pnl < 0 else ""),
             text.sol(own.get("maximum_drawdown_lamports", 0), sign=False),
             *(text.count(own.get(key, 0)) for key in extra),
+            *((_ratio(own.get("sharpe_per_trade_ppm", 0)),) if full else ()),
         )
     return framed("strategies", table)
+
+
+def _ratio(ppm: int) -> str:
+    return f"{ppm / 1e6:.2f}" if ppm else "–"
 
 
 def event_style(event: str) -> str:

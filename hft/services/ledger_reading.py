@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Select, func, select
+from sqlalchemy import BigInteger, Column, ColumnElement, Select, case, cast, func, select
 
 from hft.services.ledger_place import LedgerError, Place, engine_of, guarded, version_of
 from hft.services.ledger_tables import ENTRIES, EXECUTIONS
@@ -27,12 +27,56 @@ LEGS: Final = (
     *(ENTRIES.c.recorded_unix_ns, EXECUTIONS.c.run_id, EXECUTIONS.c.mode, EXECUTIONS.c.strategy),
     *(ENTRIES.c[name] for name in ("plan_id", "signature", "leg", "kind", "mint", "amount")),
 )
-_TRADES: Final = select(*TRADES).order_by(EXECUTIONS.c.number)
-_LEGS: Final = select(*LEGS).join(EXECUTIONS).order_by(EXECUTIONS.c.number, ENTRIES.c.leg)
-EXPORTS: Final[Mapping[str, tuple[tuple[Column[Any], ...], Select[Any]]]] = MappingProxyType(
-    {"trades": (TRADES, _TRADES), "legs": (LEGS, _LEGS)}
+_DAY: Final = EXECUTIONS.c.recorded_unix_ns // DAY_NS * DAY_NS
+
+
+def _sum(name: str, value: ColumnElement[int]) -> ColumnElement[int]:
+    """PostgreSQL sums integers to decimals."""
+    return cast(func.sum(value), BigInteger).label(name)
+
+
+DAYS: Final = (
+    *(_DAY.label("recorded_unix_ns"), EXECUTIONS.c.mode, EXECUTIONS.c.strategy),
+    func.count().label("trades"),
+    _sum("landed", case((EXECUTIONS.c.end_state.in_(("landed_ok", "landed_failed")), 1), else_=0)),
+    *(
+        _sum(name, EXECUTIONS.c[name])
+        for name in (
+            *("expected_profit_lamports", "actual_profit_lamports", "base_fee_lamports"),
+            *("priority_fee_lamports", "tip_lamports", "rent_lamports"),
+        )
+    ),
 )
-"""What can be exported: its columns in their order, which stays, and the query; oldest first."""
+
+
+class Export(NamedTuple):
+    """Columns in their order, which stays; the query, oldest first; the time that spans are asked by."""
+
+    columns: tuple[ColumnElement[Any], ...]
+    rows: Select[Any]
+    time: Column[int]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return [column.name for column in self.rows.selected_columns]
+
+
+_KEYS: Final = (_DAY, EXECUTIONS.c.mode, EXECUTIONS.c.strategy)
+EXPORTS: Final[Mapping[str, Export]] = MappingProxyType(
+    {
+        "trades": Export(
+            TRADES, select(*TRADES).order_by(EXECUTIONS.c.number), EXECUTIONS.c.recorded_unix_ns
+        ),
+        "legs": Export(
+            LEGS,
+            select(*LEGS).join(EXECUTIONS).order_by(EXECUTIONS.c.number, ENTRIES.c.leg),
+            ENTRIES.c.recorded_unix_ns,
+        ),
+        "days": Export(DAYS, select(*DAYS).group_by(*_KEYS).order_by(*_KEYS), EXECUTIONS.c.recorded_unix_ns),
+    }
+)
+"""What can be exported."""
 
 
 def read_rows(place: Place, what: str, from_ns: int, to_ns: int) -> Iterator[tuple[Any, ...]]:
@@ -42,8 +86,7 @@ def read_rows(place: Place, what: str, from_ns: int, to_ns: int) -> Iterator[tup
     """
     if place.url is None and not place.file.exists():
         raise LedgerError(f"{place}: there is no ledger; nothing has been booked with this state folder")
-    columns, rows = EXPORTS[what]
-    time = columns[0]
+    _, rows, time = EXPORTS[what]
     engine = engine_of(place, read_only=True)
     try:
         with guarded(place), engine.connect() as connection:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import statistics
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,33 @@ def test_legs_add_up_to_the_profit_of_their_plan(three: Path) -> None:
             if leg["plan_id"] == trade["plan_id"] and leg["kind"] != "quote_dust"
         ]
         assert sum(moved) == trade["actual_profit_lamports"]
+
+
+def test_days_add_up_what_was_booked_on_each(three: Path) -> None:
+    trades = json.loads(exported(three, "--format", "json"))
+    days = json.loads(exported(three, "--what", "days", "--format", "json"))
+    assert [day["recorded_utc"][:19] for day in days] == [f"2026-07-0{n}T00:00:00" for n in (1, 2, 3)]
+    assert [(day["trades"], day["landed"]) for day in days] == [(1, 1), (1, 1), (1, 0)]
+    for name in ("actual_profit_lamports", "base_fee_lamports", "tip_lamports"):
+        assert [day[name] for day in days] == [trade[name] for trade in trades]
+    later = json.loads(exported(three, "--what", "days", "--format", "json", "--from", "2026-07-02T11:00"))
+    assert [day["recorded_utc"][8:10] for day in later] == ["02", "03"]
+
+
+def test_of_a_month_the_ratio_a_year_is_told_with_idle_days_as_zero(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = [(result(n), NOON_NS + n * 2 * DAY_NS) for n in range(15)]
+    book(tmp_path, *made)
+    assert run(["export", "--what", "days", "--state-dir", str(tmp_path)]) == 0
+    assert "Sharpe" not in capfd.readouterr().err  # 29 days
+    folder = tmp_path / "longer"
+    folder.mkdir()
+    book(folder, *made, (failed(15), NOON_NS + 30 * DAY_NS))
+    assert run(["export", "--what", "days", "--state-dir", str(folder)]) == 0
+    profits = [made[0][0].actual_profit_lamports, 0] * 15 + [failed(15).actual_profit_lamports]
+    ratio = statistics.mean(profits) / statistics.stdev(profits) * 365**0.5
+    assert f"paper: Sharpe {ratio:.2f} a year, of 31 days' profits" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
