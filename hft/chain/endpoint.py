@@ -18,6 +18,8 @@ import aiohttp
 SECOND_NS: Final = 1_000_000_000
 KEEPALIVE_S: Final = 60.0
 MAX_CONNECTIONS: Final = 64
+EYEBALLS_S: Final = 0.25
+"""After so long the next of a host's addresses is tried besides (RFC 8305)."""
 _SCHEMES: Final = ("http", "https")
 _WS_SCHEMES: Final = ("ws", "wss")
 
@@ -125,14 +127,24 @@ def check_url(url: str, schemes: tuple[str, ...], reach: Reach, name: str) -> No
         )
 
 
-class Socket(aiohttp.ClientWebSocketResponse[Any]):
-    """A WebSocket that shows its transport, so that its reads can be stamped."""
-
-    def __init__(
-        self, reader: Any, writer: Any, protocol: Any, response: Any, *more: Any, **named: Any
-    ) -> None:
-        super().__init__(reader, writer, protocol, response, *more, **named)
-        self.transport: asyncio.Transport | None = response.connection and response.connection.transport
+async def loopback_socket(host: str, port: int) -> socket.socket:
+    """A socket connected to this machine. ``EndpointError`` NOT_LOOPBACK if the name means another machine;
+    ``OSError`` if nobody listens."""
+    loop = asyncio.get_running_loop()
+    failure: OSError | None = None
+    for family, kind, protocol, _, place in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        made = _loopback_socket((family, kind, protocol, "", place))
+        try:
+            await loop.sock_connect(made, place)
+        except OSError as error:
+            made.close()
+            failure = error
+        except BaseException:
+            made.close()
+            raise
+        else:
+            return made
+    raise failure or OSError(f"{host} has no address")
 
 
 def open_session(reach: Reach, *, max_connections: int = MAX_CONNECTIONS) -> aiohttp.ClientSession:
@@ -150,7 +162,6 @@ def open_session(reach: Reach, *, max_connections: int = MAX_CONNECTIONS) -> aio
         connector=connector,
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        ws_response_class=Socket,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
     )
 

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from random import random as random_number
 from typing import Any, Final, NamedTuple
 
-import aiohttp
 from solders.pubkey import Pubkey
 
 from hft.chain import rpc_parse
-from hft.chain.endpoint import Endpoint
+from hft.chain.endpoint import Endpoint, Reach
 from hft.chain.mailbox import NewestBox
 from hft.chain.rpc import MAX_ACCOUNTS, PROCESSED, RpcClient
 from hft.chain.subscribe_channel import Channel
@@ -186,7 +185,7 @@ class AccountSource(Session):
 
     def __init__(
         self,
-        http: aiohttp.ClientSession,
+        reach: Reach,
         endpoint: Endpoint,
         rpc: RpcClient,
         feed: AccountFeed,
@@ -196,7 +195,7 @@ class AccountSource(Session):
         random: Callable[[], float] = random_number,
     ) -> None:
         """``rpc``: has an endpoint of the same name if snapshots are to come from the same node."""
-        super().__init__(http, endpoint, rule, clock_ns=clock_ns, random=random)
+        super().__init__(reach, endpoint, rule, clock_ns=clock_ns, random=random)
         self._rpc = rpc
         self._feed = feed
         names = [state.endpoint.name for state in rpc.states]

@@ -2,22 +2,37 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import IntEnum
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import aiohttp
 import orjson
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
 
-from hft.chain.endpoint import Endpoint, Socket
+from hft.chain.endpoint import EYEBALLS_S, Endpoint, Reach, loopback_socket
 from hft.chain.rpc_faults import is_count
 
 MAX_MESSAGE_BYTES: Final = 32 << 20
 MAX_WAITING: Final = 4_096
+CLOSE_S: Final = 0.5
+SILENCE_SHARE: Final = 32
+"""Looks in one limit of silence: so exact it is known, and no message has to reset a timer."""
 Notified = Callable[[Any, int], None]
 """Called with a notification's ``result`` and when it came (ns)."""
+
+_UNHEARD: Final = logging.Logger("picows", logging.CRITICAL + 1)
+"""What ends a connection is told by ``ChannelError``; the library's own lines would show whole addresses."""
 
 
 class ChannelErrorCode(IntEnum):
@@ -39,31 +54,66 @@ class ChannelError(Exception):
         self.code = code
 
 
-class _Stamping(asyncio.Protocol):
-    """Stands before a connection's own protocol and notes when bytes were read from the socket: messages may
-    wait for their turn in a task, and that wait belongs to their age."""
+class _Reader(WSListener):
+    """Takes frames right as they are read from the socket, in no task of its own; ``ended`` says by what the
+    connection did."""
 
-    def __init__(self, inner: asyncio.Protocol, clock_ns: Callable[[], int]) -> None:
-        self._inner = inner
-        self._feed = inner.data_received
+    def __init__(self, name: str, take: Callable[[Any, int], None], clock_ns: Callable[[], int]) -> None:
+        self._name = name
+        self._take = take
         self._clock_ns = clock_ns
-        self.read_ns = clock_ns()
+        self._parts: list[bytes] = []
+        self._read_ns = 0
+        self.frames = 0
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def data_received(self, data: bytes) -> None:
-        self.read_ns = self._clock_ns()
-        self._feed(data)
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame; what came with one read has one time."""
+        if self.ended.done():
+            return
+        read_ns = self._read_ns or self._clock_ns()
+        self._read_ns = 0 if frame.last_in_buffer else read_ns
+        self.frames += 1
+        try:
+            kind = frame.msg_type
+            if kind == _TEXT and frame.fin:
+                self._take(frame.get_payload_as_memoryview(), read_ns)
+            elif kind in _MESSAGE:
+                self._gather(frame, read_ns)
+            elif kind == _CLOSE:
+                raise _error(self._name, ChannelErrorCode.CLOSED, "close")
+        except Exception as error:  # nobody else could hear of it: ``run`` raises it
+            self.end(error)
 
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The connection is gone."""
+        self.end(_error(self._name, ChannelErrorCode.CLOSED, "the connection ended"))
 
     def pause_writing(self) -> None:
-        self._inner.pause_writing()
+        """Requests under way are few and small."""
 
     def resume_writing(self) -> None:
-        self._inner.resume_writing()
+        """See ``pause_writing``."""
+
+    def end(self, error: Exception) -> None:
+        """Nothing is taken any more; the first reason counts."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+            self.ended.exception()  # it need not be asked for
+
+    def _gather(self, frame: WSFrame, read_ns: int) -> None:
+        self._parts.append(frame.get_payload_as_bytes())
+        size = sum(map(len, self._parts))
+        if size > MAX_MESSAGE_BYTES:
+            raise _error(self._name, ChannelErrorCode.MALFORMED, f"a message of more than {size} bytes")
+        if frame.fin:
+            whole = b"".join(self._parts)
+            self._parts.clear()
+            self._take(whole, read_ns)
+
+
+_TEXT, _CLOSE = WSMsgType.TEXT, WSMsgType.CLOSE
+_MESSAGE = (WSMsgType.TEXT, WSMsgType.CONTINUATION)
 
 
 class _Ending:
@@ -87,7 +137,7 @@ class Channel:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        reach: Reach,
         endpoint: Endpoint,
         *,
         silence_ns: int,
@@ -95,13 +145,13 @@ class Channel:
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """``silence_ns``: longest time without any message; ``request_ns``: longest wait for an answer."""
-        self._session = session
+        self._reach = reach
         self._endpoint = endpoint
         self._silence_ns = silence_ns
         self._request_ns = request_ns
         self._clock_ns = clock_ns
-        self._socket: aiohttp.ClientWebSocketResponse[Any] | None = None
-        self._stamping: _Stamping | None = None
+        self._socket: WSTransport | None = None
+        self._reader: _Reader | None = None
         self._next_id = 0
         self._waiting: dict[int, tuple[asyncio.Future[Any], Notified | None]] = {}
         self._handlers: dict[int, Notified] = {}
@@ -111,49 +161,40 @@ class Channel:
 
     async def open(self) -> None:
         """Connects. ``ChannelError`` CONNECT."""
+        ways: dict[str, Any] = {"happy_eyeballs_delay": EYEBALLS_S}
+        if self._reach is Reach.LOOPBACK:
+            ways = {"socket_factory": lambda url: loopback_socket(url.host, url.port)}
+        reader = _Reader(self._endpoint.name, self._take, self._clock_ns)
         try:
             async with asyncio.timeout(self._request_ns / 1e9):
-                self._socket = await self._session.ws_connect(
+                self._socket, _ = await ws_connect(
+                    lambda _request, _response: reader,
                     self._endpoint.ws_url,
-                    headers=dict(self._endpoint.headers),
-                    max_msg_size=MAX_MESSAGE_BYTES,
-                    autoping=True,
-                    compress=0,
-                    decode_text=False,
+                    extra_headers=dict(self._endpoint.headers),
+                    max_frame_size=MAX_MESSAGE_BYTES,
+                    max_redirects=0,
+                    websocket_handshake_timeout=None,
+                    logger_name=_UNHEARD,
+                    **ways,
                 )
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._error(ChannelErrorCode.CONNECT, f"{type(error).__name__}") from error
+        except (WSError, OSError) as error:
+            raise self._error(ChannelErrorCode.CONNECT, type(error).__name__) from error
+        self._reader = reader
         self.last_ns = self._clock_ns()
-        transport = self._socket.transport if isinstance(self._socket, Socket) else None
-        if transport is not None:
-            self._stamping = _Stamping(cast(asyncio.Protocol, transport.get_protocol()), self._clock_ns)
-            transport.set_protocol(self._stamping)
 
     async def run(self) -> None:
-        """Hands every notification to its handler, until the connection ends: always by ``ChannelError``."""
-        assert self._socket is not None
-        receive, text = self._socket.receive, aiohttp.WSMsgType.TEXT
-        now_s = asyncio.get_running_loop().time
-        silence_s = self._silence_ns / 1e9
-        checked_s = now_s()
-        try:
-            async with asyncio.timeout(silence_s) as limit:
-                while True:
-                    message = await receive()
-                    if message.type is text:
-                        self.last_ns = self._stamping.read_ns if self._stamping else self._clock_ns()
-                        self.messages += 1
-                        self._take(message.data)
-                    elif message.type is not aiohttp.WSMsgType.BINARY:
-                        raise self._error(ChannelErrorCode.CLOSED, message.type.name.lower())
-                    # A timer a message would cost more than reading it: so exact need silence not be known.
-                    if now_s() - checked_s > silence_s / 32:
-                        checked_s = now_s()
-                        limit.reschedule(checked_s + silence_s)
-        except TimeoutError as error:
-            raise self._error(
-                ChannelErrorCode.SILENT, f"open, and nothing came for {self._silence_ns} ns"
-            ) from error
+        """Has every notification handed to its handler, until the connection ends: always by
+        ``ChannelError``, or by what a handler raised."""
+        assert self._reader is not None
+        reader, look_s = self._reader, self._silence_ns / 1e9 / SILENCE_SHARE
+        frames = quiet = 0
+        while quiet < SILENCE_SHARE:
+            await asyncio.wait((reader.ended,), timeout=look_s)
+            if reader.ended.done():
+                return reader.ended.result()
+            quiet = quiet + 1 if frames == reader.frames else 0
+            frames = reader.frames
+        raise self._error(ChannelErrorCode.SILENT, f"open, and nothing came for {self._silence_ns} ns")
 
     async def subscribe(
         self, method: str, params: Sequence[Any], handler: Notified, *, once: bool = False
@@ -181,14 +222,20 @@ class Channel:
     async def close(self) -> None:
         """Closes; whoever still waits gets CLOSED."""
         self._fail_waiting()
-        if self._socket is not None:
-            with suppress(TimeoutError, aiohttp.ClientError, OSError):
-                async with asyncio.timeout(0.5):
-                    await self._socket.close()
-            self._socket = None
+        socket, self._socket = self._socket, None
+        if socket is None:
+            return
+        with suppress(WSError, OSError):
+            if not socket.is_close_frame_sent:
+                socket.send_close(WSCloseCode.OK)
+            if socket.close_handshake is not None and socket.close_handshake.recv is not None:
+                socket.disconnect()
+            async with asyncio.timeout(CLOSE_S):
+                await socket.wait_disconnected()
+        socket.disconnect(graceful=False)
 
     async def _ask(self, method: str, params: Sequence[Any], handler: Notified | None) -> Any:
-        if self._socket is None or self._socket.closed:
+        if self._socket is None or self._reader is None or self._reader.ended.done():
             raise self._error(ChannelErrorCode.CLOSED, "not connected")
         if len(self._waiting) >= MAX_WAITING:
             raise self._error(ChannelErrorCode.REFUSED, f"{MAX_WAITING} requests wait already")
@@ -199,22 +246,24 @@ class Channel:
         body = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
         try:
             async with asyncio.timeout(self._request_ns / 1e9):
-                await self._socket.send_str(json.dumps(body, separators=(",", ":")))
+                self._socket.send(_TEXT, json.dumps(body, separators=(",", ":")).encode())
                 return await future
         except TimeoutError as error:
             raise self._error(ChannelErrorCode.TIMEOUT, f"{method} was not answered") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (WSError, OSError) as error:
             raise self._error(ChannelErrorCode.CLOSED, type(error).__name__) from error
         finally:
             self._waiting.pop(request_id, None)
 
-    def _take(self, text: bytes) -> None:
+    def _take(self, text: bytes | memoryview, read_ns: int) -> None:
+        self.last_ns = read_ns
+        self.messages += 1
         try:
             told = orjson.loads(text)
         except ValueError as error:
-            raise self._error(ChannelErrorCode.MALFORMED, f"no JSON: {text[:60]!r}") from error
+            raise self._error(ChannelErrorCode.MALFORMED, f"no JSON: {bytes(text[:60])!r}") from error
         if not isinstance(told, dict):
-            raise self._error(ChannelErrorCode.MALFORMED, f"no object: {text[:60]!r}")
+            raise self._error(ChannelErrorCode.MALFORMED, f"no object: {bytes(text[:60])!r}")
         if "id" in told and "method" not in told:
             self._answered(told)
             return
@@ -253,7 +302,11 @@ class Channel:
         self._waiting.clear()
 
     def _error(self, code: ChannelErrorCode, message: str) -> ChannelError:
-        return ChannelError(code, f"{self._endpoint.name}: {code.name.lower()}: {message}")
+        return _error(self._endpoint.name, code, message)
+
+
+def _error(name: str, code: ChannelErrorCode, message: str) -> ChannelError:
+    return ChannelError(code, f"{name}: {code.name.lower()}: {message}")
 
 
 def _nothing(result: Any, received_ns: int) -> None:

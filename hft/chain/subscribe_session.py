@@ -8,10 +8,8 @@ from collections.abc import Callable
 from random import random as random_number
 from typing import Final, NamedTuple
 
-import aiohttp
-
 from hft.chain.backoff import BackoffRule, delay_ns
-from hft.chain.endpoint import Endpoint
+from hft.chain.endpoint import Endpoint, Reach
 from hft.chain.loop import end_all
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.rpc_parse import ShapeError
@@ -36,7 +34,7 @@ class Session(ABC):
 
     def __init__(
         self,
-        http: aiohttp.ClientSession,
+        reach: Reach,
         endpoint: Endpoint,
         rule: SessionRule = SESSION_RULE,
         *,
@@ -44,7 +42,7 @@ class Session(ABC):
         random: Callable[[], float] = random_number,
     ) -> None:
         """``endpoint``: as ``check_endpoints`` gave it, with a ``ws_url``."""
-        self._http = http
+        self._reach = reach
         self.endpoint = endpoint
         self._rule = rule
         self._clock_ns = clock_ns
@@ -58,7 +56,7 @@ class Session(ABC):
         failures = 0
         while True:
             channel = Channel(
-                self._http,
+                self._reach,
                 self.endpoint,
                 silence_ns=self._rule.silence_ns,
                 request_ns=self._rule.request_ns,

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-import aiohttp
 from solders.signature import Signature
 
 from hft.chain import rpc_parse
-from hft.chain.endpoint import Endpoint
+from hft.chain.endpoint import Endpoint, Reach
 from hft.chain.follow import Follower
 from hft.chain.subscribe_channel import Channel, ChannelError, ChannelErrorCode
 from hft.chain.subscribe_session import SESSION_RULE, Session, SessionRule
@@ -25,14 +24,14 @@ class SignatureSource(Session):
 
     def __init__(
         self,
-        http: aiohttp.ClientSession,
+        reach: Reach,
         endpoint: Endpoint,
         follower: Follower,
         rule: SessionRule = SESSION_RULE,
         *,
         commitment: str = "confirmed",
     ) -> None:
-        super().__init__(http, endpoint, rule)
+        super().__init__(reach, endpoint, rule)
         self._follower = follower
         self._commitment = commitment
         self._known: dict[bytes, int] = {}

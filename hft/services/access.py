@@ -91,7 +91,7 @@ class Access:
         times = FollowTimes(chain.status_poll_ms * MILLISECOND_NS, chain.bundle_poll_ms * MILLISECOND_NS)
         follower = Follower(self.rpc, by_bundle, times=times, clock_ns=clock_ns, wake=self.loop.wake)
         sources = [
-            SignatureSource(self._http, Endpoint(f"signatures-{place}", "", url), follower)
+            SignatureSource(found.reach, Endpoint(f"signatures-{place}", "", url), follower)
             for place, url in enumerate(found.ws_urls, 1)
         ]
         self.desk = Desk(

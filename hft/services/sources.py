@@ -100,7 +100,9 @@ class Sources:
         self.rpc = RpcClient(self.http, nodes, clock_ns=ctx.clock.monotonic_ns)
         rule = SessionRule(config.feed.stale_after_ms * 1_000_000, REQUEST_NS, backoff=RECONNECT)
         self._sources: list[Any] = [
-            AccountSource(self.http, socket, self.rpc, self.accounts, rule, clock_ns=ctx.clock.monotonic_ns)
+            AccountSource(
+                places.reach, socket, self.rpc, self.accounts, rule, clock_ns=ctx.clock.monotonic_ns
+            )
             for socket in sockets
         ]
         if config.chain.yellowstone_url:

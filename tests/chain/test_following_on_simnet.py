@@ -27,7 +27,7 @@ from tests.chain.submission_support import Bench, with_desk
 def test_a_signature_subscription_tells_it_sooner_than_questions(simnet: Simnet, tmp_path: Path) -> None:
     async def work(desk: Bench) -> None:
         desk.follower._times.poll_ns = 60 * SECOND
-        source = SignatureSource(desk.http, simnet.node("signatures"), desk.follower)
+        source = SignatureSource(Reach.LOOPBACK, simnet.node("signatures"), desk.follower)
         tasks = [asyncio.create_task(source.run()), asyncio.create_task(desk.follower.run())]
         await until(lambda: source.live)
         for _ in range(3):
@@ -45,7 +45,7 @@ def test_a_signature_subscription_tells_it_sooner_than_questions(simnet: Simnet,
 
 def test_a_subscription_of_what_never_landed_is_ended_with_it(simnet: Simnet, tmp_path: Path) -> None:
     async def work(desk: Bench) -> None:
-        source = SignatureSource(desk.http, simnet.node("ended"), desk.follower)
+        source = SignatureSource(Reach.LOOPBACK, simnet.node("ended"), desk.follower)
         task = asyncio.create_task(source.run())
         await until(lambda: source.live)
         simnet.fault("dropped_transaction", method="sendTransaction")

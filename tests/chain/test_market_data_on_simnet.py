@@ -97,7 +97,7 @@ async def desk_of(simnet: Simnet, watches: Sequence[Watch], *nodes: str) -> Asyn
     async with open_session(Reach.LOOPBACK) as http:
         rpc = simnet.rpc(http, *nodes)
         feed = AccountFeed(watches)
-        sources = {name: AccountSource(http, simnet.node(name), rpc, feed, RULE) for name in nodes}
+        sources = {name: AccountSource(Reach.LOOPBACK, simnet.node(name), rpc, feed, RULE) for name in nodes}
         tasks = [asyncio.create_task(source.run()) for source in sources.values()]
         try:
             yield Desk(feed, rpc, sources)

@@ -23,7 +23,7 @@ def test_a_duty_cycle_turns_the_loop_and_polls_without_ever_waiting(simnet: Simn
     async def open_all() -> tuple[AccountSource, object]:
         http = open_session(Reach.LOOPBACK)
         rpc = simnet.rpc(http, "stepped")
-        return AccountSource(http, simnet.node("stepped"), rpc, feed), (http, rpc)
+        return AccountSource(Reach.LOOPBACK, simnet.node("stepped"), rpc, feed), (http, rpc)
 
     source, (http, rpc) = stepped.run(open_all())
     stepped.spawn(source.run())
