@@ -56,8 +56,6 @@ HISTOGRAMS = ("handoff_scanner_planner_ns", "stage_planner_ns", *appraisal.HISTO
 
 POLL_LIMIT = 16
 UPDATE_LIMIT = 256
-DECODED = 4
-"""Pools decoded in one housekeeping."""
 _LIQUIDITY_CODES = frozenset((QuoteErrorCode.INSUFFICIENT_LIQUIDITY, QuoteErrorCode.ARRAYS_EXHAUSTED))
 
 
@@ -105,7 +103,7 @@ class Planner:
         self._book.decode_some()
 
     def do_work(self) -> int:
-        """Takes opportunities while plans find room; between them keeps the pools decoded."""
+        """Takes opportunities while plans find room."""
         if self._out.blocked:
             return self._out.flush()
         count = self._opportunities.poll(self._on_opportunity, POLL_LIMIT)
@@ -116,8 +114,8 @@ class Planner:
 
     def on_housekeeping(self, now_ns: int) -> None:
         self._system.poll()
-        # Kept decoded in between, so that an opportunity finds its pools ready; not all at once: it waits.
-        self._book.decode_some(DECODED)
+        # What changed is noticed in between; of the pools only those that an opportunity names are decoded.
+        self._book.refresh()
         self._appraisal.refresh()
         counters = self._counters
         self._opportunities.show()

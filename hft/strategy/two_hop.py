@@ -5,7 +5,7 @@ every amount that leaves this module is an integer from an exact quote.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import ceil, inf, isfinite, sqrt
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ _CLOSE_LAMPORTS = 0.25  # a move that promises less than this ends the bracketin
 _NEIGHBOURS = ((1_000, 8), (100_000, 4))
 _FINE = 0.7  # units of the middle token for one of base: from here on single units of base are looked at
 _ROUNDING_LUCK = 64  # base units that luck can at most bring
+_FEW_ROUTES = 400  # pools beside the changed ones up to which routes are looked at one by one
 
 
 class Candidate(NamedTuple):
@@ -71,13 +72,13 @@ def candidates(
         if base_mint not in (pool.mint_a, pool.mint_b):
             continue
         try:
-            form = pool.screen_form(clock)
+            there, back = pool.rates(clock)
         except QuoteError:
             continue
         if pool.mint_a == base_mint:
-            by_mid[pool.mint_b].append((pool, form.rate_a_to_b, form.rate_b_to_a))
+            by_mid[pool.mint_b].append((pool, there, back))
         else:
-            by_mid[pool.mint_a].append((pool, form.rate_b_to_a, form.rate_a_to_b))
+            by_mid[pool.mint_a].append((pool, back, there))
     found = []
     for group in by_mid.values():
         for pool_1, rate_out, _ in group:
@@ -94,68 +95,128 @@ def candidates(
 
 
 class Screen:
-    """Which routes can pay, kept up pool by pool: the marginal rates of all pools as two numpy matrices.
+    """Which routes can pay, kept up pool by pool by the marginal rates of all pools.
 
     A row is the other token of a pair, a column a pool of it. ``update`` when a pool changed, then
-    ``candidates``:
-    one pass over all pairs at once. Dynamic fees count at their lowest, so that no pair that pays is missed.
+    ``candidates``. Dynamic fees count at their lowest, so that no pair that pays is missed.
+
+    All routes are one numpy pass over two matrices of rates. The routes of a few changed pools are looked at
+    one by one: a pass costs as much as some hundred of them.
     """
 
-    __slots__ = ("_back", "_base", "_out", "_places", "_pools", "_rows")
+    __slots__ = ("_back", "_base", "_behind", "_out", "_places", "_rows")
 
     def __init__(self, base_mint: bytes) -> None:
         self._base = base_mint
-        self._rows: dict[bytes, int] = {}
-        self._places: dict[bytes, tuple[int, int]] = {}
-        self._pools: list[list[Pool]] = []
+        self._rows: dict[bytes, _Row] = {}
+        self._places: dict[bytes, tuple[_Row, int]] = {}
         self._out = np.zeros((16, 8))
         self._back = np.zeros((16, 8))
+        self._behind: dict[tuple[int, int], tuple[float, float]] = {}
 
     def update(self, pool: Pool) -> None:
         """A pool that is new or changed; pools without the base token are passed over."""
+        rates = pool.rates(None)
         if self._base == pool.mint_a:
-            form = pool.screen_form(None)
-            mid, out, back = pool.mint_b, form.rate_a_to_b, form.rate_b_to_a
+            out, back = rates
         elif self._base == pool.mint_b:
-            form = pool.screen_form(None)
-            mid, out, back = pool.mint_a, form.rate_b_to_a, form.rate_a_to_b
+            back, out = rates
         else:
             return
-        row, column = self._places.get(pool.key) or self._place(pool, mid)
-        self._pools[row][column] = pool
-        self._out[row, column], self._back[row, column] = out, back
+        place = self._places.get(pool.key)
+        row, column = place if place is not None else self._place(pool)
+        row.pools[column] = pool
+        self._set(row, column, out, back)
 
-    def _place(self, pool: Pool, mid: bytes) -> tuple[int, int]:
-        row = self._rows.setdefault(mid, len(self._rows))
-        if row == len(self._pools):
-            self._pools.append([])
-        column = len(self._pools[row])
-        self._pools[row].append(pool)
-        rows, columns = self._out.shape
-        if row >= rows or column >= columns:
-            grow = ((0, rows if row >= rows else 0), (0, columns if column >= columns else 0))
-            self._out, self._back = np.pad(self._out, grow), np.pad(self._back, grow)
-        self._places[pool.key] = row, column
-        return row, column
+    def _set(self, row: "_Row", column: int, out: float, back: float) -> None:
+        row.out[column], row.back[column] = out, back
+        self._behind[row.number, column] = out, back
+
+    def _place(self, pool: Pool) -> tuple["_Row", int]:
+        mid = pool.other_mint(self._base)
+        row = self._rows.get(mid)
+        if row is None:
+            row = self._rows[mid] = _Row(len(self._rows), [], [], [])
+        place = self._places[pool.key] = row, len(row.pools)
+        row.pools.append(pool)
+        row.out.append(0.0)
+        row.back.append(0.0)
+        return place
 
     def remove(self, key: bytes) -> None:
         """A pool that is disabled: it takes part again after its next ``update``."""
         place = self._places.get(key)
         if place is not None:
-            self._out[place] = self._back[place] = 0.0
+            self._set(*place, 0.0, 0.0)
 
     def candidates(self, changed: Collection[bytes] | None = None) -> list[Candidate]:
         """Ordered pool pairs that can possibly pay after fees, the best first; see the function
         ``candidates``.
         """
+        if changed is None:
+            found = self._all()
+        else:
+            places = [self._places[key] for key in changed if key in self._places]
+            if sum(len(row.pools) for row, _ in places) <= _FEW_ROUTES:
+                found = _one_by_one(places)
+            else:
+                ours = {(row.number, column) for row, column in places}
+                found = [one for one in self._all() if (one[1], one[2]) in ours or (one[1], one[3]) in ours]
+        found.sort()
+        rows = list(self._rows.values())
+        return [
+            Candidate(rows[row].pools[first], rows[row].pools[second], -loss)
+            for loss, row, first, second in found
+        ]
+
+    def _all(self) -> list[tuple[float, int, int, int]]:
+        """One numpy pass: (−gain, row, first column, second column) of each route."""
+        self._catch_up()
         gains = self._out[:, :, None] * self._back[:, None, :]
-        found = []
-        for row, first, second in zip(*[axis.tolist() for axis in np.nonzero(gains > 1.0)], strict=True):
-            pool_1, pool_2 = self._pools[row][first], self._pools[row][second]
-            if first != second and (changed is None or pool_1.key in changed or pool_2.key in changed):
-                found.append(Candidate(pool_1, pool_2, float(gains[row, first, second])))
-        found.sort(key=lambda candidate: -candidate.gain)
-        return found
+        return [
+            (-float(gains[row, first, second]), row, first, second)
+            for row, first, second in zip(*[axis.tolist() for axis in np.nonzero(gains > 1.0)], strict=True)
+            if first != second
+        ]
+
+    def _catch_up(self) -> None:
+        """Brings the matrices up to date, wide enough for every row and column."""
+        behind = self._behind
+        if not behind:
+            return
+        row, column = (max(axis) for axis in zip(*behind, strict=True))
+        while row >= self._out.shape[0] or column >= self._out.shape[1]:
+            rows, columns = self._out.shape
+            grow = ((0, rows if row >= rows else 0), (0, columns if column >= columns else 0))
+            self._out, self._back = np.pad(self._out, grow), np.pad(self._back, grow)
+        for place, (out, back) in behind.items():
+            self._out[place], self._back[place] = out, back
+        behind.clear()
+
+
+class _Row(NamedTuple):
+    """The pools of one other token, and of each the rate from base into it and back."""
+
+    number: int
+    pools: list[Pool]
+    out: list[float]
+    back: list[float]
+
+
+def _one_by_one(places: Sequence[tuple[_Row, int]]) -> list[tuple[float, int, int, int]]:
+    """(−gain, row, first column, second column) of each route that begins or ends in a pool of ``places``."""
+    found = []
+    ours = {(row.number, column) for row, column in places}
+    for (number, _, outs, backs), column in places:
+        out, back = outs[column], backs[column]
+        for other, rate in enumerate(backs):
+            if out * rate > 1 and other != column:
+                found.append((-(out * rate), number, column, other))
+        for other, rate in enumerate(outs):
+            # One that begins in another of ours is found from there.
+            if rate * back > 1 and other != column and (number, other) not in ours:
+                found.append((-(rate * back), number, other, column))
+    return found
 
 
 class _Route:
@@ -166,7 +227,6 @@ class _Route:
     def __init__(self, pool_1: Pool, pool_2: Pool, base: bytes, clock: ChainClock) -> None:
         self.pool_1, self.pool_2, self.base, self.clock = pool_1, pool_2, base, clock
         self.mid = pool_1.other_mint(base)
-        pool_2.is_a(self.mid)
         # A rebate is profit only where it comes back in the base token.
         self.rebate_1 = pool_1.fee_mint(base) == base
         self.rebate_2 = pool_2.fee_mint(self.mid) == base
@@ -248,19 +308,13 @@ def _first_guess(pool_1: Pool, pool_2: Pool, base: bytes, clock: ChainClock) -> 
 
     For two constant-product pools this is the closed form: out = g·x / (1 + d·x) has slope 1 at (√g − 1)/d.
     """
-    form_1, form_2 = pool_1.screen_form(clock), pool_2.screen_form(clock)
-    if pool_1.mint_a == base:
-        rate_1, mid_1 = form_1.rate_a_to_b, form_1.depth_b
-    else:
-        rate_1, mid_1 = form_1.rate_b_to_a, form_1.depth_a
-    if pool_2.mint_a == base:
-        rate_2, base_2 = form_2.rate_b_to_a, form_2.depth_a
-    else:
-        rate_2, base_2 = form_2.rate_a_to_b, form_2.depth_b
-    gain = rate_1 * rate_2
+    first_a, second_a = pool_1.mint_a == base, pool_2.mint_a == base
+    rate_1 = pool_1.rates(clock)[not first_a]
+    gain = rate_1 * pool_2.rates(clock)[second_a]
     if not gain > 1 or not isfinite(gain):
         return 0.0, 0.0
     at_zero = 1 / sqrt(gain) - 1
+    mid_1, base_2 = pool_1.depths()[first_a], pool_2.depths()[not second_a]
     if mid_1 <= 0 or base_2 <= 0:
         return at_zero, 0.0
     return at_zero, (sqrt(gain) - 1) / (rate_1 / mid_1 + gain / base_2)
@@ -418,13 +472,15 @@ def size(
     """
     if not 1 <= minimum_in <= maximum_in:
         raise ValueError(f"limits {minimum_in}..{maximum_in} are not 1 <= minimum <= maximum")
-    route = _Route(pool_1, pool_2, base_mint, clock)
+    mid = pool_1.other_mint(base_mint)
+    pool_2.is_a(mid)
     try:
         at_zero, guess = _first_guess(pool_1, pool_2, base_mint, clock)
     except QuoteError:
         return None
     if at_zero >= 0:
         return None
+    route = _Route(pool_1, pool_2, base_mint, clock)
     _search(route, minimum_in, maximum_in, at_zero, guess)
     if route.best is None:
         return None

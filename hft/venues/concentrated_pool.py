@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 from hft.venues.concentrated import MILLION, Q64
-from hft.venues.types import ChainClock, Pool, ScreenForm
+from hft.venues.types import ChainClock, Pool
 
 
 class ConcentratedPool(Pool):
@@ -26,13 +26,16 @@ class ConcentratedPool(Pool):
         price: float = (self.sqrt_price / Q64) ** 2
         return price if self.is_a(input_mint) else 1 / price
 
-    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """Marginal rates and virtual reserves."""
+    def rates(self, clock: ChainClock | None) -> tuple[float, float]:
+        """Marginal rates after fees; without a clock at the fixed part of the fee."""
         root = self.sqrt_price / Q64
         keep = 1 - (self.fee_rate if clock is None else self.fee_ppm(clock)) / MILLION
-        return ScreenForm(
-            root * root * keep, keep / (root * root), self.liquidity / root, self.liquidity * root
-        )
+        return root * root * keep, keep / (root * root)
+
+    def depths(self) -> tuple[float, float]:
+        """Virtual reserves of the liquidity at the price."""
+        root = self.sqrt_price / Q64
+        return self.liquidity / root, self.liquidity * root
 
 
 def marginal_at(a_to_b: bool, price: int, fee_rate: int) -> float:

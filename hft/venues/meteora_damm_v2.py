@@ -40,7 +40,6 @@ from hft.venues.types import (
     Quote,
     QuoteError,
     QuoteErrorCode,
-    ScreenForm,
     Settings,
     SwapCall,
     Venue,
@@ -363,17 +362,19 @@ class MeteoraDammV2Pool(Pool):
         """The fee rate of a very small swap now, the dearer direction's, in millionths, rounded up."""
         return -(-self._rate(self._point(clock), False, 1) // 1000)
 
-    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """Marginal rates and virtual reserves."""
+    def rates(self, clock: ChainClock | None) -> tuple[float, float]:
+        """Marginal rates after fees; without a clock with no fee at all, the lowest there can be."""
         price = self._price()
         rate = 0 if clock is None else self._rate(self._point(clock), False, 1)
         keep = 1 - rate / BILLION
+        return price * keep, keep / price
+
+    def depths(self) -> tuple[float, float]:
+        """Virtual reserves of the liquidity at the price; a compounding pool's own."""
         if self.fee_mode == COMPOUNDING:
-            depth_a, depth_b = float(self.amount_a), float(self.amount_b)
-        else:
-            root, scaled = self.sqrt_price / (1 << 64), self.liquidity / (1 << 64)
-            depth_a, depth_b = scaled / root, scaled * root
-        return ScreenForm(price * keep, keep / price, depth_a, depth_b)
+            return float(self.amount_a), float(self.amount_b)
+        root, scaled = self.sqrt_price / (1 << 64), self.liquidity / (1 << 64)
+        return scaled / root, scaled * root
 
     def _fee_in_b(self, a_to_b: bool) -> bool:
         return self.fee_mode != FEES_BOTH or a_to_b

@@ -66,7 +66,6 @@ from hft.venues.types import (
     Quote,
     QuoteError,
     QuoteErrorCode,
-    ScreenForm,
     Settings,
     SwapCall,
     Venue,
@@ -356,10 +355,15 @@ class MeteoraDlmmPool(Pool):
         )
         return -(-self.rules.rate(accumulator) // 1000)
 
-    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """Marginal rates, and reserves that would move the price as the bins near the active one do."""
+    def rates(self, clock: ChainClock | None) -> tuple[float, float]:
+        """Marginal rates after fees; without a clock at the base fee."""
         price = bin_price(self.bin_step, self.active_id) / Q64
         keep = 1 - (self.rules.base_rate / BILLION if clock is None else self.fee_ppm(clock) / 1_000_000)
+        return price * keep, keep / price
+
+    def depths(self) -> tuple[float, float]:
+        """Reserves that would move the price as the bins near the active one do."""
+        price = bin_price(self.bin_step, self.active_id) / Q64
         worth = 0.0
         for bin_id in (self.active_id - 1, self.active_id, self.active_id + 1):
             data = self.arrays.get(array_index(bin_id))
@@ -367,7 +371,7 @@ class MeteoraDlmmPool(Pool):
                 found = self.bins.get(bin_id) or read_bin(data, bin_id % ARRAY_BINS, self.bin_step, bin_id)
                 worth += found.amount_x * price + found.amount_y
         depth = 2 * worth / 3 / (self.bin_step / 10_000)
-        return ScreenForm(price * keep, keep / price, depth / price, depth)
+        return depth / price, depth
 
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int

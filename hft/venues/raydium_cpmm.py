@@ -23,7 +23,6 @@ from hft.venues.types import (
     Quote,
     QuoteError,
     QuoteErrorCode,
-    ScreenForm,
     Settings,
     SwapCall,
     Venue,
@@ -277,12 +276,14 @@ class RaydiumCpmmPool(Pool):
         """Trade and creator fee in millionths."""
         return self.trade_rate + self.creator_rate
 
-    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """Marginal rates and reserves."""
+    def rates(self, clock: ChainClock | None) -> tuple[float, float]:
+        """Marginal rates after fees."""
         price = self.reserve_b / self.reserve_a
-        return ScreenForm(
-            price * self._keep(True), self._keep(False) / price, float(self.reserve_a), float(self.reserve_b)
-        )
+        return price * self._keep(True), self._keep(False) / price
+
+    def depths(self) -> tuple[float, float]:
+        """The reserves."""
+        return float(self.reserve_a), float(self.reserve_b)
 
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int

@@ -24,7 +24,6 @@ from hft.venues.types import (
     Quote,
     QuoteError,
     QuoteErrorCode,
-    ScreenForm,
     Settings,
     SwapCall,
     Venue,
@@ -203,11 +202,15 @@ class RaydiumV4Pool(Pool):
         """The fee rate in millionths, rounded up."""
         return -(-self.fee_numerator * 1_000_000 // self.fee_denominator)
 
-    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """Marginal rates and reserves."""
+    def rates(self, clock: ChainClock | None) -> tuple[float, float]:
+        """Marginal rates after the fee."""
         keep = 1 - self.fee_numerator / self.fee_denominator
         price = self.reserve_b / self.reserve_a
-        return ScreenForm(price * keep, keep / price, float(self.reserve_a), float(self.reserve_b))
+        return price * keep, keep / price
+
+    def depths(self) -> tuple[float, float]:
+        """The reserves."""
+        return float(self.reserve_a), float(self.reserve_b)
 
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int

@@ -23,7 +23,6 @@ from hft.venues.types import (
     Quote,
     QuoteError,
     QuoteErrorCode,
-    ScreenForm,
     Venue,
     check_amount,
 )
@@ -191,16 +190,18 @@ class TransferFeePool(Pool):
         bps = sum(fee._now(epoch)[0] for fee in (self.fee_a, self.fee_b) if fee is not None)
         return self.inner.fee_ppm(clock) + bps * 100
 
-    def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """The pool's form with the transfer fees taken off (without a clock: none, the lowest
-        there can be).
-        """
-        form = self.inner.screen_form(clock)
+    def rates(self, clock: ChainClock | None) -> tuple[float, float]:
+        """The pool's, with the transfer fees taken off (without a clock: none, the lowest there can be)."""
+        there, back = self.inner.rates(clock)
         if clock is None:
-            return form
+            return there, back
         epoch = clock.slot // SLOTS_PER_EPOCH
         keep = self._keep(self.fee_a, epoch) * self._keep(self.fee_b, epoch)
-        return form._replace(rate_a_to_b=form.rate_a_to_b * keep, rate_b_to_a=form.rate_b_to_a * keep)
+        return there * keep, back * keep
+
+    def depths(self) -> tuple[float, float]:
+        """The pool's own."""
+        return self.inner.depths()
 
     def swap_instruction(
         self, user: Pubkey, input_mint: bytes, amount_in: int, minimum_out: int

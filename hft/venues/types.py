@@ -284,8 +284,16 @@ class Pool(ABC):
         """The fee of a very small swap now, in millionths of the amount, rounded up."""
 
     @abstractmethod
+    def rates(self, clock: ChainClock | None) -> tuple[float, float]:
+        """Marginal rates after fees, A to B and B to A; without a clock at the lowest fee there can be."""
+
+    @abstractmethod
+    def depths(self) -> tuple[float, float]:
+        """Virtual reserves of A and B near the price; floats, for sizing only."""
+
     def screen_form(self, clock: ChainClock | None) -> ScreenForm:
-        """Floats for the screen; without a clock at the lowest fee the pool can have."""
+        """``rates`` and ``depths`` together."""
+        return ScreenForm(*self.rates(clock), *self.depths())
 
     @abstractmethod
     def swap_instruction(

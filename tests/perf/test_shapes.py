@@ -47,7 +47,7 @@ OURS = {
     "quote_meteora_dlmm": {"meteora_dlmm within one": "p50_ns", "meteora_dlmm 8 crossings": "p50_ns"},
     "quote_meteora_damm_v2": {"meteora_damm_v2 within one": "p50_ns"},
     "decode_whirlpool": {"from bytes": "p50_ns", "one array changed": "p50_ns"},
-    "screen": {"numpy, all routes": "p50_ns", "numpy, one pool changed": "p50_ns"},
+    "screen": {"numpy, all routes": "p50_ns", "one pool changed": "p50_ns"},
     "size_two_hop": {"raydium_v4→raydium_cpmm": "p50_ns", "raydium_v4→whirlpool": "p50_ns"},
     "sidecar_throughput": {"sidecar": "rate_per_s"},
     "sidecar_latency": {"sidecar": "p99_ns"},

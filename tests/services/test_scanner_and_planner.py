@@ -223,5 +223,4 @@ def test_row_10_pools_of_a_token_that_is_not_listed_are_not_traded(
     unlisted = [pool for pool in bank.pools.values() if tokens.USDC_MINT in (pool.mint_a, pool.mint_b)]
     assert unlisted
     run.until(lambda: run.count("scanner", "pools_unlisted") == len(unlisted))
-    screened = {key for keys in run.services["scanner"]._screen._pools for key in (p.key for p in keys)}
-    assert screened == set(bank.pools) - {pool.key for pool in unlisted}
+    assert set(run.services["scanner"]._screen._places) == set(bank.pools) - {pool.key for pool in unlisted}

@@ -197,6 +197,20 @@ def test_the_screen_agrees_with_the_candidates_and_follows_changes() -> None:
     screen.remove(bytes(32))
 
 
+def test_the_routes_of_changed_pools_are_those_of_the_whole_pass() -> None:
+    pools = [v4_pool(i, 10**12, 10**11 + (i * i * 7 % 23) * 10**9) for i in range(1, 61)]
+    screen = Screen(SOL_MINT)
+    for pool in pools:
+        screen.update(pool)
+    every = screen.candidates()
+    for count in (1, 2, 6, 7, 30, 60):  # few are looked at one by one, many in one pass
+        changed = {pool.key for pool in pools[:count]}
+        theirs = [c for c in every if c.pool_1.key in changed or c.pool_2.key in changed]
+        assert screen.candidates(changed) == theirs
+        assert screen.candidates([*changed, bytes(32)]) == theirs
+        assert theirs
+
+
 def test_the_screen_grows_with_pairs_and_pools() -> None:
     screen = Screen(SOL_MINT)
     for number in range(1, 21):

@@ -15,7 +15,7 @@ from hft.venues.spl import key
 from perf.made_up import CLOCK, MINT_A, SETTINGS, VARIANTS, meteora_dlmm, raydium_cpmm, raydium_v4, whirlpool
 
 # Functions whose results never become amounts: the screen's and the sizing's look-outs.
-FLOAT_FUNCTIONS = {"spot_price", "screen_form", "marginal", "marginal_at", "_keep", "_price"}
+FLOAT_FUNCTIONS = {"spot_price", "rates", "depths", "marginal", "marginal_at", "_keep", "_price"}
 U64 = (1 << 64) - 1
 
 
