@@ -16,9 +16,9 @@ from hft.services.announce import is_other_news
 from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
 from hft.services.strategies import places_of, strategies_of
-from hft.strategy import two_hop
 from hft.strategy.registry import Refusal, Sizes, TwoHopStrategy, widest
 from hft.strategy.risk import confidence
+from hft.strategy.screen import Screen
 from hft.strategy.shard import own_mids
 from hft.venues import WRAPPED_SOL, Pool, QuoteError, tokens
 from hft.wire.enums import PoolStatus
@@ -88,7 +88,7 @@ class Scanner:
         self._slot_age_limit = planner.slot_age_limit
         self._waiting: dict[bytes, _Update] = {}
         self._pools: dict[bytes, Pool] = {}
-        self._screen = two_hop.Screen(WRAPPED_SOL)
+        self._screen = Screen(WRAPPED_SOL)
         listed = tokens.pairs(stable_pairs=settings.stablecoin_pairs == "on")
         self._mids = own_mids(listed, WRAPPED_SOL, settings.shard)
         self._unlisted: set[bytes] = set()

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from hft.simnet.bank import Bank
-from hft.strategy.two_hop import candidates, size
+from hft.strategy.screen import candidates
+from hft.strategy.two_hop import size
 from hft.venues import WRAPPED_SOL, QuoteError, quote
 
 NEVER: Final = 2**62

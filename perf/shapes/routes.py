@@ -10,7 +10,8 @@ size_two_hop:     the exact best input of one route, for pools of different kind
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hft.strategy.two_hop import Screen, candidates, size
+from hft.strategy.screen import Screen, candidates
+from hft.strategy.two_hop import size
 from hft.venues import Account, Pool, decode, decode_changed
 from perf import made_up, pools
 from perf.cases import Hiccups

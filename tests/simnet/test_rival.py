@@ -14,7 +14,7 @@ from hft.simnet.cluster import Cluster
 from hft.simnet.events import Outcome
 from hft.simnet.market import load_market
 from hft.simnet.settlement import Settlement
-from hft.strategy.two_hop import candidates
+from hft.strategy.screen import candidates
 from hft.venues import WRAPPED_SOL
 
 SECOND_NS = 1_000_000_000

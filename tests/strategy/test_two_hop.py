@@ -12,7 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "venues"))
 from venue_vectors import COMPLETE, SETTINGS, Complete, clock_of, key, load_set
 
-from hft.strategy.two_hop import Screen, candidates, size
+from hft.strategy.screen import Screen, candidates
+from hft.strategy.two_hop import size
 from hft.venues import Account, ChainClock, Pool, QuoteError, Venue, decode, quote
 from hft.venues.concentrated import orca_sqrt_price, raydium_sqrt_price
 from hft.venues.encoders import encode

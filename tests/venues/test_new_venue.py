@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from hft.strategy.two_hop import candidates, size
+from hft.strategy.screen import candidates
+from hft.strategy.two_hop import size
 from hft.venues import (
     Account,
     QuoteError,
