@@ -78,6 +78,7 @@ class Desk:
         self.follower = follower
         self.sender = sender
         self._sources = sources
+        follower.hears = self._hears
         self._spawn = spawn
         self._times = times or ReadTimes()
         self._clock_ns = clock_ns
@@ -126,6 +127,9 @@ class Desk:
         self._notes += 1
         self._spawn(self._note(intent, state))
 
+    def _hears(self, signature: bytes) -> bool:
+        return any(source.hears(signature) for source in self._sources)
+
     async def _submit(self, intent: Intent, expires_ns: int) -> None:
         self.follower.expect(intent)
         for source in self._sources:
@@ -155,7 +159,7 @@ class Desk:
             self.follower.poll(batch.append)
             if any(end.state in _LANDED for end in batch):
                 # What landed before or with them may not be known yet: asked now, it is in this batch.
-                await self.follower.ask()
+                await self.follower.ask_landed()
                 await self.follower.settle()
                 self.follower.poll(batch.append)
             told = await asyncio.gather(*(self._read(end) for end in batch if end.state in _LANDED))

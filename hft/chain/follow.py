@@ -1,8 +1,8 @@
 """Following: every intent that is out, until it has its one end.
 
 Statuses are asked for in batches, with the history once a blockhash is dead; a signature subscription brings
-what landed sooner. Ends wait in a bounded mailbox; whoever takes one out notes it in the journal, once it
-can't be lost any more.
+what landed sooner, and while one stands the questions are few. Ends wait in a bounded mailbox; whoever takes
+one out notes it in the journal, once it can't be lost any more.
 """
 
 import asyncio
@@ -18,13 +18,17 @@ from hft.chain.journal_records import Intent, Path
 from hft.chain.mailbox import Mailbox
 from hft.chain.rpc import MAX_STATUSES, RpcClient
 from hft.chain.rpc_faults import RpcFault
-from hft.chain.rpc_parse import SignatureStatus
+from hft.chain.rpc_parse import LatestBlockhash, SignatureStatus
 from hft.chain.submit import SendOutcome, SendState
 from hft.chain.trackers import BLOCKHASH_LIFE
 
 MAX_FOLLOWED: Final = 4_096
 BUNDLES_AT_ONCE: Final = 5
 _ENDED_BUNDLES: Final = (BundleState.LANDED, BundleState.FAILED)
+
+
+HEARD_POLLS: Final = 10
+"""Turns from one question to the next about what a subscription tells of by itself."""
 
 
 class FollowTimes:
@@ -50,10 +54,13 @@ class Follower:
         rule: FollowRule = FOLLOW_RULE,
         times: FollowTimes | None = None,
         *,
+        newest: Callable[[], LatestBlockhash | None] | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wake: Callable[[], None] | None = None,
     ) -> None:
+        """``newest``: the newest blockhash of the rule's commitment, where somebody asks for it anyway."""
         self._rpc = rpc
+        self._newest = newest
         self._jito = jito
         self._rule = rule
         self._times = times or FollowTimes()
@@ -63,6 +70,8 @@ class Follower:
         self._work = asyncio.Event()
         self._bundles_ns = 0
         self.point: Point | None = None
+        self.hears: Callable[[bytes], bool] = lambda signature: False
+        """Whether a subscription that stands will tell when a signature lands."""
         self.counts: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -148,21 +157,21 @@ class Follower:
                 continue
 
     async def ask(self) -> None:
-        """One round of questions about everything under way."""
+        """One round of questions about what is under way and due."""
         try:
             await self._find_point()
         except RpcFault:
             self.counts["point_faults"] += 1
-        point = self.point
-        dead = [one for one in self._followed.values() if point is not None and one.is_past(point)]
-        alive = [one for one in self._followed.values() if point is None or not one.is_past(point)]
-        for group, searched in ((alive, False), (dead, True)):
-            for first in range(0, len(group), MAX_STATUSES):
-                await self._ask_statuses(group[first : first + MAX_STATUSES], searched, point)
+        now_ns = self._clock_ns()
+        await self._ask_about([one for one in self._followed.values() if self._is_due(one, now_ns)])
         now_ns = self._clock_ns()
         if self._jito is not None and now_ns >= self._bundles_ns:
             self._bundles_ns = now_ns + self._times.bundle_ns
             await self._ask_bundles(self._jito)
+
+    async def ask_landed(self) -> None:
+        """Asks about everything that may have landed unheard of, due or not."""
+        await self._ask_about([one for one in self._followed.values() if not one.failed_height])
 
     async def settle(self) -> None:
         """Ends whatever has evidence enough."""
@@ -178,6 +187,23 @@ class Follower:
         self._followed[followed.intent.signature] = followed
         self._work.set()
 
+    def _is_due(self, followed: Followed, now_ns: int) -> bool:
+        poll_ns = self._times.poll_ns
+        if self.hears(followed.intent.signature) and not followed.counts_nulls(self.point, self._rule):
+            poll_ns = max(poll_ns, min(poll_ns * HEARD_POLLS, self._rule.silence_ns // 4))
+        # A turn comes some time after its timer was set: half of one is no reason to miss it.
+        return now_ns - followed.status_ns >= poll_ns - self._times.poll_ns // 2
+
+    async def _ask_about(self, asked: Sequence[Followed]) -> None:
+        point, now_ns = self.point, self._clock_ns()
+        dead = [one for one in asked if point is not None and one.is_past(point)]
+        alive = [one for one in asked if point is None or not one.is_past(point)]
+        for group, searched in ((alive, False), (dead, True)):
+            for one in group:
+                one.status_ns = now_ns
+            for first in range(0, len(group), MAX_STATUSES):
+                await self._ask_statuses(group[first : first + MAX_STATUSES], searched, point)
+
     async def _find_point(self) -> None:
         """The newest block: a fresh blockhash tells its slot and, by its last valid height, its height.
 
@@ -185,11 +211,13 @@ class Follower:
         asked.
         """
         known = self.point
-        latest, _ = await self._rpc.latest_blockhash(
-            deadline_ns=self._clock_ns() + self._times.ask_ns,
-            commitment=self._rule.commitment,
-            min_context_slot=known.slot if known is not None else None,
-        )
+        latest = self._newest() if self._newest is not None else None
+        if latest is None:
+            latest, _ = await self._rpc.latest_blockhash(
+                deadline_ns=self._clock_ns() + self._times.ask_ns,
+                commitment=self._rule.commitment,
+                min_context_slot=known.slot if known is not None else None,
+            )
         height = latest.last_valid_block_height - BLOCKHASH_LIFE
         fresh = Point(latest.slot, height)
         if any(one.is_past(fresh) for one in self._followed.values()):

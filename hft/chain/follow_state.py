@@ -76,6 +76,7 @@ class Followed:
         "processed_slot",
         "recovered",
         "status",
+        "status_ns",
     )
 
     def __init__(
@@ -100,6 +101,8 @@ class Followed:
         self.nulls = 0
         self.processed_slot = 0
         self.recovered = recovered
+        self.status_ns = 0 if recovered else now_ns
+        """When its status was asked for, or it was taken up."""
 
     def on_status(
         self,
@@ -125,7 +128,7 @@ class Followed:
             return
         elif searched and self.is_past(point):
             self.nulls += 1
-        elif self.failed_height and point.height > self.failed_height + failed_blocks:
+        elif self._is_overdue(point, failed_blocks):
             self.failed_nulls += 1
 
     def on_bundle(self, state: BundleState, point: Point | None) -> None:
@@ -139,6 +142,13 @@ class Followed:
     def is_past(self, point: Point) -> bool:
         """Whether it can no longer land after this block."""
         return point.height > self.intent.last_valid_block_height
+
+    def counts_nulls(self, point: Point | None, rule: FollowRule) -> bool:
+        """Whether an answer that nobody knows it would bring its end nearer."""
+        return point is not None and (self.is_past(point) or self._is_overdue(point, rule.failed_blocks))
+
+    def _is_overdue(self, point: Point, failed_blocks: int) -> bool:
+        return self.failed_height > 0 and point.height > self.failed_height + failed_blocks
 
     def end(self, rule: FollowRule, now_ns: int) -> End | None:
         """Its end, if the evidence is enough."""

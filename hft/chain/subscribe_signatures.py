@@ -43,6 +43,10 @@ class SignatureSource(Session):
         """The follower has something new under way."""
         self._more.set()
 
+    def hears(self, signature: bytes) -> bool:
+        """Whether a subscription to it stands."""
+        return self.live and self._known.get(signature, -1) >= 0
+
     async def set_up(self, channel: Channel) -> None:
         self._known.clear()
         await channel.subscribe("slotSubscribe", [], self._on_slot)

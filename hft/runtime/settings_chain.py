@@ -55,7 +55,12 @@ class Chain:
         "Most to one block engine. 0: no limit in paper mode, 1 in live mode, which is Jito's own.",
     )
     blockhash_poll_ms: int = number(400, 10, 10_000, "Time between two questions for the newest blockhash.")
-    status_poll_ms: int = number(200, 10, 60_000, "The same after what was submitted.")
+    status_poll_ms: int = number(
+        200,
+        10,
+        60_000,
+        "The same after what was submitted; tenfold while a subscription tells of it.",
+    )
     bundle_poll_ms: int = number(1_000, 10, 60_000, "The same after bundles, of the block engine.")
     balance_poll_ms: int = number(1_000, 50, 60_000, "The same after the wallet's balances.")
     fee_poll_ms: int = number(2_000, 50, 600_000, "The same after the priority fees that land.")

@@ -89,7 +89,14 @@ class Access:
         )
         by_bundle = self.jito if chain.method == "jito" else None
         times = FollowTimes(chain.status_poll_ms * MILLISECOND_NS, chain.bundle_poll_ms * MILLISECOND_NS)
-        follower = Follower(self.rpc, by_bundle, times=times, clock_ns=clock_ns, wake=self.loop.wake)
+        follower = Follower(
+            self.rpc,
+            by_bundle,
+            times=times,
+            newest=lambda: self.watchers.blockhashes.newest,
+            clock_ns=clock_ns,
+            wake=self.loop.wake,
+        )
         sources = [
             SignatureSource(found.reach, Endpoint(f"signatures-{place}", "", url), follower)
             for place, url in enumerate(found.ws_urls, 1)

@@ -59,9 +59,9 @@ POLL_LIMIT = 8
 EVENT_LIMIT = 256
 SENDING_NS = 200_000
 """Longest sleep while bytes are on their way to disk and socket, beside which a plan may come."""
-FOLLOW_NS = 2_000_000
+FOLLOW_NS = 5_000_000
 """The same while something submitted has no end yet: news of it come by sockets, plans by a ring."""
-PREPARE_NS = 50_000_000
+PREPARE_NS = 200_000_000
 """Between two looks at what could be prepared for plans to come."""
 SHOW_NS = 200_000_000
 

@@ -17,7 +17,6 @@ from hft.chain.submit import SendOutcome, SendRule, Submitter
 from tests.chain.rpc_support import MILLISECOND, SECOND, run
 from tests.chain.simnet_support import Simnet, intent_of, soon
 
-TIMES = FollowTimes(poll_ns=15 * MILLISECOND, bundle_ns=20 * MILLISECOND, ask_ns=SECOND)
 RULE = SendRule(limit_ns=600 * MILLISECOND, attempts=2)
 
 
@@ -33,7 +32,8 @@ class Bench:
         self.checks = 0
         self.writer = JournalWriter(Journal(folder))
         self.submitter = Submitter(rpc, jito, self.writer, self.is_killed, RULE)
-        self.follower = Follower(rpc, jito, FollowRule(silence_ns=SECOND), TIMES)
+        times = FollowTimes(poll_ns=15 * MILLISECOND, bundle_ns=20 * MILLISECOND, ask_ns=SECOND)
+        self.follower = Follower(rpc, jito, FollowRule(silence_ns=SECOND), times)
         self.ends: list[End] = []
 
     def is_killed(self) -> bool:
