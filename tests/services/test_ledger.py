@@ -164,7 +164,7 @@ def test_nobody_listening_is_told_as_temporary(tmp_path: Path) -> None:
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("what", ["trades", "legs"])
+@pytest.mark.parametrize("what", ["trades", "legs", "days"])
 def test_both_databases_give_the_same_rows(tmp_path: Path, postgresql: Server, what: str) -> None:
     booked = [Booking(each, 5, 7, b"r" * 16) for each in (result(0), failed(1), expired(2))]
     found = []
@@ -178,7 +178,8 @@ def test_both_databases_give_the_same_rows(tmp_path: Path, postgresql: Server, w
         found.append(list(read_rows(place, what, 7, 8)))
         assert list(read_rows(place, what, 8, 9)) == []
     assert found[0] == found[1]
-    assert len(found[0]) == {"trades": 3, "legs": 9}[what]
+    assert len(found[0]) == {"trades": 3, "legs": 9, "days": 1}[what]
+    assert {type(value) for row in found[0] for value in row} <= {int, str, bytes}
 
 
 ONE = Spooled(b"r" * 16, 17, b"a message")
