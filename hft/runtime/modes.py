@@ -8,9 +8,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hft.runtime.settings import Config
+from hft.runtime.settings_chain import Chain
 
 PAPER: Final = "paper"
 LIVE: Final = "live"
+KEYSTORE: Final = "keystore"
+"""Signs with a wallet of its own; every other signer is a service."""
 _HTTP: Final = ("http", "https")
 _WEBSOCKET: Final = ("ws", "wss")
 
@@ -24,7 +27,13 @@ def _paper(config: Config) -> list[str]:
     chain = config.chain
     wrong = [
         f"[chain] {key}: paper mode trades with a public wallet of its own; this key belongs to mode = live"
-        for key, value in (("wallets", chain.wallets), ("passphrase_file", chain.passphrase_file))
+        for key, value in (
+            ("signer", chain.signer != KEYSTORE),
+            ("wallets", chain.wallets),
+            ("passphrase_file", chain.passphrase_file),
+            ("wallet_address", chain.wallet_address),
+            ("vault_token_file", chain.vault_token_file),
+        )
         if value
     ]
     return wrong + _addresses(config)
@@ -38,11 +47,10 @@ def _live(config: Config) -> list[str]:
             ("rpc_urls", chain.rpc_urls, "the JSON-RPC nodes, best first"),
             ("ws_urls", chain.ws_urls, "the WebSocket nodes for market data"),
             ("pools", chain.pools, "the pools to watch"),
-            ("wallets", chain.wallets, "the wallet that trades, by its name in the keystore"),
-            ("passphrase_file", chain.passphrase_file, "the file that opens the wallet"),
         )
         if not value
     ]
+    wrong += _signer(chain)
     if chain.method == "jito" and not chain.jito_urls:
         wrong.append("[chain] jito_urls: live mode has no default: block engines, or method = rpc")
     if chain.jito_auth_file and any(_is_open(url) for url in chain.jito_urls):
@@ -57,6 +65,57 @@ def _live(config: Config) -> list[str]:
             if entry.name != "accept_defaults" and getattr(risk, entry.name) == entry.default
         ]
     return wrong + _addresses(config)
+
+
+def _signer(chain: Chain) -> list[str]:
+    """What the one who signs asks for, and what would go unheard."""
+    needed = {
+        KEYSTORE: (
+            ("wallets", "the wallet that trades, by its name in the keystore"),
+            ("passphrase_file", "the file that opens the wallet"),
+        ),
+        "vault": (
+            ("wallet_address", "the address of the wallet that trades"),
+            ("vault_url", "Vault's address"),
+            ("vault_key", "the key's name in its transit engine"),
+            ("vault_token_file", "the file with its token"),
+        ),
+        "kms": (
+            ("wallet_address", "the address of the wallet that trades"),
+            ("kms_region", "the AWS region of the key"),
+            ("kms_key", "the key's id, ARN or alias"),
+        ),
+    }
+    wanted = dict(needed[chain.signer])
+    wrong = [
+        f"[chain] {key}: live mode has no default: {what}"
+        for key, what in wanted.items()
+        if not getattr(chain, key)
+    ]
+    others = {key: who for who, keys in needed.items() for key, _ in keys if key not in wanted}
+    wrong += [
+        f"[chain] {key}: signer = {chain.signer} has no use for it; it belongs to {who}"
+        for key, who in others.items()
+        if getattr(chain, key)
+    ]
+    for key, url in (("vault_url", chain.vault_url), ("kms_url", chain.kms_url)):
+        if _is_open(url):
+            wrong.append(
+                f"[chain] {key}: http:// would show what is signed and by whom; https:// belongs there"
+            )
+    if chain.wallet_address and not _is_key(chain.wallet_address):
+        wrong.append(f"[chain] wallet_address: {chain.wallet_address!r} is no base58 key of 32 bytes")
+    return wrong
+
+
+def _is_key(text: str) -> bool:
+    from solders.pubkey import Pubkey
+
+    try:
+        Pubkey.from_string(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_open(url: str) -> bool:
@@ -78,6 +137,8 @@ def _addresses(config: Config) -> list[str]:
         ("ws_urls", chain.ws_urls, _WEBSOCKET),
         ("jito_urls", chain.jito_urls, _HTTP),
         ("tip_floor_url", filter(None, (chain.tip_floor_url,)), _HTTP),
+        ("vault_url", filter(None, (chain.vault_url,)), _HTTP),
+        ("kms_url", filter(None, (chain.kms_url,)), _HTTP),
     )
     listed = [(key, url, schemes) for key, urls, schemes in given for url in urls]
     if not listed:

@@ -19,8 +19,10 @@ from hft.chain.rpc_faults import RpcFault
 from hft.runtime import nats_address
 from hft.runtime.exit_codes import HftError
 from hft.runtime.host import Finding, Level
+from hft.runtime.modes import KEYSTORE, LIVE
 from hft.runtime.nats_server import find_binary
 from hft.runtime.settings import Config
+from hft.runtime.settings_chain import Chain
 
 ANSWER_LIMIT_S = 5.0
 MAINNET_GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
@@ -110,6 +112,8 @@ async def _node(url: str, *, live: bool) -> Finding:
 def keys(config: Config, state_dir: Path) -> list[Finding]:
     """Is every key file whole and its owner's alone, and is the wallet that trades among them? None is
     opened."""
+    if config.hft.mode == LIVE and config.chain.signer != KEYSTORE:
+        return [_service(config.chain)]
     folder = Path(config.chain.keys_dir).expanduser() if config.chain.keys_dir else state_dir / KEYS_FOLDER
     try:
         found = {key.name for key in Keystore(folder).list()}
@@ -130,6 +134,18 @@ def keys(config: Config, state_dir: Path) -> list[Finding]:
         )
         for name in config.chain.wallets
     ]
+
+
+def _service(chain: Chain) -> Finding:
+    """Does anything listen where the signer is? Nothing is asked: the executor alone has its secret."""
+    url = chain.vault_url if chain.signer == "vault" else chain.kms_url
+    parts = urlsplit(url or f"https://kms.{chain.kms_region}.amazonaws.com")
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    fault = _connect(host, port) if host else "no address"
+    where = f"{chain.signer} at {host}:{port}"
+    if fault:
+        return Finding(Level.FAIL, "keys", f"{where}: {fault}", f"mend [chain] {chain.signer}_url")
+    return Finding(Level.OK, "keys", f"{where} listens, wallet {chain.wallet_address}")
 
 
 def _connect(host: str, port: int) -> str:

@@ -31,11 +31,28 @@ class Chain:
     dry_run: str = choice(
         "on", ("on", "off"), "Live mode. on: plans are built, signed and simulated, and there is no sender."
     )
+    signer: str = choice(
+        "keystore",
+        ("keystore", "vault", "kms"),
+        "Live mode: who signs. keystore: the wallet below; vault, kms: a service, one round trip a plan.",
+    )
     wallets: tuple[str, ...] = strings("Live mode: the wallet that trades, by its name in the keystore.")
     keys_dir: str = string("", "Folder of the keystore; empty: keys in the state folder.")
     passphrase_file: str = secret_file(
         "Live mode: file of mode 0600 whose first line opens the wallet. It is read, never copied."
     )
+    wallet_address: str = string(
+        "", "With vault or kms: address of the wallet that trades, base58; the service's key must be its own."
+    )
+    sign_limit_ms: int = number(1_000, 10, 60_000, "With vault or kms: longest wait for one signature.")
+    vault_url: str = string("", "Vault's address; its transit engine signs.")
+    vault_mount: str = string("transit", "Where the transit engine is mounted.")
+    vault_key: str = string("", "Name of the Ed25519 key in it.")
+    vault_namespace: str = string("", "Vault's namespace; empty: none.")
+    vault_token_file: str = secret_file("File of mode 0600 with Vault's token on the first line.")
+    kms_region: str = string("", "AWS region of the key; AWS's own chain finds the credentials.")
+    kms_key: str = string("", "Its id, ARN or alias, of key spec ECC_NIST_EDWARDS25519.")
+    kms_url: str = string("", "AWS KMS's address; empty: the region's own.")
     method: str = choice(
         "jito",
         ("jito", "rpc"),

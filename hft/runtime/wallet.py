@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Final
 
+from solders.pubkey import Pubkey
+
 from hft.chain.keys import paper_keypair
 from hft.chain.keystore import Keystore, KeystoreError
 from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.modes import KEYSTORE
 from hft.runtime.settings import Config
 
 KEYS_FOLDER: Final = "keys"
@@ -29,6 +32,8 @@ def address_of(config: Config, state_dir: Path) -> bytes:
     """The same before there is a run."""
     if config.hft.mode != LIVE:
         return bytes(paper_keypair(config.simnet.seed).pubkey())
+    if config.chain.signer != KEYSTORE:
+        return bytes(Pubkey.from_string(config.chain.wallet_address))
     (name,) = config.chain.wallets
     folder = _folder(config, state_dir)
     try:

@@ -1,12 +1,13 @@
 """From a plan to signed bytes: the pools as they are now, on a prepared transaction of the route."""
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hft.chain.lookup import TableCache
-from hft.chain.signers import LocalSigner
+from hft.chain.signers import Signer
 from hft.chain.template import TemplateCache
 from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS, TipAccounts
-from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop
+from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop, check_transaction
 from hft.services.book import Entry, TableBook
 from hft.services.outcome import BUILD_REASONS, End, refused
 from hft.venues import WRAPPED_SOL, Pool, PoolError, QuoteError, Settings
@@ -16,6 +17,7 @@ from hft.wire.enums import ExecutionReason
 if TYPE_CHECKING:
     from ringbuf import Table
 
+T = TypeVar("T")
 PREPARED_ROUTES: Final = 256
 """Routes made ready before any plan wants them; more are made ready by their first plan."""
 EXAMINED: Final = 4
@@ -61,7 +63,7 @@ class Builder:
     def __init__(
         self,
         table: "Table",
-        signer: LocalSigner,
+        signer: Signer,
         settings: Settings,
         tables: TableCache,
         tips: TipAccounts,
@@ -69,6 +71,7 @@ class Builder:
         """``tables``: lookup tables to build with, as far as they are usable; ``tips``: whom to tip."""
         self._book = PlanBook(table, settings)
         self._templates = TemplateCache(signer, tables)
+        self._tables = tables
         self._tips = tips
         self._known = 0
         self._turn: list[bytes] = []
@@ -89,6 +92,23 @@ class Builder:
 
     def signed(self, plan: ExecutionPlan, blockhash: bytes, slot: int) -> SignedTransaction | End:
         """The plan's transaction on the newest state of its pools, or why there is none."""
+        return self._made(self._templates.sign, plan, blockhash, slot)
+
+    def message(self, plan: ExecutionPlan, blockhash: bytes, slot: int) -> bytes | End:
+        """The same, to be signed elsewhere."""
+        return self._made(self._templates.message, plan, blockhash, slot)
+
+    def check(self, data: bytes, slot: int) -> End | None:
+        """Why signed bytes that were built some time ago would be refused now; None if they would not."""
+        try:
+            check_transaction(data, self._tables.tables(), slot)
+        except TransactionError as error:
+            return refused(BUILD_REASONS.get(error.code, ExecutionReason.BUILD_FAILED), str(error))
+        return None
+
+    def _made(
+        self, make: Callable[[TwoHop, bytes, int], T], plan: ExecutionPlan, blockhash: bytes, slot: int
+    ) -> T | End:
         first, second = self._book.newest(plan.pool_1, plan.pool_2)
         if first is None or second is None or first.pool is None or second.pool is None:
             return refused(ExecutionReason.BUILD_FAILED, "a pool of the plan is not usable")
@@ -105,7 +125,7 @@ class Builder:
             self._tips.account(plan.sequence),
         )
         try:
-            return self._templates.sign(order, blockhash, slot)
+            return make(order, blockhash, slot)
         except TransactionError as error:
             return refused(BUILD_REASONS.get(error.code, ExecutionReason.BUILD_FAILED), str(error))
         except (QuoteError, PoolError) as error:

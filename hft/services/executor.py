@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 from hft import wire
 from hft.chain.journal_records import Intent
+from hft.chain.rpc_parse import LatestBlockhash
+from hft.chain.signers import LocalSigner, Signer
+from hft.chain.transaction import SignedTransaction
 from hft.services import access, submissions
 from hft.services.access import Access
 from hft.services.book import pool_settings
@@ -23,6 +26,7 @@ from hft.services.ledger_place import place_of
 from hft.services.ledger_reading import profits_of_day
 from hft.services.outcome import End, refused
 from hft.services.pretrade import PreTrade
+from hft.services.remote_signing import RemoteSigning
 from hft.services.signing import lock_wallet, open_signer
 from hft.services.submissions import Submissions, Work
 from hft.strategy.gate import DayProfit
@@ -77,12 +81,14 @@ def build(ctx: "Context") -> "Executor":
 class Executor:
     """See the module."""
 
-    def __init__(self, ctx: "Context", chain: ChainAccess | None = None) -> None:
-        """``chain``: where to send, if not by the settings."""
+    def __init__(
+        self, ctx: "Context", chain: ChainAccess | None = None, signer: Signer | None = None
+    ) -> None:
+        """``chain``: where to send, ``signer``: who signs, if not by the settings."""
         self._ctx = ctx
         self._clock = ctx.clock
         self._counters = ctx.counters
-        signer = open_signer(ctx.run)
+        signer = signer or open_signer(ctx.run)
         self.wallet = signer.public_key
         self._lock = lock_wallet(ctx.run, self.wallet)
         self.access: ChainAccess = chain or Access(ctx, self.wallet)
@@ -93,6 +99,8 @@ class Executor:
         )
         self.primary = ctx.subscription("planned")
         self._gate = PreTrade(ctx, self.work)
+        local = isinstance(signer, LocalSigner)
+        self.remote = None if local else RemoteSigning(signer, self.builder, self._gate, self.work)
         self._system = SystemLink(ctx)
         self._next_prepare_ns = self._next_show_ns = 0
         index = ctx.counters.index
@@ -137,6 +145,8 @@ class Executor:
             work.note()
             return count
         taken = self.primary.poll(self._on_planned, POLL_LIMIT)
+        if self.remote is not None:
+            taken += self.remote.poll(self._submit, self.access.watchers.slot)
         if taken:
             self.access.step()
         return count + taken
@@ -148,7 +158,7 @@ class Executor:
     def wait(self, timeout_ns: int) -> None:
         """Sleeps until a plan comes; briefly while something is under way, on the sockets while it is being
         sent."""
-        if self.access.sending:
+        if self.access.sending or (self.remote is not None and self.remote.under_way):
             self.access.wait(min(timeout_ns, SENDING_NS))
         else:
             self.primary.wait(min(timeout_ns, FOLLOW_NS) if self.work.open else timeout_ns)
@@ -179,6 +189,8 @@ class Executor:
 
     def on_close(self) -> None:
         self.work.close()
+        if self.remote is not None:
+            self.remote.close()
         self.access.close()
         self._lock.close()
 
@@ -205,7 +217,7 @@ class Executor:
     def _execute(self, work: Work, view: memoryview) -> None:
         """Gate, build, sign; then the bytes belong to the desk, which journals them, looks at the latch once
         more and writes."""
-        plan, counters = work.plan, self._counters
+        plan = work.plan
         refusal = self._gate.refusal(plan)
         if refusal is not None:
             self.work.finish(work, refused(refusal.reason, f"{refusal.observed} against {refusal.limit}"))
@@ -217,12 +229,18 @@ class Executor:
             reason = ExecutionReason.NO_BLOCKHASH if reachable else ExecutionReason.SETTLEMENT_UNREACHABLE
             self.work.finish(work, refused(reason))
             return
+        if self.remote is not None:
+            self.remote.ask(work, latest, bytes(view), watchers.slot)
+            return
         signed = self.builder.signed(plan, latest.blockhash, watchers.slot)
         if isinstance(signed, End):
             self.work.finish(work, signed)
-            return
-        height = latest.last_valid_block_height
-        intent = Intent(plan.plan_id, signed.signature, height, latest.slot, signed.data, bytes(view))
+        else:
+            self._submit(work, signed, latest, bytes(view))
+
+    def _submit(self, work: Work, signed: SignedTransaction, latest: LatestBlockhash, view: bytes) -> None:
+        plan, counters, height = work.plan, self._counters, latest.last_valid_block_height
+        intent = Intent(plan.plan_id, signed.signature, height, latest.slot, signed.data, view)
         self.work.begin(work, intent)
         self.access.submit(intent, plan.expires_ns)
         work.signed_ns = self._clock.monotonic_ns()

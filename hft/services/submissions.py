@@ -11,7 +11,7 @@ from hft.chain.desk import DeskEvent, Settled, Submitted
 from hft.chain.journal_records import Intent
 from hft.chain.watchers import Funds
 from hft.services.common import Outbox
-from hft.services.outcome import End, Signing, method_of, result_fields, settled
+from hft.services.outcome import End, Signing, method_of, refused, result_fields, settled
 from hft.services.strategies import places_of
 from hft.strategy.gate import DayProfit
 from hft.wire import ExecutionPlan
@@ -67,6 +67,7 @@ class Submissions:
         self._is_doomed = is_doomed
         self.out = Outbox(ctx, "executed")
         self.open: dict[bytes, Work] = {}
+        """By signature; by plan id while that is not there yet."""
         self.lamports: int | None = None
         self.base_token: int | None = None
         self.day = DayProfit()
@@ -112,6 +113,16 @@ class Submissions:
         work.intent = intent
         self.open[intent.signature] = work
         self.open_of[work.plan.strategy] += 1
+
+    def hold(self, work: Work) -> None:
+        """The plan's signature is asked for: it counts as open, and its size as taken."""
+        self.open[work.plan.plan_id] = work
+        self.open_of[work.plan.strategy] += 1
+
+    def release(self, work: Work) -> None:
+        """Its signature is there, or will never be."""
+        del self.open[work.plan.plan_id]
+        self.open_of[work.plan.strategy] -= 1
 
     def recover(self, intent: Intent) -> Work | None:
         """Takes up what a predecessor left; None if its plan can't be read."""
@@ -178,6 +189,10 @@ class Submissions:
     def close(self) -> None:
         """Whatever has no end by now may still land: it is told as unknown, and stays open on disk."""
         for work in list(self.open.values()):
+            if work.intent is None:
+                self.release(work)
+                self.finish(work, refused(ExecutionReason.SHUTDOWN, "not signed yet"))
+                continue
             self.finish(work, End(EndState.UNKNOWN, ExecutionReason.SHUTDOWN))
         self.out.flush()
         self.note()

@@ -90,6 +90,7 @@ class ExecutionReason(IntEnum):
     JOURNAL_FULL = 29
     DRY_RUN = 30
     FORK_REVERTED = 31
+    SIGNING_FAILED = 32
 
 
 class HealthCheck(IntEnum):

@@ -17,6 +17,7 @@ from hft.cli import main
 from hft.runtime import settings
 from hft.runtime.exit_codes import ExitCode
 from hft.simnet.alone import Alone
+from tests.chain.signing_services import TOKEN, serve, vault
 from tests.e2e.pipeline import CALM, Pipeline
 
 SEED = 11
@@ -132,6 +133,37 @@ def test_a_live_run_trades_and_agrees_with_the_chain(
     pipeline.start(*sets, "--set", "chain.dry_run=off", "--duration", "600")
     pipeline.until("three trades", lambda: pipeline.trades() >= 3)
     code, out, err = pipeline.stop()
+    assert (code, err) == (0, ""), out
+    report = pipeline.report()
+    assert report["executions"]["landed_ok"] >= 3
+    assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"] > 0
+
+
+@pytest.mark.slow
+def test_a_live_run_whose_key_is_in_vault_trades_and_agrees_with_the_chain(
+    pipeline: Pipeline, network: Network, tmp_path: Path
+) -> None:
+    sets = live(pipeline, network, tmp_path)
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(TOKEN)
+    key = paper_keypair(SEED)
+    with serve(vault([key])) as service:
+        others = {
+            "chain.wallets": "",
+            "chain.passphrase_file": "",
+            "chain.signer": "vault",
+            "chain.wallet_address": str(key.pubkey()),
+            "chain.vault_url": service.url,
+            "chain.vault_key": "hot",
+            "chain.vault_token_file": str(token),
+            "chain.dry_run": "off",
+        }
+        sets += [word for name, value in others.items() for word in ("--set", f"{name}={value}")]
+        pipeline.start(*sets, "--duration", "600")
+        pipeline.until("three trades", lambda: pipeline.trades() >= 3)
+        assert TOKEN not in (pipeline.folder / "run.json").read_text()
+        code, out, err = pipeline.stop()
     assert (code, err) == (0, ""), out
     report = pipeline.report()
     assert report["executions"]["landed_ok"] >= 3

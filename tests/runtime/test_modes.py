@@ -55,6 +55,35 @@ def test_row_36_live_mode_names_all_that_is_missing_at_once() -> None:
     ]
 
 
+VAULT = (
+    "chain.wallets=",
+    "chain.passphrase_file=",
+    "chain.signer=vault",
+    "chain.wallet_address=Czfq3xZZDmsdGdUyrNLtRhGc47cXcZtLG4crryfu44zE",
+    "chain.vault_url=https://vault.example",
+    "chain.vault_key=hot",
+    "chain.vault_token_file=PASSPHRASE",
+)
+KMS = (*VAULT[:4], "chain.signer=kms", "chain.kms_region=eu-central-1", "chain.kms_key=alias/hot")
+
+
+def test_each_signer_names_all_that_it_lacks_and_what_it_has_no_use_for() -> None:
+    assert errors(*LIVE, *VAULT) == errors(*LIVE, *KMS) == []
+    told = errors(*LIVE, *VAULT[:3])
+    for key in ("wallet_address", "vault_url", "vault_key", "vault_token_file"):
+        assert sum(line.startswith(f"[chain] {key}: live mode has no default") for line in told) == 1, key
+    assert len(told) == 4
+    told = errors(*LIVE, *VAULT, "chain.signer=kms", "chain.wallets=hot")
+    assert [line.split(":")[0] for line in told] == [
+        *("[chain] kms_region", "[chain] kms_key", "[chain] wallets"),
+        *("[chain] vault_url", "[chain] vault_key", "[chain] vault_token_file"),
+    ]
+    assert "signer = kms has no use for it; it belongs to keystore" in told[2]
+    assert "no base58 key" in errors(*LIVE, *VAULT, "chain.wallet_address=me")[0]
+    (told_open,) = errors(*LIVE, *VAULT, "chain.vault_url=http://vault.example")
+    assert told_open.startswith("[chain] vault_url: http://")
+
+
 def test_one_wallet_trades_and_without_an_engine_the_method_says_so() -> None:
     assert errors(*LIVE, "chain.wallets=hot,cold") == [
         "[chain] wallets: 2 wallets; one trades in an instance"
@@ -80,6 +109,10 @@ def test_row_28_a_key_for_the_engine_goes_over_tls_alone() -> None:
         ("chain.tip_floor_url=https://bundles.jito.wtf", "tip_floor_url"),
         ("chain.wallets=hot", "wallets"),
         ("chain.passphrase_file=PASSPHRASE", "passphrase_file"),
+        ("chain.signer=vault", "signer"),
+        ("chain.vault_token_file=PASSPHRASE", "vault_token_file"),
+        ("chain.vault_url=https://vault.example", "vault_url"),
+        ("chain.kms_url=https://kms.eu-central-1.amazonaws.com", "kms_url"),
     ],
 )
 def test_row_36_paper_mode_has_no_way_to_mainnet_and_the_refusal_names_the_key(

@@ -36,3 +36,4 @@ class ExecutionReason(object):
     journal_full = 29
     dry_run = 30
     fork_reverted = 31
+    signing_failed = 32

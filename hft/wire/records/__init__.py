@@ -37,7 +37,7 @@ from hft.wire.records.throughput_metric import ThroughputMetric
 from hft.wire.records.triangular_opportunity import TriangularOpportunity
 from hft.wire.records.two_hop_opportunity import TwoHopOpportunity
 
-SCHEMA_HASH: Final = 0xDF33BDDF43515405
+SCHEMA_HASH: Final = 0x281C8AB170D6325F
 """Names these schemas (u64): names, types, order, enum values; not comments."""
 
 CODECS: Final[tuple[Codec, ...]] = (
