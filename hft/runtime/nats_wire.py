@@ -31,9 +31,9 @@ class WireBroken(Exception):
 
 
 class Answer(NamedTuple):
-    """What the server says to messages of one lane in a row: ``ticket`` is the last one's, of ``row``.
+    """What the server says to ``row`` messages of one ticket.
 
-    stream_sequence: the last one's place. ``error``: the server's words, empty if all are stored.
+    stream_sequence: the furthest of their places. ``error``: the server's words, empty if all are stored.
     """
 
     lane: int
@@ -57,7 +57,7 @@ class Wire:
         self._in = b""
         # What JetStream says when all is well; whatever else comes is looked at piece by piece.
         self._stored = re.compile(
-            rb"MSG %b(\d+\.\d+)\.(\d+) 1 \d+\r\n"
+            rb"MSG %b(\d+\.\d+\.\d+) 1 \d+\r\n"
             rb'\{"stream":"[A-Za-z0-9_-]+", ?"seq":(\d+)(, ?"duplicate": ?true)?\}\r\n' % re.escape(inbox)
         )
 
@@ -105,24 +105,11 @@ class Wire:
 
     def _parse(self) -> list[Answer]:
         """Whole pieces of what has come; the rest waits for more."""
-        data = self._in
-        end = data.rfind(b"}\r\n") + 3
-        row = self._row(data, end)
-        if row is not None:
-            self._in = data[end:]
-            return [row]
-        stored = self._stored.findall(data, 0, end) if end > 2 else []
-        # Two line ends each: then nothing else stands between them.
-        if stored and data.count(b"\r\n", 0, end) == 2 * len(stored):
-            self._in = data[end:]
-            return _rows(stored)
+        data, at = self._in, 0
         found: list[Answer] = []
-        at = 0
         while at < len(data):
             one = self._stored.match(data, at)
-            end = self._other(data, at, found) if one is None else one.end()
-            if one is not None:
-                found += _rows([one.groups(b"")])
+            end = self._other(data, at, found) if one is None else self._row(data, one, found)
             if end == at:
                 break
             at = end
@@ -131,29 +118,30 @@ class Wire:
             raise WireBroken(f"not the protocol of NATS: {self._in[:40]!r}")
         return found
 
-    def _row(self, data: bytes, end: int) -> Answer | None:
-        """The first ``end`` bytes if they are nothing but successes with tickets and places in a row: then
-        they are what the first one says they must be, written anew and compared."""
-        first = self._stored.match(data)
-        last = self._stored.match(data, data.rfind(b"MSG ", 0, end)) if first is not None else None
-        count = data.count(b"\r\n", 0, end) // 2
-        if first is None or last is None or first[1] != last[1]:
-            return None
-        ticket, place = int(first[2]), int(first[3])
-        if (int(last[2]) - ticket, int(last[3]) - place) != (count - 1, count - 1):
-            return None
-        numbers = [0] * (2 * count)
-        numbers[::2] = range(ticket, ticket + count)
-        numbers[1::2] = range(place, place + count)
-        pieces = (
-            data[: first.start(2)],
-            data[first.end(2) : first.start(3)],
-            data[first.end(3) : first.end()],
-        )
-        if (b"%d".join(pieces) * count) % tuple(numbers) != data[:end] or first[4]:
-            return None
-        lane, epoch = first[1].split(b".")
-        return Answer(int(lane), int(epoch), ticket + count - 1, count, place + count - 1, 0)
+    def _row(self, data: bytes, first: re.Match[bytes], found: list[Answer]) -> int:
+        """Successes that have one ticket, from ``first`` on; where they end."""
+        subject = data[first.start() : first.end(1) + 1]
+        last = data.rfind(subject)
+        whole = data.find(b"}\r\n", last)
+        end = (whole if whole >= 0 else data.rfind(b"}\r\n", 0, last)) + 3
+        count = data.count(b"\r\n", first.start(), end) // 2
+        # What is nothing but successes with places in a row is what the first one says it must be: written
+        # anew and compared.
+        place = int(first[2])
+        pieces = data[first.start() : first.start(2)], data[first.end(2) : first.end()]
+        same = b"%d".join(pieces) * count % tuple(range(place, place + count))
+        if not first[3] and data.startswith(same, first.start()):
+            found.append(_answer_to(first[1], count, place + count - 1, 0))
+            return first.start() + len(same)
+        places: list[int] = []
+        duplicates, one, end = 0, first, first.start()
+        while one is not None and one[1] == first[1]:
+            places.append(int(one[2]))
+            duplicates += bool(one[3])
+            end = one.end()
+            one = self._stored.match(data, end)
+        found.append(_answer_to(first[1], len(places), max(places), duplicates))
+        return end
 
     def _other(self, data: bytes, at: int, found: list[Answer]) -> int:
         """One piece of the protocol that is not a plain success; where it ends, ``at`` if it is not whole."""
@@ -196,25 +184,9 @@ class Wire:
             raise WireBroken(f"an answer that is none: {content[:80]!r}") from error
 
 
-def _rows(stored: list[tuple[bytes, ...]]) -> list[Answer]:
-    """Successes in the order they came, those with tickets in a row taken together."""
-    found: list[Answer] = []
-    begin = 0
-    whose, tickets, places, duplicates = zip(*stored, strict=True)
-    numbers = list(map(int, tickets))
-    while begin < len(numbers):
-        end = len(numbers)
-        if whose[begin:].count(whose[begin]) != end - begin:
-            end = next(at for at in range(begin, end) if whose[at] != whose[begin])
-        row = range(numbers[begin], numbers[begin] + end - begin)
-        if numbers[begin:end] != list(row):
-            end = begin + next(at for at, ticket in enumerate(row) if numbers[begin + at] != ticket)
-        lane, epoch = whose[begin].split(b".")
-        again = end - begin - duplicates[begin:end].count(b"")
-        answer = Answer(int(lane), int(epoch), numbers[end - 1], end - begin, int(places[end - 1]), again)
-        found.append(answer)
-        begin = end
-    return found
+def _answer_to(ticket: bytes, row: int, stream_sequence: int, duplicates: int) -> Answer:
+    lane, epoch, number = ticket.split(b".")
+    return Answer(int(lane), int(epoch), int(number), row, stream_sequence, duplicates)
 
 
 def connect(options: ConnectOptions, name: str, inbox: bytes) -> Wire:

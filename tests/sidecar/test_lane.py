@@ -66,16 +66,33 @@ def answer(lane: Lane, sent: Sent, place: int) -> bool:
     return lane.acknowledge(Answer(3, sent[1], sent[2], 1, place, 0))
 
 
+def sequences(sent: list[Sent]) -> list[int]:
+    return [sequence for sequence, _, _ in sent]
+
+
 def test_messages_go_in_order_within_the_window(tmp_path: Path) -> None:
     one = started(tmp_path)
     write(one, range(20))
-    first = send(one)
-    assert [sequence for sequence, _, _ in first] == list(range(8))
+    first = send(one, 3) + send(one)
+    assert sequences(first) == list(range(8))
+    assert [ticket for _, _, ticket in first] == 3 * [1] + 5 * [2], "one ticket a flight"
     assert send(one) == []
     for place, sent in enumerate(first[:3], 1):
         assert answer(one, sent, place)
-    assert [sequence for sequence, _, _ in send(one)] == [8, 9, 10]
+    assert sequences(send(one)) == [8, 9, 10]
     assert (one.published, one.flying, one.backlog, one.waiting) == (3, 8, 17, 9)
+
+
+def test_a_flight_is_in_the_stream_when_every_answer_has_come(tmp_path: Path) -> None:
+    one = started(tmp_path)
+    write(one, range(5))
+    _, epoch, ticket = send(one)[0]
+    assert one.acknowledge(Answer(3, epoch, ticket, 4, 7, 1)), "of whichever messages: one is missing"
+    assert (one.published, one.flying, one.backlog, one.duplicates) == (0, 5, 5, 0)
+    assert one.acknowledge(Answer(3, epoch, ticket, 1, 2, 1))
+    assert (one.published, one.flying, one.backlog, one.duplicates) == (5, 0, 0, 2)
+    assert one.mark is not None
+    assert (one.mark.sequence, one.mark.stream_sequence) == (4, 7)
 
 
 def test_nothing_is_sent_before_the_stream_has_been_looked_at(tmp_path: Path) -> None:
@@ -92,40 +109,45 @@ def test_answers_in_a_row_count_as_one(tmp_path: Path) -> None:
     first = send(one)
     write(one, range(5, 12))
     second = send(one)
-    assert one.acknowledge(Answer(3, first[0][1], second[2][2], 8, 20, 1))
-    assert (one.published, one.flying, one.backlog, one.duplicates) == (8, 4, 4, 1)
+    assert one.acknowledge(Answer(3, first[0][1], first[0][2], 5, 20, 1))
+    assert (one.published, one.flying, one.backlog, one.duplicates) == (5, 7, 7, 1)
     assert one.mark is not None
-    assert (one.mark.sequence, one.mark.stream_sequence) == (7, 20)
-    assert not one.acknowledge(Answer(3, first[0][1], first[-1][2], 1, 5, 0)), "answered before"
-    assert not one.acknowledge(Answer(3, first[0][1], second[-1][2] + 1, 5, 30, 0)), "never sent"
-    assert [sequence for sequence, _, _ in send(one)] == [8, 9, 10, 11]
+    assert (one.mark.sequence, one.mark.stream_sequence) == (4, 20)
+    assert not one.acknowledge(Answer(3, first[0][1], first[0][2], 1, 5, 0)), "answered before"
+    assert one.flying == 7
+    assert not one.acknowledge(Answer(3, first[0][1], second[0][2], 8, 30, 0)), "more than were sent"
+    again = send(one)
+    assert sequences(again) == list(range(5, 12))
+    assert not one.acknowledge(Answer(3, again[0][1], again[0][2] + 1, 1, 30, 0)), "never sent"
+    assert sequences(send(one)) == list(range(5, 12))
 
 
 def test_a_lost_answer_and_a_refusal_send_everything_again_from_there(tmp_path: Path) -> None:
     one = started(tmp_path)
     write(one, range(6))
-    sent = send(one)
+    sent = send(one, 1) + send(one, 2) + send(one)
     assert answer(one, sent[0], 1)
-    assert not answer(one, sent[2], 3), "the answer to 1 should have come first"
+    assert answer(one, sent[1], 2)
+    assert not answer(one, sent[3], 3), "the answer to 2 should have come first"
     again = send(one)
-    assert [sequence for sequence, _, _ in again] == [1, 2, 3, 4, 5]
+    assert sequences(again) == [1, 2, 3, 4, 5]
     assert not answer(one, sent[3], 4), "of an earlier epoch"
     assert not one.refuse(sent[0][1])
     assert one.refuse(again[0][1])
     assert send(one) == []
     one.resume(Held(1, 1, ()))
     probe = send(one)
-    assert [sequence for sequence, _, _ in probe] == [1], "alone, until it is taken"
+    assert sequences(probe) == [1], "alone, until it is taken"
     assert send(one) == []
     assert answer(one, probe[0], 2)
-    assert [sequence for sequence, _, _ in send(one)] == [2, 3, 4, 5]
+    assert sequences(send(one)) == [2, 3, 4, 5]
     assert (one.repeated, one.refused) == (10, 1)
 
 
 def test_a_successor_goes_on_behind_the_mark_and_leaves_out_what_the_stream_has(tmp_path: Path) -> None:
     one = started(tmp_path)
     write(one, range(10))
-    sent = send(one)
+    sent = send(one, 4) + send(one)
     for place, each in enumerate(sent[:4], 1):
         answer(one, each, place)
     one.save()
@@ -190,7 +212,7 @@ def test_whatever_happens_the_stream_holds_each_message_once(tmp_path: Path) -> 
             count = dice.randint(1, 20)
             write(current, range(written, written + count))
             written += count
-        for sent in send(current):
+        for sent in [one for _ in range(3) for one in send(current, dice.randint(1, 8))]:
             event = dice.random()
             if event < 0.02:
                 current.refuse(sent[1])
