@@ -88,7 +88,10 @@ class Processes:
         """Every service, readers before writers, each wave once the one before it runs."""
         killstate.establish(self._folder, time.time_ns())
         if self._nats is not None:
+            before = cpus.available()
+            cpus.pin(self.others)  # nats-server inherits it, as the supervisor's does
             self.run = replace(self.run, nats_url=self._nats.start())
+            cpus.pin(before)
         every = {spec.name: declared_page(spec.name) for spec in topology.services("paper")}
         self.segments = Segments.create(self.run, every)
         state.write_atomic(self._folder / state.RUN_FILE, self.run.to_json())
@@ -149,6 +152,11 @@ class Processes:
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
         raise WorkerError(f"/proc/{self.pid(service)}/status has no RssAnon")
+
+    def stop_nats(self) -> None:
+        """End nats-server, if there is one; the services go on."""
+        if self._nats is not None:
+            self._nats.stop()
 
     def settlements(self) -> list[dict[str, Any]]:
         """What reached the local cluster, by its own log."""

@@ -51,6 +51,7 @@ class Trading:
     """A pipeline that trades, at one rate of updates."""
 
     missing = ""
+    _services: Sequence[str] = SERVICES
 
     def __init__(self, plan: Plan, rate: int, reference: bool = False, simulate: str = "off") -> None:
         self.label = f"{rate:,} updates/s" + (", simulated" if simulate == "on" else "")
@@ -74,18 +75,22 @@ class Trading:
             # Many trades lose against the next swap, and a busy machine is late: neither may end this.
             manager={"error_rate_ppm": 1_000_000, "heartbeat_limit_ms": 60_000, "drawdown_ppm": 1_000_000},
         )
-        pipeline = Processes(config, SERVICES, self._plan.cpus)
+        pipeline = Processes(config, self._services, self._plan.cpus)
         try:
             pipeline.start()
-            pipeline.until(
-                "the first trades", lambda: pipeline.count("executor", "signed") >= WARM_TRADES, WARM_LIMIT_S
-            )
+            self._ready(pipeline)
             return self._measured(pipeline)
         finally:
             pipeline.stop()
 
     def stop(self) -> None:
         """Nothing is left."""
+
+    def _ready(self, pipeline: Processes) -> None:
+        """Wait until it trades."""
+        pipeline.until(
+            "the first trades", lambda: pipeline.count("executor", "signed") >= WARM_TRADES, WARM_LIMIT_S
+        )
 
     def _measured(self, pipeline: Processes) -> Outcome:
         reader = pipeline.reader("executed")
