@@ -1,4 +1,4 @@
-"""What the sidecar costs the hot path: whole pipelines with it, without it, and with it while NATS is stopped.
+"""What the sidecar costs the hot path: whole pipelines without it, with it, and with it and no NATS.
 
     +---------+    +----------------------------------+    +---------+    +-------------+
     | cluster |===>| feed, scanner, planner, executor |===>| sidecar |===>| nats-server |
