@@ -134,7 +134,8 @@ class Wire:
             found.append(_answer_to(first[1], count, place + count - 1, 0))
             return first.start() + len(same)
         places: list[int] = []
-        duplicates, one, end = 0, first, first.start()
+        duplicates, end = 0, first.start()
+        one: re.Match[bytes] | None = first
         while one is not None and one[1] == first[1]:
             places.append(int(one[2]))
             duplicates += bool(one[3])
