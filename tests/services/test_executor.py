@@ -45,6 +45,7 @@ def ready(run: House) -> None:
     link, executor.primary = executor.primary, run.reader("executed", "nothing")
     access, work = executor.access, executor.work
     run.until(lambda: access.watchers.blockhash() is not None and work.lamports is not None)
+    run.until(lambda: access.newest_slot > 0)  # the subscriptions stand: none is made of itself later
     executor.primary.close()
     executor.primary = link
 
