@@ -2,8 +2,10 @@
 
 import binascii
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+import msgspec
+import orjson
 from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.signature import Signature
@@ -156,6 +158,50 @@ def account(value: Any) -> Account:
     if len(raw) > MAX_ACCOUNT_BYTES:
         raise ShapeError(f"account.data: {len(raw)} bytes; at most {MAX_ACCOUNT_BYTES}")
     return Account(key(told.get("owner"), "account.owner"), raw, count(told.get("lamports"), "lamports"))
+
+
+class _Context(msgspec.Struct, gc=False):
+    slot: int
+
+
+class _Account(msgspec.Struct, gc=False):
+    lamports: int
+    data: tuple[bytes, Literal["base64"]]
+    owner: str
+
+
+class _AccountNotification(msgspec.Struct, gc=False):
+    context: _Context
+    value: _Account | None
+
+
+_read_account = msgspec.json.Decoder(_AccountNotification).decode
+
+
+def account_notification(result: msgspec.Raw | bytes) -> tuple[int, Account | None]:
+    """Slot and account, None if there is none any more, of an account notification's result as JSON with
+    base64 data: what ``with_context`` and ``account`` read, in a third of their time."""
+    try:
+        told = _read_account(result)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ShapeError(f"accountNotification: {error}") from error
+    slot, value = told.context.slot, told.value
+    if not is_count(slot):
+        raise ShapeError(f"accountNotification.context.slot: {slot}; a u64 belongs there")
+    if value is None:
+        return slot, None
+    raw, lamports = value.data[0], value.lamports
+    if len(raw) > MAX_ACCOUNT_BYTES:
+        raise ShapeError(f"account.data: {len(raw)} bytes; at most {MAX_ACCOUNT_BYTES}")
+    return slot, Account(key(value.owner, "account.owner"), raw, count(lamports, "lamports"))
+
+
+def loads(result: msgspec.Raw | bytes) -> Any:
+    """A notification's result as JSON. ``ShapeError``: it is none."""
+    try:
+        return orjson.loads(memoryview(result))
+    except ValueError as error:
+        raise ShapeError(f"no JSON: {error}") from error
 
 
 def priority_fees(value: Any) -> list[PriorityFee]:

@@ -9,9 +9,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import random as random_number
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+import msgspec
 from solders.pubkey import Pubkey
 
 from hft.chain import rpc_parse
@@ -19,7 +21,7 @@ from hft.chain.endpoint import Endpoint, Reach
 from hft.chain.mailbox import NewestBox
 from hft.chain.rpc import MAX_ACCOUNTS, PROCESSED, RpcClient
 from hft.chain.subscribe_channel import Channel
-from hft.chain.subscribe_merge import Merger, Unusable, Verdict, Version, Watch, unusable
+from hft.chain.subscribe_merge import NEW, Merger, Unusable, Verdict, Version, Watch, unusable
 from hft.chain.subscribe_session import SESSION_RULE, Session, SessionRule
 from hft.chain.trackers import SlotTracker
 
@@ -135,24 +137,28 @@ class AccountFeed:
 
     def offer(self, version: Version) -> Verdict:
         """Takes what a source tells of an account."""
-        watch = self.watches.get(version.pubkey)
+        pubkey, account, counts = version.pubkey, version.account, self.counts
+        watch = self.watches.get(pubkey)
         if watch is None:
-            self.counts["versions_unwatched"] += 1
+            counts["versions_unwatched"] += 1
             return Verdict.OLD
-        if version.account is not None and version.account.lamports == 0:
+        if account is not None and account.lamports == 0:
             # How a notification says that there is none; a snapshot says null.
-            version = version._replace(account=None)
+            account, version = None, version._replace(account=None)
         verdict = self._merger.offer(version)
         self.slots.told(version.slot)
-        self.counts[COUNTED[verdict]] += 1
-        if verdict is Verdict.NEW:
-            reason = unusable(watch, version.account)
-            if reason is None:
-                replaced = self._box.put(version.pubkey, AccountChanged(version))
-            else:
-                self.counts[f"unusable_{reason.name.lower()}"] += 1
-                replaced = self._box.put(version.pubkey, AccountUnusable(version, reason))
-            self.counts["coalesced"] += replaced
+        if verdict is not NEW:
+            counts[COUNTED[verdict]] += 1
+            return verdict
+        counts["versions_new"] += 1
+        reason = unusable(watch, account)
+        if reason is None:
+            replaced = self._box.put(pubkey, AccountChanged(version))
+        else:
+            counts[f"unusable_{reason.name.lower()}"] += 1
+            replaced = self._box.put(pubkey, AccountUnusable(version, reason))
+        if replaced:
+            counts["coalesced"] += 1
         return verdict
 
     def advance(self, slot: int, parent: int, root: int, received_ns: int) -> None:
@@ -237,7 +243,7 @@ class AccountSource(Session):
                 self._subscribed[pubkey] = await channel.subscribe(
                     "accountSubscribe",
                     [str(Pubkey(pubkey)), options],
-                    lambda result, received_ns: self._on_account(pubkey, result, received_ns),
+                    partial(self._on_account, pubkey),
                 )
 
         async def unsubscribe(number: int) -> None:
@@ -281,15 +287,14 @@ class AccountSource(Session):
             self._wanted_slot = slot
             self._asked.set()
 
-    def _on_slot(self, result: Any, received_ns: int) -> None:
-        told = rpc_parse.fields(result, "slotNotification")
+    def _on_slot(self, result: msgspec.Raw, received_ns: int) -> None:
+        told = rpc_parse.fields(rpc_parse.loads(result), "slotNotification")
         slot, parent, root = (
             rpc_parse.count(told.get(name), f"slotNotification.{name}") for name in ("slot", "parent", "root")
         )
         self._parent = parent
         self._feed.advance(slot, parent, root, received_ns)
 
-    def _on_account(self, pubkey: bytes, result: Any, received_ns: int) -> None:
-        slot, value = rpc_parse.with_context(result, "accountNotification")
-        account = None if value is None else rpc_parse.account(value)
+    def _on_account(self, pubkey: bytes, result: msgspec.Raw, received_ns: int) -> None:
+        slot, account = rpc_parse.account_notification(result)
         self._feed.offer(Version(pubkey, slot, 0, account, self.endpoint.name, received_ns))

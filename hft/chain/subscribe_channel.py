@@ -9,6 +9,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Final
 
+import msgspec
 import orjson
 from picows import (
     WSCloseCode,
@@ -28,8 +29,8 @@ MAX_WAITING: Final = 4_096
 CLOSE_S: Final = 0.5
 SILENCE_SHARE: Final = 32
 """Looks in one limit of silence: so exact it is known, and no message has to reset a timer."""
-Notified = Callable[[Any, int], None]
-"""Called with a notification's ``result`` and when it came (ns)."""
+Notified = Callable[[msgspec.Raw, int], None]
+"""Called with a notification's ``result``, as JSON to be read before it returns, and when it came (ns)."""
 
 _UNHEARD: Final = logging.Logger("picows", logging.CRITICAL + 1)
 """What ends a connection is told by ``ChannelError``; the library's own lines would show whole addresses."""
@@ -112,6 +113,16 @@ class _Reader(WSListener):
             self._take(whole, read_ns)
 
 
+class _Params(msgspec.Struct, gc=False):
+    subscription: int
+    result: msgspec.Raw
+
+
+class _Notification(msgspec.Struct, gc=False):
+    params: _Params
+
+
+_read_notification = msgspec.json.Decoder(_Notification).decode
 _TEXT, _CLOSE = WSMsgType.TEXT, WSMsgType.CLOSE
 _MESSAGE = (WSMsgType.TEXT, WSMsgType.CONTINUATION)
 
@@ -124,7 +135,7 @@ class _Ending:
     def __init__(self, handler: Notified) -> None:
         self._handler = handler
 
-    def __call__(self, result: Any, received_ns: int) -> None:
+    def __call__(self, result: msgspec.Raw, received_ns: int) -> None:
         self._handler(result, received_ns)
 
 
@@ -259,23 +270,28 @@ class Channel:
         self.last_ns = read_ns
         self.messages += 1
         try:
-            told = orjson.loads(text)
-        except ValueError as error:
+            params = _read_notification(text).params
+        except msgspec.ValidationError:
+            self._take_other(text)
+            return
+        except msgspec.DecodeError as error:
             raise self._error(ChannelErrorCode.MALFORMED, f"no JSON: {bytes(text[:60])!r}") from error
+        handler = self._handlers.get(params.subscription)
+        if handler is None:
+            self.strays += 1
+            return
+        if type(handler) is _Ending:
+            del self._handlers[params.subscription]
+        handler(params.result, read_ns)
+
+    def _take_other(self, text: bytes | memoryview) -> None:
+        told = orjson.loads(text)
         if not isinstance(told, dict):
             raise self._error(ChannelErrorCode.MALFORMED, f"no object: {bytes(text[:60])!r}")
         if "id" in told and "method" not in told:
             self._answered(told)
-            return
-        params = told.get("params")
-        number = params.get("subscription") if isinstance(params, dict) else None
-        handler = self._handlers.get(number) if isinstance(number, int) else None
-        if handler is None or not isinstance(params, dict):
+        else:
             self.strays += 1
-            return
-        if isinstance(handler, _Ending) and isinstance(number, int):
-            del self._handlers[number]
-        handler(params.get("result"), self.last_ns)
 
     def _answered(self, told: dict[str, Any]) -> None:
         waiting = self._waiting.get(told["id"]) if isinstance(told["id"], int) else None
@@ -309,5 +325,5 @@ def _error(name: str, code: ChannelErrorCode, message: str) -> ChannelError:
     return ChannelError(code, f"{name}: {code.name.lower()}: {message}")
 
 
-def _nothing(result: Any, received_ns: int) -> None:
+def _nothing(result: msgspec.Raw, received_ns: int) -> None:
     """What came after the end was asked for."""

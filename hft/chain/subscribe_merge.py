@@ -27,6 +27,9 @@ class Verdict(Enum):
     """Of a slot on a fork that lost."""
 
 
+NEW: Final = Verdict.NEW
+
+
 class Unusable(IntEnum):
     """Why an account can't be used as it is."""
 
@@ -108,23 +111,25 @@ class Merger:
 
     def offer(self, version: Version) -> Verdict:
         """Takes a version if it is the newest."""
-        if version.slot in self._dead:
+        slot, pubkey = version.slot, version.pubkey
+        if slot in self._dead:
             return Verdict.DEAD
-        verdict = self._offer(version)
-        if verdict is Verdict.NEW:
-            self._touch(version)
-        return verdict
-
-    def _offer(self, version: Version) -> Verdict:
         digest = hash(version.account)
-        newest = self._newest.get(version.pubkey)
+        newest = self._newest.get(pubkey)
         if newest is None:
-            self._newest[version.pubkey] = _Newest(version, digest)
-            return Verdict.NEW
-        verdict = _compare(newest, version, digest)
-        if verdict is Verdict.NEW:
+            self._newest[pubkey] = _Newest(version, digest)
+        else:
+            verdict = _compare(newest, version, digest)
+            if verdict is not NEW:
+                return verdict
             newest.replace(version, digest)
-        return verdict
+        touched = self._touched.get(slot)
+        if touched is None:
+            touched = self._touched[slot] = set()
+            if len(self._touched) > TOUCHED_SLOTS_KEPT:
+                self._touched.popitem(last=False)
+        touched.add(pubkey)
+        return NEW
 
     def forget(self, pubkey: bytes) -> None:
         """Nothing is known of the account any more."""
@@ -146,24 +151,19 @@ class Merger:
                 del self._newest[pubkey]
         return list(lost)
 
-    def _touch(self, version: Version) -> None:
-        self._touched.setdefault(version.slot, set()).add(version.pubkey)
-        while len(self._touched) > TOUCHED_SLOTS_KEPT:
-            self._touched.popitem(last=False)
-
 
 def _compare(newest: _Newest, version: Version, digest: int) -> Verdict:
     if version.slot != newest.slot:
-        return Verdict.NEW if version.slot > newest.slot else Verdict.OLD
+        return NEW if version.slot > newest.slot else Verdict.OLD
     if version.write_version and newest.write_version:
         if version.write_version == newest.write_version:
             return Verdict.DUPLICATE
-        return Verdict.NEW if version.write_version > newest.write_version else Verdict.OLD
+        return NEW if version.write_version > newest.write_version else Verdict.OLD
     if digest == newest.digest:
         return Verdict.DUPLICATE
     if version.snapshot:
         # What was pushed in this slot is as new or newer, and what changes later will be pushed too.
         return Verdict.OLD
     if version.source == newest.source or digest not in newest.seen:
-        return Verdict.NEW
+        return NEW
     return Verdict.DUPLICATE

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import msgspec
 from solders.signature import Signature
 
 from hft.chain import rpc_parse
@@ -72,7 +73,7 @@ class SignatureSource(Session):
                 await self._quietly(channel.unsubscribe("signatureUnsubscribe", number))
         for signature in under_way - self._known.keys():
 
-            def notified(result: Any, received_ns: int, signature: bytes = signature) -> None:
+            def notified(result: msgspec.Raw, received_ns: int, signature: bytes = signature) -> None:
                 self._on_signature(signature, result)
 
             params = [str(Signature.from_bytes(signature)), {"commitment": self._commitment}]
@@ -89,12 +90,12 @@ class SignatureSource(Session):
                 raise
             return None
 
-    def _on_slot(self, result: Any, received_ns: int) -> None:
-        told = rpc_parse.fields(result, "slotNotification")
+    def _on_slot(self, result: msgspec.Raw, received_ns: int) -> None:
+        told = rpc_parse.fields(rpc_parse.loads(result), "slotNotification")
         self.newest_slot = max(self.newest_slot, rpc_parse.count(told.get("slot"), "slot"))
 
-    def _on_signature(self, signature: bytes, result: Any) -> None:
-        slot, value = rpc_parse.with_context(result, "signatureNotification")
+    def _on_signature(self, signature: bytes, result: msgspec.Raw) -> None:
+        slot, value = rpc_parse.with_context(rpc_parse.loads(result), "signatureNotification")
         if isinstance(value, dict):  # else "receivedSignature": it came to a leader, no more
             self.notified += 1
             self._follower.on_notified(signature, slot, value.get("err"), self._commitment)
