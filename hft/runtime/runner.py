@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Protocol, TextIO, cast
 
 import ringbuf
-from hft.runtime import cpus, idle, state
+from hft.runtime import cpus, idle, state, time_slice
 from hft.runtime.clock import Clock
 from hft.runtime.context import Context, Run
 from hft.runtime.exit_codes import ExitCode
@@ -208,6 +208,9 @@ def run_service(name: str, run: Run, clock: Clock, log: Log, notifier: Notifier 
         why_not = cpus.pin(run.cpus.get(name, ()))
         if why_not:
             log.line(f"runs unpinned: {why_not}")
+        slice_ns = time_slice.SLICES_NS.get(name)
+        if slice_ns and run.config.cpus.short_slices == "on" and (why_not := time_slice.ask(slice_ns)):
+            log.line(f"runs with the system's time slices: {why_not}")
         module = cast(_Module, importlib.import_module(spec.module))
         service = module.build(ctx)
         code = _serve(ctx, service, spec.source, log, notifier or Notifier())

@@ -98,6 +98,11 @@ class Cpus:
         PLACEMENTS,
         "Hot services without a core of their own. split (auto): apart from all others; shared: among them.",
     )
+    short_slices: str = choice(
+        "on",
+        ("on", "off"),
+        "on: scanner, planner and executor ask Linux for short time slices, to be run sooner when woken.",
+    )
 
 
 @dataclass(frozen=True)
