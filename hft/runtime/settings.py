@@ -69,6 +69,11 @@ class Hft:
         IDLE_STRATEGIES,
         "Idle strategy of all services. auto: a hot one with a core of its own yields, the others park.",
     )
+    huge_pages: str = choice(
+        "on",
+        ("on", "off"),
+        "on: what a hot service holds after its start goes into huge pages, where the kernel can.",
+    )
     accounts_capacity: int = number(4096, 16, 1 << 20, "Most accounts the account table can hold.")
     accounts_bytes: int = number(
         16 << 20, 1 << 16, 1 << 32, "Bytes of account data the account table can hold."
