@@ -255,7 +255,7 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
 def _settle_memory(ctx: Context) -> str:
     """Where what the start made stays from here on, for the log."""
     settled = ", memory locked" if lock_memory() else ""
-    if ctx.run.config.hft.huge_pages == "on" and service_spec(ctx.name).hot:
+    if ctx.run.config.hft.huge_pages == "on":
         settled += f", {huge_pages.collapse() >> 20} MiB in huge pages"
     return settled
 

@@ -72,7 +72,7 @@ class Hft:
     huge_pages: str = choice(
         "on",
         ("on", "off"),
-        "on: what a hot service holds after its start goes into huge pages, where the kernel can.",
+        "on: what a service holds after its start goes into huge pages, where the kernel can.",
     )
     accounts_capacity: int = number(4096, 16, 1 << 20, "Most accounts the account table can hold.")
     accounts_bytes: int = number(
