@@ -124,8 +124,14 @@ class Desk:
 
     def forget(self, intent: Intent, state: EndState) -> None:
         """The end is where it can't be lost: the journal may note it."""
-        self._notes += 1
-        self._spawn(self._note(intent, state))
+        if self._writer.journal.has_grown:
+            self._notes += 1
+            self._spawn(self._note(intent, state))
+            return
+        try:
+            self._writer.journal.end(intent, state)
+        except JournalError:
+            self.counts["journal_faults"] += 1
 
     def _hears(self, signature: bytes) -> bool:
         return any(source.hears(signature) for source in self._sources)

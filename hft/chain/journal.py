@@ -1,10 +1,12 @@
 """The intent journal: what was signed is on disk before it goes out, so that a crash never loses sight of a
 transaction nor sends a plan twice.
 
-``begin``, ``sent`` and ``end`` return when the kernel says that the bytes are on the disk. ``note`` comes
-before a ``begin`` that another thread carries out: it hands the bytes to the kernel alone, so that from then
-on the death of the process does not lose them. The file is written anew from what is open at each start and
-whenever it has grown past its limit.
+``begin`` returns when the kernel says that the bytes are on the disk. ``note`` comes before a ``begin`` that
+another thread carries out: it hands the bytes to the kernel alone, so that from then on the death of the
+process does not lose them. Nor does it lose what ``sent`` and ``end`` write; should the machine lose its
+power before the next ``begin`` has taken that to the disk, the intent is found open and followed to the same
+end once more. The file is written anew from what is open at each start and whenever it has grown past its
+limit.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import os
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -112,9 +115,8 @@ class Journal:
         self._noted.add(intent.signature)
 
     def sent(self, sent: Sent) -> None:
-        """Puts on disk that somebody took the plan's bytes."""
+        """Notes that somebody took the plan's bytes."""
         self._write(sent)
-        self._sync()
 
     def end(self, intent: Intent, state: EndState) -> None:
         """Notes the end of what is open with these bytes: the end of others signed for the same plan (and
@@ -125,14 +127,20 @@ class Journal:
             return
         if state is not EndState.UNKNOWN:
             self._write(Ended(intent.plan_id, state))
-            self._sync()
-            if self._size > SIZE_LIMIT:
+            if self.has_grown:
                 with self._lock:
                     self._rewrite()
 
+    @property
+    def has_grown(self) -> bool:
+        """Whether the next end has it written anew."""
+        return self._size > SIZE_LIMIT
+
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, once the disk has all of it."""
         if self._file >= 0:
+            with suppress(OSError):
+                os.fdatasync(self._file)
             os.close(self._file)
             self._file = -1
 
@@ -219,7 +227,7 @@ class Journal:
 
 
 class JournalWriter:
-    """A journal for coroutines: the disk is waited for in a thread of its own, one record after the other."""
+    """A journal for coroutines: where the disk is waited for, it is in a thread of its own."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -229,12 +237,8 @@ class JournalWriter:
         """``Journal.begin``."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.begin, intent)
 
-    async def sent(self, sent: Sent) -> None:
-        """``Journal.sent``."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.sent, sent)
-
     async def end(self, intent: Intent, state: EndState) -> None:
-        """``Journal.end``."""
+        """``Journal.end`` of a journal that has grown."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self.journal.end, intent, state)
 
     def close(self) -> None:

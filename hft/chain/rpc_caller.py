@@ -6,7 +6,6 @@ Limits, breakers and health are kept for each endpoint over all calls.
 """
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from random import random as random_number
 from typing import Any, Final, NamedTuple
 
 import aiohttp
+import orjson
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
 
@@ -117,10 +117,7 @@ class Caller:
         """
         self._next_id += 1
         request_id = self._next_id
-        body = json.dumps(
-            {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)},
-            separators=(",", ":"),
-        ).encode()
+        body = orjson.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)})
 
         async def once(state: EndpointState, timeout_ns: int) -> Answer:
             payload = GuardedBody(body, guard)

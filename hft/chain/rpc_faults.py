@@ -5,6 +5,8 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any, Final
 
+import orjson
+
 MAX_MESSAGE: Final = 300
 
 
@@ -115,7 +117,7 @@ def retry_after_ns(header: str | None) -> int:
 
 
 def read_answer(endpoint: str, request_id: int, status: int, body: bytes, retry_after: str | None) -> Any:
-    """The result of an answer to request ``request_id``; numbers with a fraction as ``Decimal``.
+    """The result of an answer to request ``request_id``.
 
     ``RpcFault`` for an HTTP error, for what is no JSON-RPC answer to this request, and for an error in it.
     """
@@ -129,7 +131,10 @@ def read_answer(endpoint: str, request_id: int, status: int, body: bytes, retry_
         )
     if status >= 500:
         raise RpcFault(FaultKind.SERVER_ERROR, endpoint, f"HTTP {status}", code=status)
-    answer = read_json(endpoint, body, status)
+    try:
+        answer = orjson.loads(body)
+    except ValueError as reason:
+        raise _no_json(endpoint, body, status) from reason
     error = answer.get("error") if isinstance(answer, dict) else None
     if error is not None:
         raise _error_fault(endpoint, error, status, retry_after)
@@ -144,13 +149,18 @@ def read_answer(endpoint: str, request_id: int, status: int, body: bytes, retry_
 
 
 def read_json(endpoint: str, body: bytes, status: int = 200) -> Any:
-    """``body`` as JSON, or ``RpcFault`` MALFORMED (HTTP_REFUSED where the status says so already)."""
+    """``body`` as JSON, numbers with a fraction as ``Decimal``; or ``RpcFault`` MALFORMED (HTTP_REFUSED where
+    the status says so already)."""
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        kind = FaultKind.MALFORMED if status == 200 else FaultKind.HTTP_REFUSED
-        text = body[:MAX_MESSAGE].decode(errors="replace")
-        raise RpcFault(kind, endpoint, f"HTTP {status}, no JSON: {text!r}", code=status) from error
+        raise _no_json(endpoint, body, status) from error
+
+
+def _no_json(endpoint: str, body: bytes, status: int) -> RpcFault:
+    kind = FaultKind.MALFORMED if status == 200 else FaultKind.HTTP_REFUSED
+    text = body[:MAX_MESSAGE].decode(errors="replace")
+    return RpcFault(kind, endpoint, f"HTTP {status}, no JSON: {text!r}", code=status)
 
 
 def _no_number(word: str) -> Any:

@@ -171,12 +171,12 @@ class Submitter:
         if self._jito is not None:
             first = await self._by_jito(self._jito, intent, times.jito_ns, guard)
             if first.state in (SendState.ACCEPTED, SendState.KILLED):
-                return await self._noted(intent, first)
+                return self._noted(intent, first)
             self.fallbacks += 1
         outcome = await self._by_rpc(intent, times.last_ns, guard)
         if outcome.state is not SendState.ACCEPTED and first is not None and first.state is SendState.UNKNOWN:
             outcome = outcome._replace(state=SendState.UNKNOWN, path=Path.JITO)
-        return await self._noted(intent, outcome)
+        return self._noted(intent, outcome)
 
     async def _by_jito(
         self, jito: JitoClient, intent: Intent, deadline_ns: int, guard: _Guard
@@ -208,11 +208,11 @@ class Submitter:
             return SendOutcome(SendState.UNKNOWN, Path.RPC, "", endpoint, odd, str(odd))
         return SendOutcome(SendState.ACCEPTED, Path.RPC, "", endpoint)
 
-    async def _noted(self, intent: Intent, outcome: SendOutcome) -> SendOutcome:
+    def _noted(self, intent: Intent, outcome: SendOutcome) -> SendOutcome:
         """The journal knows who took the bytes; that is a help for the next start, not a condition."""
         if outcome.state is SendState.ACCEPTED and outcome.path is not None:
             try:
-                await self._journal.sent(Sent(intent.plan_id, outcome.path, outcome.bundle_id))
+                self._journal.journal.sent(Sent(intent.plan_id, outcome.path, outcome.bundle_id))
             except JournalError as error:
                 return outcome._replace(reason=str(error))
         return outcome

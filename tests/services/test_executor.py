@@ -304,8 +304,7 @@ def test_row_15_nobody_can_tell_what_became_of_it_it_ends_unknown_and_is_looked_
     fault(run, "server_error", method="getSignatureStatuses", times=0)
     executor = run.services["executor"]
     executor.access.desk.follower._rule = FollowRule(silence_ns=500_000_000)
-    for source in executor.access.desk._sources:
-        source.watch = lambda: None
+    executor.access.desk.follower.on_notified = lambda *told: None
     until_told(run)
     (result,) = results(run)
     assert (result.end_state, result.reason) == (EndState.UNKNOWN, ExecutionReason.STATUS_UNKNOWN)
