@@ -74,7 +74,9 @@ class Processes:
         self._nats: NatsServer | None = None
         if "sidecar" in services:
             folder, limits = self._folder / state.NATS_FOLDER, streams.table(config.nats)
-            self._nats = NatsServer(folder, name=f"perf-{self.run.run_id8}", streams=limits)
+            self._nats = NatsServer(
+                folder, name=f"perf-{self.run.run_id8}", streams=limits, nice=config.cpus.nice
+            )
         self._children: dict[str, Child] = {}
         self.segments: Segments | None = None
 

@@ -24,6 +24,9 @@ SHARED_CORES = 2
 OWN_CORE_ORDER: tuple[str, ...] = ("scanner", "feed", "planner", "executor")
 """Hot services, the busiest first: who gets a core of its own when there are not enough for all."""
 
+RECORDING: tuple[str, ...] = ("sidecar", "event_logger")
+"""Services that nothing waits for but a full ring: where others want the same core, they come last."""
+
 
 class Assignment(NamedTuple):
     """Who runs where, and what a person should know about it."""

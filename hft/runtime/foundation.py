@@ -163,6 +163,7 @@ class Foundation:
             name=f"hft-{self.run.run_id8}",
             sync_interval_s=0 if settings.sync_always == "on" else nats_server.SYNC_INTERVAL_S,
             streams=streams.table(settings),
+            nice=self.run.config.cpus.nice,
             log_file=self.run.state_dir / state.LOG_FOLDER / "nats-server.log",
         )
         self.run = replace(self.run, nats_url=self._nats.start())

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class NatsServer:
     name: what it calls itself; a foreign server that answers at the port is known by it.
     port: 1..65535, or 0 for a free one, which is then kept for this object's life.
     sync_interval_s: how long an acknowledged message may stay unsynced on disk; 0 syncs each write.
-    streams: JetStream's own limits are made to fit them.
+    streams: JetStream's own limits are made to fit them. nice: its niceness, 0..19, above ours.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class NatsServer:
         sync_interval_s: int = SYNC_INTERVAL_S,
         streams: Iterable[Stream] = STREAMS,
         log_file: Path | None = None,
+        nice: int = 0,
     ) -> None:
         if not 0 <= port <= 65_535:
             raise NatsServerError(
@@ -116,6 +118,7 @@ class NatsServer:
         self.pid_file = self.folder / "server.pid"
         self._sync_interval_s = sync_interval_s
         self._streams = tuple(streams)
+        self._nice = nice
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -194,8 +197,8 @@ class NatsServer:
                 stderr=log,
                 cwd=self.folder,
                 start_new_session=True,
-                # One call into libc, no lock, no memory: safe even where threads run.
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                # Two calls into libc, no lock, no memory: safe even where threads run.
+                preexec_fn=partial(_begin_child, self._nice) if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         self.pid_file.write_text(f"{self._process.pid}\n")
         while True:
@@ -297,9 +300,10 @@ class NatsServer:
             return
 
 
-def _end_with_parent() -> None:
-    """In the child: SIGTERM when the supervisor ends, in whatever way."""
+def _begin_child(nice: int) -> None:
+    """In the child: SIGTERM when the supervisor ends, in whatever way; its niceness."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _LIBC.nice(nice)
 
 
 def _port_taken(port: int) -> NatsServerError:

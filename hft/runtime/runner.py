@@ -211,6 +211,8 @@ def run_service(name: str, run: Run, clock: Clock, log: Log, notifier: Notifier 
         slice_ns = time_slice.SLICES_NS.get(name)
         if slice_ns and run.config.cpus.short_slices == "on" and (why_not := time_slice.ask(slice_ns)):
             log.line(f"runs with the system's time slices: {why_not}")
+        if name in cpus.RECORDING:
+            os.nice(run.config.cpus.nice)
         module = cast(_Module, importlib.import_module(spec.module))
         service = module.build(ctx)
         code = _serve(ctx, service, spec.source, log, notifier or Notifier())

@@ -107,6 +107,11 @@ class Cpus:
         "on",
         ("on", "off"),
         "on: scanner, planner and executor ask Linux for short time slices, to be run sooner when woken.",
+    nice: int = number(
+        5,
+        0,
+        19,
+        "Niceness of what records and hands on: sidecar, event_logger, nats-server. 0: as all others.",
     )
 
 

@@ -163,6 +163,15 @@ def test_the_server_ends_with_a_supervisor_that_is_killed(tmp_path: Path) -> Non
     assert server.wait(10) is None or not server.is_running()
 
 
+def test_its_niceness_stands_above_ours(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path / "nats", nice=3)
+    server.start()
+    try:
+        assert psutil.Process(server.pid).nice() == min(psutil.Process().nice() + 3, 19)
+    finally:
+        server.stop()
+
+
 def test_a_pid_file_that_names_a_stranger_harms_nobody(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats")
     server.folder.mkdir()
