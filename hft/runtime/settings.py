@@ -107,6 +107,7 @@ class Cpus:
         "on",
         ("on", "off"),
         "on: scanner, planner and executor ask Linux for short time slices, to be run sooner when woken.",
+    )
     nice: int = number(
         5,
         0,
