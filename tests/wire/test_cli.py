@@ -12,6 +12,8 @@ from hft import wire
 from hft.cli.inspect import inspect
 from hft.cli.schema import schema
 from hft.runtime.exit_codes import ExitCode
+from hft.runtime.journal_format import Rows
+from hft.runtime.stream_journal import MINIMUM_BYTES, StreamJournal
 from hft.wire import Codec
 
 app = typer.Typer()
@@ -52,6 +54,52 @@ def test_inspect_shows_values_as_a_person_reads_them() -> None:
     assert fields["unix_ns"] == {"value": 10, "type": "i64", "unit": "ns, unix"}
     code, out, _ = run("inspect", "--plain", "-", stdin=bytes(cell))
     assert json.loads(out)["observed"] == -7
+
+
+def segment(folder: Path) -> Path:
+    """A segment of a journal as the sidecar writes it: two rejections, and what is no message."""
+    journal = StreamJournal(folder, "planned", bytes(range(16)), MINIMUM_BYTES, print)
+    codec = wire.plan_rejected
+    payloads = [ours(codec, plain_values(codec)), ours(codec, plain_values(codec)), b"no message"]
+    rows = Rows.of((7 + place, b"execution.rejected.x", payload) for place, payload in enumerate(payloads))
+    assert journal.ready(rows.size)
+    assert journal.append(rows, 1_700_000_000_123_456_789)
+    journal.close()
+    (path,) = folder.glob("*.journal")
+    return path
+
+
+def test_inspect_shows_the_records_of_a_journals_segment_with_their_sequences(tmp_path: Path) -> None:
+    path = segment(tmp_path)
+    code, out, _ = run("inspect", str(path))
+    head, *lines = out.splitlines()
+    assert code == 0
+    assert head == f"segment 1 of planned, run {bytes(range(16)).hex()}, 0 of it in earlier segments"
+    assert [line.split()[1:3] for line in lines] == [["7", "rejected"], ["8", "rejected"], ["9", "corrupt"]]
+    code, out, _ = run("inspect", "--json", "-", stdin=path.read_bytes())
+    first, _, last = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert (first["sequence"], first["record"], first["unix_ns"]) == (
+        7,
+        "PlanRejected",
+        1_700_000_000_123_456_789,
+    )
+    assert list(first["fields"]) == list(wire.plan_rejected.Record._fields)
+    assert (last["sequence"], last["record"], "error" in last) == (9, "", True)
+
+
+def test_inspect_tells_where_a_segment_is_damaged_after_what_is_whole(tmp_path: Path) -> None:
+    path = segment(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[data.rfind(b"no message")] ^= 1
+    path.write_bytes(data)
+    code, out, told = run("inspect", "--json", str(path))
+    assert [json.loads(line)["sequence"] for line in out.splitlines()] == [7, 8]
+    assert code == ExitCode.FAILURE
+    assert "a record that is not whole, or whose checksum is wrong" in told
+    code, out, told = run("inspect", "-", stdin=bytes(data[:40]))
+    assert (code, out) == (ExitCode.FAILURE, "")
+    assert "40 bytes hold no header" in told
 
 
 def test_inspect_shows_an_enum_value_of_a_newer_schema_as_its_number() -> None:
