@@ -23,6 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.nats_asking import persistently
 from hft.runtime.nats_options import ConnectOptions, connect_session
 
 WINDOW: Final = 2048
@@ -242,7 +243,7 @@ class Source:
 
     async def _step_in(self, js: JetStreamContext) -> None:
         """A consumer that goes on behind the last message handed over."""
-        stream = await js.stream_info(self._stream)
+        stream = await persistently(lambda: js.stream_info(self._stream), REQUEST_S)
         created: Any = stream.created
         incarnation = int(created.timestamp() * 1_000_000)
         at = self._at
@@ -260,8 +261,7 @@ class Source:
 
     async def _consumer_info(self, js: JetStreamContext) -> ConsumerInfo | None:
         try:
-            info: ConsumerInfo = await js.consumer_info(self._stream, self._consumer)
-            return info
+            return await persistently(lambda: js.consumer_info(self._stream, self._consumer), REQUEST_S)
         except nats.js.errors.NotFoundError:
             return None
 

@@ -9,11 +9,15 @@ from nats.js.api import ConsumerConfig, DeliverPolicy, RawStreamMsg, StreamInfo
 
 from hft.runtime.journal_mark import UNKNOWN, Mark
 from hft.runtime.lane import Held
+from hft.runtime.nats_asking import persistently
 
 WALK_LIMIT = 4096
 """Messages looked at, backwards, for the newest of ours in a stream that has lost its end."""
 
 READ_TIMEOUT_S = 5.0
+
+FEW = 32
+"""Up to so many messages are read one by one: without a leader of their own the servers make no consumer."""
 
 
 async def held_behind(
@@ -23,7 +27,7 @@ async def held_behind(
 
     Raises nats.errors.Error when the server does not answer, or the stream is not there.
     """
-    info = await js.stream_info(stream)
+    info = await persistently(lambda: js.stream_info(stream))
     incarnation = _incarnation(info)
     # An empty stream says that its first message is 0, or the one after its last.
     first, last = max(info.state.first_seq, 1), info.state.last_seq
@@ -47,26 +51,24 @@ async def _has_lost_its_end(
         return True
     if mark.sequence == UNKNOWN or mark.stream_sequence < info.state.first_seq:
         return False
-    try:
-        message = await js.get_msg(stream, mark.stream_sequence)
-    except nats.js.errors.NotFoundError:
-        return False
-    return _ours(message, link) != (mark.run.hex(), mark.sequence)
+    message = await _message(js, stream, mark.stream_sequence)
+    return message is not None and _ours(message, link) != (mark.run.hex(), mark.sequence)
 
 
 async def _newest(js: JetStreamContext, stream: str, link: str, info: StreamInfo, incarnation: int) -> Held:
     last = info.state.last_seq
     for sequence in range(last, max(info.state.first_seq, last - WALK_LIMIT) - 1, -1):
-        try:
-            found = _ours(await js.get_msg(stream, sequence), link)
-        except nats.js.errors.NotFoundError:
-            continue
+        message = await _message(js, stream, sequence)
+        found = None if message is None else _ours(message, link)
         if found is not None:
             return Held(incarnation, sequence, (), found)
     return Held(incarnation, last, ())
 
 
 async def _ids(js: JetStreamContext, stream: str, link: str, begin: int, last: int) -> list[tuple[str, int]]:
+    if last - begin < FEW:
+        each = [await _message(js, stream, sequence) for sequence in range(begin, last + 1)]
+        return [own for message in each if message is not None and (own := _ours(message, link))]
     config = ConsumerConfig(
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=begin, headers_only=True
     )
@@ -85,6 +87,14 @@ async def _ids(js: JetStreamContext, stream: str, link: str, begin: int, last: i
     finally:
         await subscription.unsubscribe()
     return found
+
+
+async def _message(js: JetStreamContext, stream: str, sequence: int) -> RawStreamMsg | None:
+    """The message at that place, None if it was deleted."""
+    try:
+        return await persistently(lambda: js.get_msg(stream, sequence))
+    except nats.js.errors.NotFoundError:
+        return None
 
 
 def _ours(message: RawStreamMsg, link: str) -> tuple[str, int] | None:

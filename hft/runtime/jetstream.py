@@ -11,6 +11,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from typing import NamedTuple
 
 import nats.errors
@@ -43,12 +44,14 @@ _BROKEN = (OSError, nats.errors.Error, WireBroken, HftError)
 
 
 class Prepared(NamedTuple):
-    """What the thread brings: a connection (None where only the streams were seen to), what each lane's
-    stream holds, and the settings of streams that are not as the table says."""
+    """What the thread brings: a connection (None where only the streams were seen to); what the streams of
+    lanes hold; by stream, the settings that are not as the table says; streams for which nobody answered, as
+    happens while no server leads them."""
 
     wire: Wire | None
     held: dict[int, Held]
-    differences: tuple[streams.Difference, ...]
+    differences: dict[str, tuple[streams.Difference, ...]]
+    silent: tuple[str, ...]
 
 
 class Publisher:
@@ -56,8 +59,7 @@ class Publisher:
 
     lanes: in order of precedence, each with its stream's name. monotonic_ns: the clock. say: takes a line for
     the log, about the connection's ups and downs.
-    Counts: ``connects``, ``failures`` (attempts to connect that failed), ``differences`` (settings of streams
-    that are not as the table says).
+    Counts: ``connects``, ``failures`` (attempts to connect that failed).
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Publisher:
     ) -> None:
         self.connects = 0
         self.failures = 0
-        self.differences = 0
+        self._differences: dict[str, tuple[streams.Difference, ...]] = {}
         self._options = options
         self._streams = tuple(stream for stream, _ in lanes)
         self._lanes = tuple(lane for _, lane in lanes)
@@ -96,6 +98,11 @@ class Publisher:
     def connected(self) -> bool:
         """Whether the server can be reached and holds the streams."""
         return self._wire is not None
+
+    @property
+    def differences(self) -> int:
+        """Settings of streams that are not as the table says."""
+        return sum(map(len, self._differences.values()))
 
     @property
     def backlog(self) -> int:
@@ -228,7 +235,10 @@ class Publisher:
             )
             for number in numbers
         }
-        options, table = self._options, self._table
+        options = self._options
+        # One stream without a leader must not keep another one's lane waiting.
+        names = {stream for stream, *_ in wanted.values()}
+        table = [row for row in self._table if connect or row.name in names]
 
         def work() -> Prepared:
             try:
@@ -247,20 +257,23 @@ class Publisher:
         except _BROKEN as error:
             self._failed(error, now_ns)
             return
-        self._backoff_ns = BACKOFF_FIRST_NS
-        self.differences = len(prepared.differences)
         if prepared.wire is None and self._wire is None:
             return
+        if not prepared.silent:
+            self._backoff_ns = BACKOFF_FIRST_NS
         if prepared.wire is not None:
             self.connects += 1
             self.away = False
             self._wire, self._heard_ns, self._asked = prepared.wire, now_ns, False
-            for difference in prepared.differences:
+            for difference in chain.from_iterable(prepared.differences.values()):
                 self._say(f"stream {difference}")
             self._say(f"publishes to NATS at {self._options}")
+        self._differences |= prepared.differences
         for number, held in prepared.held.items():
             self._lanes[number].resume(held)
             self._progress_ns[number] = now_ns
+        if prepared.silent:
+            self._failed(TimeoutError(f"no answer for {', '.join(prepared.silent)}"), now_ns)
 
     def _failed(self, error: BaseException, now_ns: int) -> None:
         if self._backoff_ns == BACKOFF_FIRST_NS:
@@ -285,19 +298,20 @@ def _prepare(
     if connect:
         wire = nats_wire.connect(options, NAME, b"_INBOX.%b." % secrets.token_hex(4).encode())
     try:
-        held, differences = asyncio.run(_see_to_streams(options, table, wanted))
+        held, differences, silent = asyncio.run(_see_to_streams(options, table, wanted))
     except BaseException:
         if wire is not None:
             wire.close()
         raise
-    return Prepared(wire, held, differences)
+    return Prepared(wire, held, differences, silent)
 
 
 async def _see_to_streams(
     options: ConnectOptions,
     table: Sequence[streams.Stream],
     wanted: dict[int, tuple[str, str, Mark | None, bool]],
-) -> tuple[dict[int, Held], tuple[streams.Difference, ...]]:
+) -> tuple[dict[int, Held], dict[str, tuple[streams.Difference, ...]], tuple[str, ...]]:
+    """The rest of ``Prepared``. Raises what is wrong with a stream; ``TimeoutError`` if none answers."""
     errors: list[Exception] = []
 
     async def note(error: Exception) -> None:
@@ -314,12 +328,22 @@ async def _see_to_streams(
     )
     try:
         js = client.jetstream()
-        ensured = await streams.ensure(js, table)
-        held = {
-            number: await high_water.held_behind(js, stream, link, mark, fresh=fresh)
-            for number, (stream, link, mark, fresh) in wanted.items()
-        }
-        return held, ensured.differences
+        lanes: dict[int, Held] = {}
+        differences: dict[str, tuple[streams.Difference, ...]] = {}
+
+        async def see(row: streams.Stream) -> None:
+            differences[row.name] = (await streams.ensure(js, (row,))).differences
+            for number, (stream, link, mark, fresh) in wanted.items():
+                if stream == row.name:
+                    lanes[number] = await high_water.held_behind(js, stream, link, mark, fresh=fresh)
+
+        ends = await asyncio.gather(*map(see, table), return_exceptions=True)
+        wrong = [end for end in ends if end is not None]
+        worse = [end for end in wrong if not isinstance(end, TimeoutError)]
+        if wrong and (worse or len(wrong) == len(table)):
+            raise (worse or wrong)[0]
+        silent = tuple(row.name for row, end in zip(table, ends, strict=True) if end is not None)
+        return lanes, differences, silent
     finally:
         with contextlib.suppress(*_BROKEN):
             await client.close()

@@ -22,6 +22,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError
 
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.nats_asking import persistently
 from hft.runtime.settings import Nats
 
 MIB = 1 << 20
@@ -249,7 +250,7 @@ def _plain(value: Any) -> Any:
 async def verify(js: JetStreamContext, streams: Iterable[Stream] = STREAMS) -> Ensured:
     """What is missing on the server and what differs from the table; changes nothing.
 
-    Raises StreamError (`refused`) where there is no JetStream.
+    Raises StreamError (`refused`) where there is no JetStream, TimeoutError where nobody answers.
     """
     missing: list[str] = []
     found: list[Difference] = []
@@ -298,7 +299,7 @@ async def ensure(
 async def _find(js: JetStreamContext, stream: Stream) -> api.StreamInfo | None:
     """The stream as it is, or None if it is missing."""
     try:
-        return await js.stream_info(stream.name)
+        return await persistently(lambda: js.stream_info(stream.name))
     except NotFoundError:
         return None
     except (APIError, NoRespondersError) as error:

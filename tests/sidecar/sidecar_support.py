@@ -51,7 +51,13 @@ def stored(url: str, stream: str) -> list[Msg]:
     async def read(js: JetStreamContext) -> list[Msg]:
         left = (await js.stream_info(stream)).state.messages
         config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
-        subscription = await js.subscribe(">", stream=stream, ordered_consumer=True, config=config)
+        deadline = time.monotonic() + 30
+        while True:  # servers that have just lost their leader make no consumer
+            try:
+                subscription = await js.subscribe(">", stream=stream, ordered_consumer=True, config=config)
+                break
+            except TimeoutError:
+                assert time.monotonic() < deadline
         return [await subscription.next_msg(timeout=30) for _ in range(left)]
 
     return asked(url, read)

@@ -6,13 +6,15 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
 from sidecar_support import Pipeline, Started, asked, message_ids, record_bytes, stored
 
 from hft import wire
-from hft.runtime import lane
+from hft.runtime import high_water, lane
+from hft.runtime.lane import Held
 from hft.runtime.nats_server import NatsServer
 from hft.runtime.settings import Config, Link, Nats, Sidecar
 from hft.runtime.streams import BY_NAME, STREAMS, settings
@@ -311,6 +313,31 @@ def test_streams_that_differ_are_told_and_left_as_they_are(
     made.until(lambda: made.counters().get("nats_connected") == 1)
     assert made.counters()["stream_differences"] == 1
     assert "stream METRICS: max_age is 500, should be 86400" in capfd.readouterr().err
+
+
+def test_a_stream_for_which_nobody_answers_keeps_no_other_one_waiting(
+    server: NatsServer, pipeline: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for seconds after its leader's machine has died."""
+    held_behind = high_water.held_behind
+    leaderless = {"METRICS"}
+
+    async def asked_of(js: JetStreamContext, stream: str, *more: Any, **rest: Any) -> Held:
+        if stream in leaderless:
+            raise TimeoutError
+        return await held_behind(js, stream, *more, **rest)
+
+    monkeypatch.setattr(high_water, "held_behind", asked_of)
+    made = pipeline(server.url)
+    made.open()
+    made.publish("metrics", record_bytes(wire.pnl_metric, 0))
+    made.publish("planned", record_bytes(wire.execution_plan, 0))
+    made.until(lambda: made.counters().get("out_planned") == 1)
+    assert made.backlog() == 1
+    assert message_ids(stored(server.url, "METRICS")) == []
+    leaderless.clear()
+    made.drain()
+    assert_streams_equal_links(made, server.url, ("planned", "metrics"))
 
 
 def test_what_could_not_be_delivered_waits_in_the_journal_for_the_next_run(
