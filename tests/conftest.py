@@ -2,11 +2,14 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import workers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,6 +20,31 @@ settings.register_profile(
 )
 settings.register_profile("suite", settings.get_profile("search"), derandomize=True, database=None)
 settings.load_profile("suite")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that have the machine for themselves come last: the other workers have ended by then."""
+    items.sort(key=is_alone)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    with workers.turn(alone=is_alone(item)):
+        return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.RoomScheduling | None:
+    """Takes the place of xdist's default way; any other that is asked for stays."""
+    if config.getvalue("dist") != "load":
+        return None
+    config.option.loadscopereorder = False
+    return workers.RoomScheduling(config, log)
+
+
+def is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 def shared_folder() -> Path:
