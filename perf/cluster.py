@@ -28,7 +28,8 @@ CONNECTIONS: Final = 16
 WALLET_LAMPORTS: Final = 2 * 10**12
 RAMP: Final = 500
 POLL_S: Final = 0.001
-_TIMEOUT_S: Final = 30.0
+_TIMEOUT_S: Final = 50.0
+"""Shorter than what a worker's call may take."""
 
 
 def usdc_pools() -> dict[str, Pool]:

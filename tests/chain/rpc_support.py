@@ -21,10 +21,13 @@ MILLISECOND = 1_000_000
 
 FAST = CallRule(
     attempts=4,
-    attempt_ns=150 * MILLISECOND,
+    attempt_ns=300 * MILLISECOND,
     backoff=BackoffRule(2 * MILLISECOND, 10 * MILLISECOND),
     breaker=BreakerRule(3, 100 * MILLISECOND, 400 * MILLISECOND),
 )
+
+PATIENT = FAST._replace(attempt_ns=5 * SECOND)
+"""For nodes that answer: on a busy machine they take their time."""
 
 Answerer = Callable[[dict[str, Any], web.Request], Awaitable[web.StreamResponse]]
 

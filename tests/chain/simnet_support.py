@@ -21,12 +21,13 @@ from hft.chain.jito import JitoClient, jito_endpoint
 from hft.chain.journal_records import Intent
 from hft.chain.keys import paper_keypair
 from hft.chain.rpc import RpcClient
+from hft.chain.rpc_caller import CallRule
 from hft.chain.rpc_parse import LatestBlockhash
 from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.transaction import SignedTransaction, sign
 from hft.runtime import settings
 from hft.simnet.alone import Alone
-from tests.chain.rpc_support import FAST, MILLISECOND, SECOND
+from tests.chain.rpc_support import MILLISECOND, PATIENT, SECOND
 
 SEED = 7
 WALLET = paper_keypair(SEED)
@@ -50,12 +51,12 @@ class Simnet:
         ws = url.replace("http:", "ws:")
         return Endpoint(name, url, ws, **{"interval_ns": MILLISECOND // 10, "burst": 10_000, **more})
 
-    def rpc(self, http: aiohttp.ClientSession, *names: str) -> RpcClient:
-        return RpcClient(http, [self.node(name) for name in names], FAST)
+    def rpc(self, http: aiohttp.ClientSession, *names: str, rule: CallRule = PATIENT) -> RpcClient:
+        return RpcClient(http, [self.node(name) for name in names], rule)
 
-    def jito(self, http: aiohttp.ClientSession, name: str) -> JitoClient:
+    def jito(self, http: aiohttp.ClientSession, name: str, rule: CallRule = PATIENT) -> JitoClient:
         endpoint = jito_endpoint(name, f"{self.base}/node/{name}", requests_per_second=10_000, burst=1_000)
-        return JitoClient(http, [endpoint], FAST)
+        return JitoClient(http, [endpoint], rule)
 
     def fault(self, kind: str, **more: Any) -> dict[str, Any]:
         """Provokes a fault."""

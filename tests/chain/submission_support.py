@@ -14,24 +14,31 @@ from hft.chain.journal import Journal, JournalWriter
 from hft.chain.journal_records import Intent
 from hft.chain.rpc import RpcClient
 from hft.chain.submit import SendOutcome, SendRule, Submitter
-from tests.chain.rpc_support import MILLISECOND, SECOND, run
+from tests.chain.rpc_support import FAST, MILLISECOND, PATIENT, SECOND, run
 from tests.chain.simnet_support import Simnet, intent_of, soon
 
-RULE = SendRule(limit_ns=600 * MILLISECOND, attempts=2)
+RULE = SendRule(limit_ns=5 * SECOND, attempts=2)
+HASTY = SendRule(limit_ns=1_200 * MILLISECOND, attempts=2)
+"""Where somebody never answers: each attempt is waited for to its limit."""
 
 
 class Bench:
     """Everything one instance has to submit and follow with, driven by hand."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, rpc: RpcClient, jito: JitoClient | None, folder: Path
+        self,
+        http: aiohttp.ClientSession,
+        rpc: RpcClient,
+        jito: JitoClient | None,
+        folder: Path,
+        rule: SendRule = RULE,
     ) -> None:
         self.http = http
         self.rpc = rpc
         self.killed = False
         self.checks = 0
         self.writer = JournalWriter(Journal(folder))
-        self.submitter = Submitter(rpc, jito, self.writer, self.is_killed, RULE)
+        self.submitter = Submitter(rpc, jito, self.writer, self.is_killed, rule)
         times = FollowTimes(poll_ns=15 * MILLISECOND, bundle_ns=20 * MILLISECOND, ask_ns=SECOND)
         self.follower = Follower(rpc, jito, FollowRule(silence_ns=SECOND), times)
         self.ends: list[End] = []
@@ -62,10 +69,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def desk_of(simnet: Simnet, folder: Path, *nodes: str, jito: str = "") -> AsyncIterator[Bench]:
+async def desk_of(
+    simnet: Simnet, folder: Path, *nodes: str, jito: str = "", hasty: bool = False
+) -> AsyncIterator[Bench]:
+    call, send = (FAST, HASTY) if hasty else (PATIENT, RULE)
     async with open_session(Reach.LOOPBACK) as http:
-        engine = simnet.jito(http, jito) if jito else None
-        desk = Bench(http, simnet.rpc(http, *nodes), engine, folder)
+        engine = simnet.jito(http, jito, call) if jito else None
+        desk = Bench(http, simnet.rpc(http, *nodes, rule=call), engine, folder, send)
         try:
             yield desk
         finally:
@@ -73,10 +83,15 @@ async def desk_of(simnet: Simnet, folder: Path, *nodes: str, jito: str = "") -> 
 
 
 def with_desk(
-    simnet: Simnet, folder: Path, work: Callable[[Bench], Awaitable[None]], *nodes: str, jito: str = ""
+    simnet: Simnet,
+    folder: Path,
+    work: Callable[[Bench], Awaitable[None]],
+    *nodes: str,
+    jito: str = "",
+    hasty: bool = False,
 ) -> None:
     async def whole() -> None:
-        async with desk_of(simnet, folder, *(nodes or ("main",)), jito=jito) as desk:
+        async with desk_of(simnet, folder, *(nodes or ("main",)), jito=jito, hasty=hasty) as desk:
             await work(desk)
 
     run(whole())

@@ -60,6 +60,10 @@ REQUEST_FAULTS = [
 ]
 
 
+def never_answers(fault: dict[str, object]) -> bool:
+    return fault["kind"] in ("latency", "hang")
+
+
 def name_of(fault: dict[str, object]) -> str:
     return f"{fault['kind']}{fault.get('code', '')}"
 
@@ -83,7 +87,7 @@ def test_row_12_a_node_in_trouble_costs_less_than_the_plans_life(
         assert bad.faults >= 1
         assert simnet.met()[str(fault["kind"])] >= 1
 
-    with_desk(simnet, tmp_path, work, "bad", "well")
+    with_desk(simnet, tmp_path, work, "bad", "well", hasty=never_answers(fault))
 
 
 @pytest.mark.parametrize("fault", REQUEST_FAULTS, ids=name_of)
@@ -94,7 +98,7 @@ def test_row_12_a_block_engine_in_trouble_is_followed_by_rpc_with_the_same_bytes
 
     async def work(desk: Bench) -> None:
         intent = await desk.intent()
-        outcome = await desk.submit(intent, life_ns=SECOND)
+        outcome = await desk.submit(intent)
         assert (outcome.state, outcome.path) == (SendState.ACCEPTED, Way.RPC)
         assert desk.submitter.fallbacks == 1
         assert (await desk.the_end()).state is EndState.LANDED_OK
@@ -102,7 +106,7 @@ def test_row_12_a_block_engine_in_trouble_is_followed_by_rpc_with_the_same_bytes
         assert told is not None
         assert b64decode(told["transaction"][0]) == intent.signed
 
-    with_desk(simnet, tmp_path, work, jito="engine")
+    with_desk(simnet, tmp_path, work, jito="engine", hasty=never_answers(fault))
 
 
 def test_row_12_every_node_down_ends_within_the_plans_life_and_nothing_is_out(
@@ -143,7 +147,7 @@ def test_row_14_one_plan_by_both_ways_lands_once_and_is_counted_once(simnet: Sim
         assert desk.follower.poll(desk.ends.append) == 0
         assert simnet.state()["transactions"] == before + 1
 
-    with_desk(simnet, tmp_path, work, jito="engine")
+    with_desk(simnet, tmp_path, work, jito="engine", hasty=True)
 
 
 def test_row_21_nothing_is_written_after_a_kill(simnet: Simnet, tmp_path: Path) -> None:
@@ -171,7 +175,7 @@ def test_row_21_nothing_is_written_after_a_kill(simnet: Simnet, tmp_path: Path) 
         after = simnet.state()
         assert (after["transactions"], after["bundles"]) == (before["transactions"], before["bundles"])
 
-    with_desk(simnet, tmp_path, work, jito="engine")
+    with_desk(simnet, tmp_path, work, jito="engine", hasty=True)
 
 
 def test_row_27_a_wallet_without_sol_is_refused_with_the_reason(simnet: Simnet, tmp_path: Path) -> None:

@@ -178,12 +178,20 @@ def test_a_broken_stream_is_taken_up_at_its_slot_and_counts_once_it_has_caught_u
 def test_row_07_a_silent_stream_is_given_up(simnet: Simnet) -> None:
     async def work() -> None:
         async with geyser_server() as geyser, desk_of(simnet, geyser) as desk:
-            await desk.until(lambda: len(geyser.streams) >= 1)
-            geyser.slot(5, 4)
+            greeted = 0
+
+            def live() -> bool:
+                """Each stream speaks once: on a busy machine one may be given up before its snapshot."""
+                nonlocal greeted
+                if len(geyser.streams) > greeted:
+                    greeted = len(geyser.streams)
+                    geyser.slot(5, 4)
+                return any(isinstance(event, SourceLive) for event in desk.events)
+
+            await desk.until(live)
             await desk.until(lambda: any(isinstance(event, SourceLost) for event in desk.events))
-            assert any(isinstance(event, SourceLive) for event in desk.events)
             assert desk.source.lost["silent"] >= 1
-            await desk.until(lambda: len(geyser.streams) >= 2)
+            await desk.until(lambda: len(geyser.streams) > greeted)
 
     run(work())
 

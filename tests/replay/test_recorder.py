@@ -27,7 +27,7 @@ def test_a_capture_begins_with_what_is_followed_and_its_snapshot(captured: Path)
     assert CLOCK_KEY in snapshot
     assert needed <= snapshot
     later = [event for event in events[live:] if isinstance(event, AccountChanged)]
-    assert len(later) > 500
+    assert len(later) > 100
     assert any(isinstance(event, SlotSeen) for event in events)
     for batch in taken:
         for event in batch.events:
