@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = frozenset({"chain", "e2e", "replay", "services"})
-"""Rooms whose tests share what takes long to start, or have the machine for themselves: one worker's each."""
+TOGETHER = frozenset({"chain", "replay", "services"})
+"""Rooms whose tests share what takes long to start: one worker's each."""
 
 
 class RoomScheduling(LoadScopeScheduling):  # type: ignore[misc]

@@ -27,6 +27,8 @@ from hft.venues import WRAPPED_SOL
 from hft.wire.enums import EndState
 
 MAX_EVENTS: Final = 8_192
+LEAST_QUESTIONS: Final = 3
+"""After a landed transaction, however late it is: time that passed while nobody asked proves nothing."""
 _LANDED: Final = (EndState.LANDED_OK, EndState.LANDED_FAILED)
 
 
@@ -180,12 +182,13 @@ class Desk:
 
     async def _read(self, end: End) -> Settled:
         """What a landed transaction did; asked until a node has it, or the time is over."""
-        limit_ns = self._clock_ns() + self._times.limit_ns
-        while self._clock_ns() < limit_ns:
+        limit_ns, questions = self._clock_ns() + self._times.limit_ns, 0
+        while questions < LEAST_QUESTIONS or self._clock_ns() < limit_ns:
+            questions += 1
             try:
                 result = await self._rpc.transaction(
                     end.intent.signature,
-                    deadline_ns=min(self._clock_ns() + self._times.ask_ns, limit_ns),
+                    deadline_ns=self._clock_ns() + self._times.ask_ns,
                     encoding="json",
                 )
                 if result is not None:

@@ -12,6 +12,8 @@ from hft.runtime.service import ServiceState
 from hft.runtime.streams import BY_NAME
 from tests.e2e.pipeline import BUSY, Pipeline, assert_whole
 
+pytestmark = pytest.mark.alone
+
 MANAGER_LIMIT_S = 2.5
 # A bundle has its turn at the next auction; only what goes by RPC waits for so long.
 SLOW_LANDING = ("--set", "simnet.landing_ms=1000", "--set", "chain.method=rpc")

@@ -3,8 +3,12 @@
 import json
 import time
 
+import pytest
+
 import ringbuf
 from tests.e2e.pipeline import BUSY, Pipeline, assert_whole
+
+pytestmark = pytest.mark.alone
 
 HALTED = ("feed", "scanner", "planner", "executor", "auditor", "manager")
 AFTERMATH_S = 3.0

@@ -5,11 +5,14 @@ import re
 import subprocess
 
 import psutil
+import pytest
 
 from hft.runtime import topology
 from hft.runtime.exit_codes import ExitCode
 from tests.conftest import ROOT
 from tests.e2e.pipeline import BUSY, Pipeline, assert_whole
+
+pytestmark = pytest.mark.alone
 
 
 def test_row_26_monitor_check_tail_and_profile_look_from_outside_and_a_second_start_refuses(

@@ -4,6 +4,8 @@ import pytest
 
 from tests.e2e.pipeline import Pipeline, assert_whole
 
+pytestmark = pytest.mark.alone
+
 SLOT_MS, HURRIED_SLOT_MS = 400, 10
 SWAPS_PER_SECOND = 50
 HOUR_SLOTS = 3_600_000 // SLOT_MS

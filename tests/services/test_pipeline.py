@@ -94,7 +94,8 @@ def test_under_order_flow_everything_balances_and_money_agrees_to_the_lamport(ho
     before = wallet_worth(run)
     run.until(lambda: run.count("auditor", "trades") >= 15, seconds=40)
     run.settle()
-    assert run.signed("auditor", "pnl_lamports") == wallet_worth(run) - before
+    assert run.count("executor", "end_unknown") == 0, run.nonzero()
+    assert run.signed("auditor", "pnl_lamports") == wallet_worth(run) - before, run.nonzero()
     assert run.signed("auditor", "unexplained_lamports") == 0
     assert not run.control.killed, run.control.kill_info()
     check_balances(run)
