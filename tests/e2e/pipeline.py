@@ -25,6 +25,8 @@ POLL_S = 0.05
 
 CALM = (
     *("--set", "service:manager.error_rate_ppm=1000000"),
+    *("--set", "service:manager.rpc_failure_ppm=1000000"),
+    *("--set", "service:manager.slot_drift_limit=1000"),
     *("--set", "service:manager.heartbeat_limit_ms=60000"),
     *("--set", "service:manager.no_data_limit_ms=60000"),
 )

@@ -15,7 +15,7 @@ PIPE = ("simnet", "auditor", "manager", "executor", "planner", "scanner", "feed"
 Make = Callable[..., House]
 
 
-TOLERANT = {"error_rate_ppm": 1_000_000, "rpc_failure_ppm": 1_000_000}
+TOLERANT = {"error_rate_ppm": 1_000_000, "rpc_failure_ppm": 1_000_000, "slot_drift_limit": 1_000}
 """All services of a run take turns in one process here: many trades come too late, which is not the point."""
 
 
