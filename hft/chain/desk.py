@@ -85,8 +85,9 @@ class Desk:
         self._times = times or ReadTimes()
         self._clock_ns = clock_ns
         self._events: Mailbox[DeskEvent] = Mailbox(MAX_EVENTS, wake)
+        self.poll: Callable[[Callable[[DeskEvent], None], int], int] = self._events.poll
+        """Hands out events, oldest first; never waits."""
         self._notes = 0
-        self.sending = 0
         self.counts: Counter[str] = Counter()
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
@@ -110,7 +111,6 @@ class Desk:
 
     def submit(self, intent: Intent, expires_ns: int) -> None:
         """Sends and follows; the mailbox tells. From now on the death of the process does not lose it."""
-        self.sending += 1
         self.sender.note(intent)
         self._spawn(self._submit(intent, expires_ns))
 
@@ -119,10 +119,6 @@ class Desk:
         opened = tuple(self._writer.journal.open.values())
         self.follower.recover(opened)
         return opened
-
-    def poll(self, handler: Callable[[DeskEvent], None], limit: int = 256) -> int:
-        """Hands out events, oldest first; never waits."""
-        return self._events.poll(handler, limit)
 
     def forget(self, intent: Intent, state: EndState) -> None:
         """The end is where it can't be lost: the journal may note it."""
@@ -142,10 +138,7 @@ class Desk:
         self.follower.expect(intent)
         for source in self._sources:
             source.watch()
-        try:
-            outcome = await self.sender.submit(intent, expires_ns)
-        finally:
-            self.sending -= 1
+        outcome = await self.sender.submit(intent, expires_ns)
         await self._events.put(Submitted(intent, outcome))
         if outcome.state.is_out:
             self.follower.confirm(intent, outcome)

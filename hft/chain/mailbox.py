@@ -48,13 +48,14 @@ class Mailbox(Generic[T]):
 
     def poll(self, handler: Callable[[T], None], limit: int = 256) -> int:
         """Hands at most ``limit`` items to ``handler``, oldest first; never waits. Returns how many."""
+        if not self._items:
+            return 0
         count = min(limit, len(self._items))
         for _ in range(count):
             handler(self._items.popleft())
-        if count:
-            self._room.set()
-            if not self._items:
-                self._came.clear()
+        self._room.set()
+        if not self._items:
+            self._came.clear()
         return count
 
     async def get(self) -> T:

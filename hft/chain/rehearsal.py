@@ -15,6 +15,8 @@ class Rehearsal:
     """Simulates: the outcome is always REHEARSED, nobody has the bytes; its reason tells what would have
     been."""
 
+    unwritten = 0
+
     def __init__(self, rpc: RpcClient) -> None:
         self._rpc = rpc
         self.outcomes: Counter[str] = Counter()

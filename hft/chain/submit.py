@@ -74,6 +74,8 @@ class Sender(Protocol):
 
     outcomes: Counter[str]
     fallbacks: int
+    unwritten: int
+    """Submissions under way of which nothing was written to a socket yet."""
 
     def note(self, intent: Intent) -> None:
         """Keeps what is about to be submitted through the death of this process; never waits."""
@@ -108,11 +110,14 @@ def landed_already(fault: RpcFault) -> bool:
 class _Guard:
     """The kill check of one submission, and when it first let a write pass."""
 
-    __slots__ = ("_clock_ns", "_killed", "written_ns")
+    __slots__ = ("_clock_ns", "_killed", "_written", "written_ns")
 
-    def __init__(self, killed: Callable[[], bool], clock_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, killed: Callable[[], bool], clock_ns: Callable[[], int], written: Callable[[], None]
+    ) -> None:
         self._killed = killed
         self._clock_ns = clock_ns
+        self._written = written
         self.written_ns = 0
 
     def __call__(self) -> bool:
@@ -120,7 +125,9 @@ class _Guard:
         now_ns = self._clock_ns()
         if self._killed():
             return True
-        self.written_ns = self.written_ns or now_ns
+        if not self.written_ns:
+            self.written_ns = now_ns
+            self._written()
         return False
 
 
@@ -145,6 +152,7 @@ class Submitter:
         self._clock_ns = clock_ns
         self.outcomes: Counter[str] = Counter()
         self.fallbacks = 0
+        self.unwritten = 0
 
     def note(self, intent: Intent) -> None:
         """Hands the intent to the kernel for the journal; what is wrong with it ``submit`` tells."""
@@ -154,10 +162,18 @@ class Submitter:
     async def submit(self, intent: Intent, expires_ns: int) -> SendOutcome:
         """Journals and sends; returns at the deadline at the latest (plus the disk's time). A plan that was
         signed before and may land, or has landed, is refused here."""
-        guard = _Guard(self._killed, self._clock_ns)
-        outcome = await self._submit(intent, expires_ns, guard)
+        guard = _Guard(self._killed, self._clock_ns, self._wrote)
+        self.unwritten += 1
+        try:
+            outcome = await self._submit(intent, expires_ns, guard)
+        finally:
+            if not guard.written_ns:
+                self._wrote()
         self.outcomes[outcome.state.value] += 1
         return outcome._replace(written_ns=guard.written_ns)
+
+    def _wrote(self) -> None:
+        self.unwritten -= 1
 
     async def _submit(self, intent: Intent, expires_ns: int, guard: _Guard) -> SendOutcome:
         try:

@@ -67,6 +67,9 @@ class Access:
         self.writer = JournalWriter(self._journal())
         tables = TableCache(bytes(Pubkey.from_string(key)) for key in self._settings.lookup_tables)
         self.loop.run(self._open(found, wallet, tables))
+        # A duty cycle asks these, most often for nothing: without a call of ours in between.
+        self.step: Callable[[], None] = self.loop.step
+        self.poll: Callable[[Callable[[DeskEvent], None], int], int] = self.desk.poll
         for work in (*self.desk.tasks(), *self.watchers.tasks()):
             self.loop.spawn(work)
 
@@ -115,7 +118,7 @@ class Access:
     @property
     def sending(self) -> int:
         """Submissions whose bytes may not be written yet."""
-        return self.desk.sending
+        return self.desk.sender.unwritten
 
     @property
     def newest_slot(self) -> int:
@@ -147,17 +150,9 @@ class Access:
         """Sends and follows; ``poll`` tells."""
         self.desk.submit(intent, expires_ns)
 
-    def step(self) -> None:
-        """Runs whatever is ready."""
-        self.loop.step()
-
     def wait(self, timeout_ns: int) -> None:
         """Sleeps on the sockets."""
         self.loop.wait(timeout_ns)
-
-    def poll(self, handler: Callable[[DeskEvent], None], limit: int) -> int:
-        """What the desk tells."""
-        return self.desk.poll(handler, limit)
 
     def forget(self, intent: Intent, state: EndState) -> None:
         """The result is where it can't be lost: the journal may note the end."""

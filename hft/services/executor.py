@@ -65,7 +65,7 @@ SENDING_NS = 200_000
 """Longest sleep while bytes are on their way to disk and socket, beside which a plan may come."""
 FOLLOW_NS = 5_000_000
 """The same while something submitted has no end yet: news of it come by sockets, plans by a ring."""
-PREPARE_NS = 200_000_000
+PREPARE_NS = 500_000_000
 """Between two looks at what could be prepared for plans to come."""
 SHOW_NS = 200_000_000
 
@@ -92,6 +92,7 @@ class Executor:
         self.wallet = signer.public_key
         self._lock = lock_wallet(ctx.run, self.wallet)
         self.access: ChainAccess = chain or Access(ctx, self.wallet)
+        self._step, self._poll = self.access.step, self.access.poll
         self.work = Submissions(ctx, self.access.forget, self.access.is_doomed)
         watchers = self.access.watchers
         self.builder = Builder(
@@ -137,9 +138,9 @@ class Executor:
     def do_work(self) -> int:
         """Runs what sockets and disk have ready, takes what the desk tells, then plans while results find
         room."""
-        self.access.step()
+        self._step()
         work = self.work
-        count = self.access.poll(work.on_event, EVENT_LIMIT)
+        count = self._poll(work.on_event, EVENT_LIMIT)
         if work.out.blocked:
             count += work.out.flush()
             work.note()
@@ -148,7 +149,7 @@ class Executor:
         if self.remote is not None:
             taken += self.remote.poll(self._submit, self.access.watchers.slot)
         if taken:
-            self.access.step()
+            self._step()
         return count + taken
 
     def pending(self) -> int:

@@ -6,7 +6,7 @@ from hft.runtime.settings_strategies import effective
 from hft.services.strategies import places_of
 from hft.services.submissions import Submissions
 from hft.strategy import gate
-from hft.strategy.gate import GateLimits, GateState, PlanFigures, Refusal, StrategyLimits, StrategyState
+from hft.strategy.gate import GateLimits, GateState, Refusal, StrategyLimits, StrategyState
 from hft.wire import ExecutionPlan
 from hft.wire.enums import ExecutionReason
 
@@ -72,18 +72,7 @@ class PreTrade:
             revert_ns=self._feed.value(self._revert_ns),
             revert_slot=self._feed.value(self._revert_slot),
         )
-        figures = PlanFigures(
-            plan.expires_ns,
-            plan.amount_in,
-            plan.amount_mid,
-            plan.minimum_out,
-            plan.base_fee_lamports,
-            plan.priority_fee_lamports,
-            plan.tip_lamports,
-            plan.received_ns,
-            plan.slot,
-        )
-        return gate.check(figures, self._limits, state) or self._own_refusal(plan, now_ns)
+        return gate.check(plan, self._limits, state) or self._own_refusal(plan, now_ns)
 
     def _own_refusal(self, plan: ExecutionPlan, now_ns: int) -> Refusal | None:
         """The same by the limits of the plan's strategy; one that is not enabled may do nothing."""

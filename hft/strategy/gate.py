@@ -6,9 +6,12 @@ its limit refuses the next plan.
 """
 
 from collections import deque
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hft.wire.enums import ExecutionReason
+
+if TYPE_CHECKING:
+    from hft.wire import ExecutionPlan
 
 LAMPORTS_PER_SOL = 1_000_000_000
 MINUTE_NS = 60_000_000_000
@@ -59,7 +62,7 @@ class GateState(NamedTuple):
 
 
 class PlanFigures(NamedTuple):
-    """The part of a plan that the gate looks at."""
+    """The part of a plan that the gate looks at; the plan itself does as well."""
 
     expires_ns: int
     amount_in: int
@@ -90,7 +93,7 @@ def bounded(settings: GateLimits) -> GateLimits:
     return limits._replace(minimum_wallet_lamports=floor)
 
 
-def check(plan: PlanFigures, limits: GateLimits, state: GateState) -> Refusal | None:
+def check(plan: "PlanFigures | ExecutionPlan", limits: GateLimits, state: GateState) -> Refusal | None:
     """The first reason to refuse ``plan``, or None. ``limits`` come from :func:`bounded`.
 
     An unknown wallet balance refuses: what isn't known can't be spent.
@@ -111,7 +114,7 @@ def check(plan: PlanFigures, limits: GateLimits, state: GateState) -> Refusal | 
     return _check_amounts(plan, limits) or _check_counts(limits, state) or _check_wallet(plan, limits, state)
 
 
-def _check_amounts(plan: PlanFigures, limits: GateLimits) -> Refusal | None:
+def _check_amounts(plan: "PlanFigures | ExecutionPlan", limits: GateLimits) -> Refusal | None:
     if not 0 < plan.amount_in <= limits.maximum_size_lamports:
         return Refusal(ExecutionReason.SIZE_LIMIT, plan.amount_in, limits.maximum_size_lamports)
     if plan.tip_lamports > limits.maximum_tip_lamports:
@@ -141,7 +144,9 @@ def _check_counts(
     return None
 
 
-def _check_wallet(plan: PlanFigures, limits: GateLimits, state: GateState) -> Refusal | None:
+def _check_wallet(
+    plan: "PlanFigures | ExecutionPlan", limits: GateLimits, state: GateState
+) -> Refusal | None:
     fees = plan.base_fee_lamports + plan.priority_fee_lamports + plan.tip_lamports
     wallet = state.wallet_lamports
     needed = limits.minimum_wallet_lamports + fees
