@@ -211,7 +211,8 @@ def mint_of(loaded: Loaded, wanted: str, allowed: Sequence[bytes], option: str) 
 def amount_of(loaded: Loaded, wanted: str, mint: bytes, option: str) -> int:
     """``1500000`` base units, or ``1.5SOL``: whole tokens with their symbol; HftError for anything else."""
     symbol = loaded.symbol(mint)
-    plain = wanted.replace("_", "").replace(",", "")
+    # 1,000,000 is a million; 1,5 may be meant as one and a half, and is refused.
+    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))|_", "", wanted)
     if plain.isascii() and plain.isdecimal():
         return int(plain)
     parts = re.fullmatch(r"(\d+)(?:\.(\d+))?\s*([^\d\s.].*)", plain, re.ASCII)

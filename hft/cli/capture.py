@@ -97,7 +97,10 @@ def _where(
         # Nothing is ever sent: whoever has data has all that is needed.
         first = config.chain.rpc_urls[:1]
         return replace(config, chain=replace(config.chain, jito_urls=first, tip_floor_url=first[0])), folder
-    return options.running(folder).config, folder
+    try:
+        return options.running(folder).config, folder
+    except HftError as error:
+        raise HftError(f"{error}; without one, --rpc-url and --ws-url say where to ask", error.code) from None
 
 
 class _Progress:

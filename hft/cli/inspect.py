@@ -11,7 +11,7 @@ import typer
 from hft import wire
 from hft.cli import lines
 from hft.runtime import journal_format
-from hft.runtime.exit_codes import ExitCode
+from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.journal_format import HEADER, MAGIC, Entry
 from hft.runtime.stream_journal import SEGMENT_LIMIT
 from hft.wire.show import message_json, record_values
@@ -40,11 +40,12 @@ def inspect(
         else:
             damage = ""
             _show_message(data, plain=plain)
-    except (OSError, wire.WireError) as error:
+    except OSError as error:
+        damage = error.strerror or str(error)
+    except wire.WireError as error:
         damage = str(error)
     if damage:
-        typer.echo(f"inspect {source}: {damage}", err=True)
-        raise typer.Exit(ExitCode.FAILURE)
+        raise HftError(f"{source}: {damage}", ExitCode.FAILURE)
 
 
 def _show_message(message: bytes, *, plain: bool) -> None:

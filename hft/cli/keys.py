@@ -98,6 +98,8 @@ def list_(
         listed = [{"name": key.name, "address": str(Pubkey(key.address))} for key in found]
         typer.echo(json.dumps(listed, indent=2))
         return
+    if not found:
+        typer.echo("there is none yet; hft keys new NAME makes one", err=True)
     for key in found:
         _show(key)
 
@@ -116,6 +118,8 @@ def export(
 
     def write() -> None:
         store = _store(keys_dir, state_dir)
+        if not os.path.lexists(store.path(name)):
+            raise HftError(f"there is no wallet {name}: {store.path(name)} is not there", ExitCode.CONFIG)
         with store.seed(name, _passphrase(passphrase_file, repeat=False)) as seed, export_bytes(seed) as data:
             write_private(file, data)
 

@@ -2,7 +2,7 @@
 
 import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -15,9 +15,11 @@ from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode
 from hft.wire.enums import KillTrigger
 
+BY_HAND: Final = "by hand"
+
 
 def kill(
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the latch.")] = "by hand",
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the latch.")] = BY_HAND,
     state_dir: options.StateDir = None,
 ) -> int:
     """Halt at once: set the kill latch.
@@ -28,7 +30,7 @@ def kill(
     state.prepare(folder)
     clock = SystemClock()
     by = killstate.clip(f"hft kill, {getpass.getuser()}", killstate.BY_LIMIT)
-    message = killstate.clip(reason, killstate.MESSAGE_LIMIT)
+    message = killstate.clip(reason.strip() or BY_HAND, killstate.MESSAGE_LIMIT)
     live = _trip_live(folder, by, message, clock)
     first = killstate.trip(folder, KillTrigger.MANUAL, by, message, clock.unix_ns())
     console = Console(highlight=False)

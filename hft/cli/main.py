@@ -3,7 +3,8 @@
 import importlib
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
+from importlib.metadata import version
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -50,6 +51,8 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
+GROUPS = ("shm", "command", "streams", "keys", "programs")
+"""Commands that are nothing without one of their own."""
 FILE_LISTS = ("--market", "--accounts")
 
 
@@ -72,7 +75,17 @@ def application(names: list[str]) -> typer.Typer:
     return app
 
 
-def _program() -> None:
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hft {version('hft')}")
+        raise typer.Exit
+
+
+def _program(
+    _told: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Solana two-hop arbitrage: pinned processes over shared memory, paper mode against a local cluster."""
 
 
@@ -96,6 +109,8 @@ def run(arguments: list[str]) -> int:
 
     Only the command's own module is loaded: a kill must not wait for what it does not need.
     """
+    if len(arguments) == 1 and arguments[0] in GROUPS:
+        arguments = [*arguments, "--help"]
     wanted = [arguments[0]] if arguments and arguments[0] in COMMANDS else list(COMMANDS)
     try:
         code = application(wanted)(

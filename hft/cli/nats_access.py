@@ -83,4 +83,5 @@ async def asked(where: ConnectOptions, name: str, question: Callable[[Client], A
 
 def unreachable(where: ConnectOptions, error: BaseException) -> HftError:
     """What a person is told when a server can't be used."""
-    return HftError(f"NATS at {where} can't be used: {str(error) or repr(error)}", ExitCode.NATS)
+    told = "nobody listens there" if isinstance(error, ConnectionRefusedError) else str(error) or repr(error)
+    return HftError(f"NATS at {where} can't be used: {told}", ExitCode.NATS)

@@ -66,5 +66,8 @@ def wallet_notes(config: Config, folder: Path) -> list[str]:
 def running(folder: Path) -> Run:
     """The run that holds a state folder; ``HftError`` (NOT_RUNNING) when there is none."""
     if state.holder(folder) == 0 or not (folder / state.RUN_FILE).exists():
-        raise HftError(f"nothing runs with state folder {folder}", ExitCode.NOT_RUNNING)
+        raise HftError(
+            f"nothing runs with state folder {folder} (hft start begins a run, --state-dir names another)",
+            ExitCode.NOT_RUNNING,
+        )
     return Run.load(folder / state.RUN_FILE)

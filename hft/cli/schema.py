@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hft import wire
-from hft.runtime.exit_codes import ExitCode
+from hft.runtime.exit_codes import ExitCode, HftError
 from hft.wire.show import schema_json
 
 
@@ -20,8 +20,7 @@ def schema(
     try:
         codecs = [wire.codec_named(record)] if record else list(wire.CODECS)
     except KeyError as error:
-        typer.echo(f"schema: {error.args[0]}", err=True)
-        raise typer.Exit(ExitCode.CONFIG) from None
+        raise HftError(str(error.args[0]), ExitCode.CONFIG) from None
     if as_json:
         records = [schema_json(codec) for codec in codecs]
         typer.echo(json.dumps({"schema_hash": f"{wire.SCHEMA_HASH:016x}", "records": records}, indent=2))

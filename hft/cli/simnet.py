@@ -108,4 +108,8 @@ def _ask(port: int, method: str, body: dict[str, Any] | None) -> Any:
     except urllib.error.HTTPError as error:
         raise HftError(json.loads(error.read())["error"], ExitCode.CONFIG) from error
     except OSError as error:
-        raise HftError(f"no local cluster answers at {url}: {error}", ExitCode.NOT_RUNNING) from error
+        reason = getattr(error, "reason", error)
+        told = getattr(reason, "strerror", None) or reason
+        raise HftError(
+            f"no local cluster answers at {url}: {told} (--port names another)", ExitCode.NOT_RUNNING
+        ) from error

@@ -146,8 +146,11 @@ def _read_file(file: Path, errors: list[str]) -> list[Assignment]:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         parser.read_string(file.read_text(encoding="utf-8"), source=str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        errors.append(f"{file}: cannot be read: {error}")
+    except OSError as error:
+        errors.append(f"{file}: cannot be read: {error.strerror or error}")
+        return []
+    except UnicodeDecodeError as error:
+        errors.append(f"{file}: cannot be read: byte {error.start} is no UTF-8 text")
         return []
     except configparser.Error as error:
         errors.append(" ".join(str(error).split()))

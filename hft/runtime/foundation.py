@@ -6,12 +6,13 @@ shm up`` where systemd runs each service by itself.
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import ringbuf
-from hft.runtime import cpus, idle, killstate, nats_server, state, streams, topology
+from hft.runtime import cpus, idle, killstate, nats_address, nats_server, state, streams, topology
 from hft.runtime.clock import Clock
 from hft.runtime.context import Run
 from hft.runtime.endpoints import PORT_FILE
@@ -22,6 +23,7 @@ from hft.runtime.settings import Config
 from hft.wire.enums import KillTrigger
 
 Tell = Callable[[str], None]
+CONNECT_LIMIT_S = 1.0
 
 
 class Foundation:
@@ -155,6 +157,8 @@ class Foundation:
         settings = self.run.config.nats
         if settings.url != "embedded":
             self.run = replace(self.run, nats_url=settings.url)
+            for line in _not_there(settings.url):
+                self._tell(f"NATS {line}; what is to be published waits in the journal")
             return
         self._tell("starting nats-server with JetStream")
         self._nats = NatsServer(
@@ -167,6 +171,15 @@ class Foundation:
             log_file=self.run.state_dir / state.LOG_FOLDER / "nats-server.log",
         )
         self.run = replace(self.run, nats_url=self._nats.start())
+
+
+def _not_there(urls: str) -> Iterator[str]:
+    """Servers at which nobody listens, and why."""
+    for server in nats_address.parse_urls(urls, plaintext_anywhere=True)[0]:
+        try:
+            socket.create_connection((server.host, server.port), CONNECT_LIMIT_S).close()
+        except OSError as error:
+            yield f"at {server.url}: {error.strerror or error}"
 
 
 def _trigger(reason: int) -> KillTrigger:

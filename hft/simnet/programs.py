@@ -92,7 +92,11 @@ def _account(url: str, pubkey: bytes) -> tuple[bytes, bytes]:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
             found: Mapping[str, Any] = json.loads(answer.read(4 * MAX_PROGRAM_BYTES))
         value = found["result"]["value"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        told = getattr(reason, "strerror", None) or reason
+        raise HftError(f"{url}: {told}", ExitCode.FAILURE) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise HftError(
             f"{url}: no answer to getAccountInfo of {name}: {error!r:.200}", ExitCode.FAILURE
         ) from error

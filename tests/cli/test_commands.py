@@ -1,11 +1,12 @@
 """Commands without a running pipeline: clear words and the right exit code, never a traceback."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from hft.cli.main import COMMANDS, expand_lists, run
+from hft.cli.main import COMMANDS, GROUPS, expand_lists, run
 from hft.runtime import killstate, state
 from hft.runtime.exit_codes import ExitCode
 
@@ -49,6 +50,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["tail", "EXECUTED"], ExitCode.NOT_RUNNING, "nothing runs with state folder"),
         (["tail", "NOWHERE"], ExitCode.CONFIG, "NOWHERE"),
         (["dance"], ExitCode.CONFIG, "dance"),
+        (["capture", "-o", "x"], ExitCode.NOT_RUNNING, "--rpc-url and --ws-url say where to ask"),
+        (["inspect", "none"], ExitCode.FAILURE, "error: none: No such file or directory"),
+        (["schema", "Trade"], ExitCode.CONFIG, "error: no record 'Trade'; there are"),
+        (
+            ["simnet", "fault", "list", "--port", "1"],
+            ExitCode.NOT_RUNNING,
+            "Connection refused (--port names",
+        ),
+        (
+            ["programs", "fetch", "--rpc", "http://127.0.0.1:1", "--out", "x"],
+            ExitCode.FAILURE,
+            ":1: Connection",
+        ),
+        (["streams", "info", "--url", "nats://127.0.0.1:1"], ExitCode.NATS, "can't be used: nobody listens"),
     ],
 )
 def test_row_36_what_is_wrong_is_one_clear_line(
@@ -57,6 +72,7 @@ def test_row_36_what_is_wrong_is_one_clear_line(
     assert run(arguments) == code
     said = capsys.readouterr()
     assert says in said.err
+    assert "Errno" not in said.err
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
     assert "Traceback" not in said.err
@@ -95,6 +111,16 @@ def test_topology_shows_every_link_and_service(capsys: Capture) -> None:
     shown = capsys.readouterr().out
     for name in [entry.name for entry in topology.LINKS] + [spec.name for spec in topology.SERVICES]:
         assert name in shown
+
+
+def test_a_group_alone_shows_its_commands_and_the_version_is_told(capsys: Capture) -> None:
+    for name in GROUPS:
+        assert run([name]) == ExitCode.OK
+        said = capsys.readouterr()
+        assert "Commands:" in said.out
+        assert not said.err
+    assert run(["--version"]) == ExitCode.OK
+    assert capsys.readouterr().out == f"hft {version('hft')}\n"
 
 
 def test_help_lists_every_command(capsys: Capture) -> None:

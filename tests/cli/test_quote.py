@@ -89,6 +89,17 @@ def test_printed_accounts_are_read_and_the_clock_says_where_it_is_from(
     assert outs[0]["amount_in"] == 2_500_000_000
     assert outs[0]["clock_source"] == "newest file"
     assert outs[1]["clock_source"] == outs[2]["clock_source"] == "now: no file says when, slot estimated"
+    for written, units in (("1,250SOL", 1_250 * 10**9), ("1,000,000", 10**6), ("1_250.5SOL", 12_505 * 10**8)):
+        assert run(["quote", "--pool", WHIRLPOOL, "--in", "sol", "--amount", written, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["amount_in"] == units
+
+
+@pytest.mark.parametrize("amount", ["1,5SOL", "1,50", "1,0000", ",5SOL", "1.5", "SOL", "-1"])
+def test_an_amount_that_can_be_read_in_two_ways_is_refused(
+    amount: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["quote", "--pool", WHIRLPOOL, "--in", "sol", "--amount", amount]) == ExitCode.CONFIG
+    assert f"--amount {amount} must be base units" in capsys.readouterr().err
 
 
 def test_the_clock_account_among_the_printed_ones_is_the_clock(

@@ -131,12 +131,12 @@ def test_a_live_run_trades_and_agrees_with_the_chain(
 ) -> None:
     sets = live(pipeline, network, tmp_path)
     pipeline.start(*sets, "--set", "chain.dry_run=off", "--duration", "600")
-    pipeline.until("three trades", lambda: pipeline.trades() >= 3)
+    pipeline.until("a trade", lambda: pipeline.counter("executor", "end_landed_ok") >= 1)
     code, out, err = pipeline.stop()
     assert (code, err) == (0, ""), out
     report = pipeline.report()
-    assert report["executions"]["landed_ok"] >= 3
-    assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"] > 0
+    assert report["executions"]["landed_ok"] >= 1
+    assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"] != 0
 
 
 @pytest.mark.slow
@@ -161,13 +161,13 @@ def test_a_live_run_whose_key_is_in_vault_trades_and_agrees_with_the_chain(
         }
         sets += [word for name, value in others.items() for word in ("--set", f"{name}={value}")]
         pipeline.start(*sets, "--duration", "600")
-        pipeline.until("three trades", lambda: pipeline.trades() >= 3)
+        pipeline.until("a trade", lambda: pipeline.counter("executor", "end_landed_ok") >= 1)
         assert TOKEN not in (pipeline.folder / "run.json").read_text()
         code, out, err = pipeline.stop()
     assert (code, err) == (0, ""), out
     report = pipeline.report()
-    assert report["executions"]["landed_ok"] >= 3
-    assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"] > 0
+    assert report["executions"]["landed_ok"] >= 1
+    assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"] != 0
 
 
 def test_a_wrong_passphrase_starts_nothing(pipeline: Pipeline, network: Network, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from wire_support import every_record, ours, plain_values
 from hft import wire
 from hft.cli.inspect import inspect
 from hft.cli.schema import schema
-from hft.runtime.exit_codes import ExitCode
+from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.journal_format import Rows
 from hft.runtime.stream_journal import MINIMUM_BYTES, StreamJournal
 from hft.wire import Codec
@@ -23,6 +23,8 @@ app.command()(schema)
 
 def run(*arguments: str, stdin: bytes | None = None) -> tuple[int, str, str]:
     done = CliRunner().invoke(app, arguments, input=stdin)
+    if isinstance(done.exception, HftError):  # as the program's own entry tells it
+        return int(done.exception.code), done.stdout, str(done.exception)
     return done.exit_code, done.stdout, done.stderr
 
 
