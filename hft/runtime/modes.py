@@ -56,7 +56,10 @@ def _live(config: Config) -> list[str]:
     if chain.jito_auth_file and any(_is_open(url) for url in chain.jito_urls):
         wrong.append("[chain] jito_auth_file: http:// would show it on the way; jito_urls want https://")
     if len(chain.wallets) > 1:
-        wrong.append(f"[chain] wallets: {len(chain.wallets)} wallets; one trades in an instance")
+        wrong.append(
+            f"[chain] wallets: {len(chain.wallets)} wallets; one trades in an instance: each wants an "
+            "instance with a state folder of its own"
+        )
     if risk.accept_defaults == "off":
         wrong += [
             f"[risk] {entry.name}: left at its default, {entry.default}; live mode wants every limit set, "
@@ -92,11 +95,14 @@ def _signer(chain: Chain) -> list[str]:
         for key, what in wanted.items()
         if not getattr(chain, key)
     ]
-    others = {key: who for who, keys in needed.items() for key, _ in keys if key not in wanted}
+    others: dict[str, list[str]] = {}
+    for who, keys in needed.items():
+        for key, _ in keys:
+            if key not in wanted and getattr(chain, key):
+                others.setdefault(key, []).append(who)
     wrong += [
-        f"[chain] {key}: signer = {chain.signer} has no use for it; it belongs to {who}"
+        f"[chain] {key}: signer = {chain.signer} has no use for it; it belongs to {' and '.join(who)}"
         for key, who in others.items()
-        if getattr(chain, key)
     ]
     for key, url in (("vault_url", chain.vault_url), ("kms_url", chain.kms_url)):
         if _is_open(url):

@@ -79,6 +79,8 @@ def test_each_signer_names_all_that_it_lacks_and_what_it_has_no_use_for() -> Non
         *("[chain] vault_url", "[chain] vault_key", "[chain] vault_token_file"),
     ]
     assert "signer = kms has no use for it; it belongs to keystore" in told[2]
+    (unheard,) = errors(*LIVE, VAULT[3])
+    assert unheard.endswith("signer = keystore has no use for it; it belongs to vault and kms")
     assert "no base58 key" in errors(*LIVE, *VAULT, "chain.wallet_address=me")[0]
     (told_open,) = errors(*LIVE, *VAULT, "chain.vault_url=http://vault.example")
     assert told_open.startswith("[chain] vault_url: http://")
@@ -86,7 +88,8 @@ def test_each_signer_names_all_that_it_lacks_and_what_it_has_no_use_for() -> Non
 
 def test_one_wallet_trades_and_without_an_engine_the_method_says_so() -> None:
     assert errors(*LIVE, "chain.wallets=hot,cold") == [
-        "[chain] wallets: 2 wallets; one trades in an instance"
+        "[chain] wallets: 2 wallets; one trades in an instance: "
+        "each wants an instance with a state folder of its own"
     ]
     assert "jito_urls" in errors(*LIVE, "chain.jito_urls=")[0]
     assert errors(*LIVE, "chain.jito_urls=", "chain.method=rpc") == []
