@@ -23,10 +23,10 @@ from hft.runtime.service import Service, ServiceState
 from hft.runtime.topology import service as service_spec
 from hft.runtime.usage import Usage, lock_memory
 
-HOUSEKEEPING_NS = 10_000_000
+HOUSEKEEPING_NS = 20_000_000
 """Time between two housekeepings, heartbeats among them."""
 
-SLOW_HOUSEKEEPING_EVERY = 100
+SLOW_HOUSEKEEPING_EVERY = 50
 """Housekeepings between two readings of memory, about a second."""
 
 GC_YOUNG_LIMIT = 20_000

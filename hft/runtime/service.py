@@ -53,7 +53,7 @@ RUNNER_COUNTERS: tuple[str, ...] = (
 ``runner_memory_bytes``: resident memory; ``runner_cpu``: CPU number + 1 of the pinned core, 0 when the
 service may use several; ``runner_last_cpu``: CPU number + 1 it was seen on last. Time since the service
 runs, by regime: ``processing`` in duty cycles that did work, ``caught_up`` when there was nothing to do,
-``backpressured`` when a reader that must not be lapped had no room (told to 10 ms). From the kernel, about
+``backpressured`` when a reader that must not be lapped had no room (told to 20 ms). From the kernel, about
 once a second: processor time, context switches, page faults."""
 
 RUNNER_HISTOGRAMS: tuple[str, ...] = ("runner_cycle_ns",)
@@ -79,7 +79,7 @@ class Service(Protocol):
         ...
 
     def on_housekeeping(self, now_ns: int) -> None:
-        """Called about every 10 ms with the monotonic time: timers, gauges, slow checks."""
+        """Called about every 20 ms with the monotonic time: timers, gauges, slow checks."""
         ...
 
     def on_close(self) -> None:
