@@ -19,7 +19,7 @@ from hft.chain.keystore import KeystoreError, write_private
 from hft.cli import options
 from hft.cli.nats_access import Url, asked, reach
 from hft.runtime.clock import SystemClock
-from hft.runtime.commands import EVERYONE, NONCE_BYTES, Kind, Signed, sign
+from hft.runtime.commands import ANSWERS, EVERYONE, NONCE_BYTES, Kind, Signed, sign
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.nats_address import check_instance
 from hft.runtime.nats_options import Identity, read_seed
@@ -110,7 +110,7 @@ def _signed(sender_key: Path, kind: Kind, instance: str, reason: str) -> Signed:
 
 async def _send(client: Client, signed: Signed, instance: str, wait_s: float) -> list[dict[str, Any]]:
     """The answers: the first one of a single instance, of all whatever comes in time."""
-    inbox = client.new_inbox()
+    inbox = f"{ANSWERS}.{secrets.token_hex(NONCE_BYTES)}"
     answers: list[dict[str, Any]] = []
     enough = asyncio.Event()
 

@@ -31,6 +31,9 @@ from hft.wire.enums import KillState, KillTrigger
 
 PREFIX = "command"
 EVERYONE = "all"
+ANSWERS = "_INBOX.command"
+"""Where ``hft command`` takes answers: who may subscribe to no other inbox can't listen to other clients'."""
+
 DOMAIN = b"hft.command.1\n"
 
 NONCE_BYTES = 16
