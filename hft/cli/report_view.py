@@ -60,11 +60,23 @@ def _summary(report: Report) -> Panel:
             f"{text.sol(figures.tips_lamports, sign=False)} SOL",
         ),
         ("executed", text.count(figures.executed), "win rate", f"{figures.win_rate:.1%}"),
+        ("landed", _landed(report), "plans expected", _expected(report)),
         ("restarts", text.count(report.restarts), "kill latch", _kill(report)),
     )
     for row in rows:
         grid.add_row(*row)
     return Panel(grid, title="[bold] report [/bold]", title_align="left", border_style="cyan", padding=(0, 1))
+
+
+def _landed(report: Report) -> str:
+    ends = report.totals.executions
+    return text.count(ends.get("landed_ok", 0) + ends.get("landed_failed", 0))
+
+
+def _expected(report: Report) -> str:
+    """What the plans that landed had promised, all costs taken off."""
+    auditor = report.reading.services.get("auditor")
+    return f"{text.sol(auditor.signed('expected_pnl_lamports')) if auditor else '0'} SOL"
 
 
 def _wallet(report: Report) -> Text:

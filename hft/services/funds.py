@@ -45,7 +45,7 @@ def look(config: Config, state_dir: Path) -> list[Finding]:
     except (HftError, EndpointError) as error:
         return [Finding(Level.FAIL, WHAT, line, "mend it") for line in str(error).splitlines()]
     except RpcFault as fault:
-        return [Finding(Level.WARN, WHAT, f"no node told what it holds: {fault}", "see chain above")]
+        return [Finding(Level.WARN, WHAT, f"no node told what it holds: {fault}", "another node, or mend [chain] rpc_urls")]
     found = judge(config, wallet, accounts, traded)
     if config.chain.dry_run == "on":
         found = [one._replace(level=Level.WARN) if one.level is Level.FAIL else one for one in found]

@@ -69,7 +69,9 @@ def reading(number: int, *, killed: bool = False) -> Reading:
         "scanner": page(out_opportunities=number * 3, in_market_data=number * 50),
         "planner": page(plans=number * 2, rejected_below_minimum_profit=number, in_opportunities=number * 3),
         "executor": page(end_landed_ok=number, end_landed_failed=number // 9),
-        "auditor": page(pnl_lamports=number * 1_000_000, wins=number, losses=1),
+        "auditor": page(
+            pnl_lamports=number * 1_000_000, expected_pnl_lamports=number * 1_100_000, wins=number, losses=1
+        ),
     }
     links = {
         link.name: LinkReading(
@@ -171,6 +173,19 @@ def test_a_plain_line_has_the_same_figures() -> None:
         "p50 40.0 µs",
     ):
         assert part in line
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_report_has_what_was_earned_beside_what_was_expected(width: int) -> None:
+    last = reading(39)
+    earned = 39_000_000
+    made = report.Report(60.0, report.totals(last), earned, earned, {"EXECUTED": 43}, last, 0, ())
+    shown = drawn(report_view.render(made, width), width).split("\n")
+    assert all(len(line) <= width for line in shown)
+    joined = " ".join("".join(shown).split())
+    assert "ledger P&L +0.039000000 SOL" in joined
+    assert "wallet change +0.039000000 SOL ✓ equal" in joined
+    assert "landed 43 plans expected +0.042900000 SOL" in joined
 
 
 def test_a_view_without_readings_shows_the_news() -> None:
