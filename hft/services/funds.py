@@ -30,6 +30,8 @@ from hft.venues.spl import TOKEN_ACCOUNT_SIZE
 from hft.venues.tokens import load_tokens
 
 WHAT: Final = "wallet"
+_OWNER, _STATE_AT, _INITIALIZED = slice(32, 64), 108, 1
+"""Of a token account's data: whose it is; its state, which is 2 when it is frozen."""
 COMPUTE_UNITS: Final = 200_000
 """What two swaps take, about: the cheapest trade is reckoned with it."""
 
@@ -45,7 +47,14 @@ def look(config: Config, state_dir: Path) -> list[Finding]:
     except (HftError, EndpointError) as error:
         return [Finding(Level.FAIL, WHAT, line, "mend it") for line in str(error).splitlines()]
     except RpcFault as fault:
-        return [Finding(Level.WARN, WHAT, f"no node told what it holds: {fault}", "another node, or mend [chain] rpc_urls")]
+        return [
+            Finding(
+                Level.WARN,
+                WHAT,
+                f"no node told what it holds: {fault}",
+                "another node, or mend [chain] rpc_urls",
+            )
+        ]
     found = judge(config, wallet, accounts, traded)
     if config.chain.dry_run == "on":
         found = [one._replace(level=Level.WARN) if one.level is Level.FAIL else one for one in found]
@@ -87,16 +96,11 @@ def judge(
     wanted = _wanted(pools)
     for mint, program in wanted.items():
         key = associated_token_address(wallet, mint, program)
-        if len(accounts[key].data) < TOKEN_ACCOUNT_SIZE:
+        fault, advice = _fault(accounts[key].data, wallet)
+        if fault:
             name = symbols.get(mint, str(Pubkey(mint)))
-            findings.append(
-                Finding(
-                    Level.FAIL,
-                    WHAT,
-                    f"{who} has no token account for {name}: {Pubkey(key)} is not there",
-                    f"spl-token create-account {Pubkey(mint)} --owner {who}",
-                )
-            )
+            told = f"{who} has no token account for {name}: {Pubkey(key)} {fault}"
+            findings.append(Finding(Level.FAIL, WHAT, told, advice.format(mint=Pubkey(mint), who=who)))
     purse = accounts[associated_token_address(wallet, WRAPPED_SOL)]
     held = token_amount(purse.data) if len(purse.data) >= TOKEN_ACCOUNT_SIZE else 0
     least_size = config.scanner.minimum_size_lamports
@@ -107,6 +111,17 @@ def judge(
         told = f"{who}: {lamports} lamports for fees, {held} to trade with, {len(wanted)} token accounts"
         findings.append(Finding(Level.OK, WHAT, told))
     return findings
+
+
+def _fault(data: bytes, wallet: bytes) -> tuple[str, str]:
+    """Why that is no token account to trade with, and what to do; nothing if it is one."""
+    if len(data) < TOKEN_ACCOUNT_SIZE:
+        return "is not there", "spl-token create-account {mint} --owner {who}"
+    if data[_OWNER] != wallet:
+        return f"belongs to {Pubkey(data[_OWNER])}", "trade with another wallet"
+    if data[_STATE_AT] != _INITIALIZED:
+        return "is frozen", "take its pools out of [chain] pools"
+    return "", ""
 
 
 def _wanted(pools: Sequence[Pool]) -> dict[bytes, bytes]:
