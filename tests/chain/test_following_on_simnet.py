@@ -319,14 +319,19 @@ def test_a_fork_that_takes_a_landed_transaction_back_is_no_end(simnet: Simnet, t
 
     async def work(desk: Bench) -> None:
         desk.follower._rule = FollowRule("finalized", 5 * SECOND)
-        intent = await desk.intent()
-        await desk.submit(intent)
-        followed = desk.follower._followed[intent.signature]
-        while followed.processed_slot == 0:
-            await desk.follower.ask()
-        simnet.fault("fork_revert", slots=8)
-        simnet.fault("expired_blockhash")
-        end = await desk.the_end()
-        assert end.state is EndState.EXPIRED
+        while True:
+            intent = await desk.intent()
+            await desk.submit(intent)
+            followed = desk.follower._followed[intent.signature]
+            while followed.processed_slot == 0:
+                await desk.follower.ask()
+            simnet.fault("fork_revert", slots=8)
+            simnet.fault("expired_blockhash")
+            end = await desk.the_end()
+            if end.state is EndState.EXPIRED:
+                return
+            # On a busy machine the fork may come when the block is too old for it: then it has landed.
+            assert end.state is EndState.LANDED_OK
+            assert await desk.rpc.transaction(intent.signature, deadline_ns=soon()) is not None
 
     with_desk(simnet, tmp_path, work)

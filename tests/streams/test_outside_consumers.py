@@ -118,7 +118,7 @@ def python_consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_all(commands: dict[str, tuple[str, ...]], cwd: Path) -> dict[str, list[dict[str, Any]]]:
     """What programs print that run beside each other."""
     with ThreadPoolExecutor(len(commands)) as pool:
-        runs = {name: pool.submit(run, *each, cwd=cwd, timeout_s=60) for name, each in commands.items()}
+        runs = {name: pool.submit(run, *each, cwd=cwd) for name, each in commands.items()}
         return {name: printed(each.result()) for name, each in runs.items()}
 
 
@@ -198,7 +198,7 @@ def test_a_durable_consumer_goes_on_where_it_stopped(
     got = []
     for count in (2, len(lines) - 2):
         program = (sys.executable, "consumer.py", shared_server.url, "PLANNED", "--count", str(count))
-        got += printed(run(*program, "--durable", "mine", cwd=python_consumer, timeout_s=60))
+        got += printed(run(*program, "--durable", "mine", cwd=python_consumer))
     assert got == lines
 
 
