@@ -97,3 +97,15 @@ def test_row_28_a_key_that_others_can_read_fails(tmp_path: Path) -> None:
     [found] = reach.keys(settings, tmp_path)
     assert found.level is Level.FAIL
     assert str(made.path) in found.found
+
+
+def test_every_address_of_a_cluster_is_tried_also_in_the_clear_where_that_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reach, "_connect", lambda host, port: "" if host == "10.0.0.1" else "refused")
+    sets = ["nats.url=nats://10.0.0.1:4222, nats://10.0.0.2:4223", "nats.plaintext=anywhere"]
+    findings = reach.nats(config.load(None, sets=sets))
+    assert [(each.level, each.found) for each in findings] == [
+        (Level.OK, "10.0.0.1:4222 listens"),
+        (Level.WARN, "10.0.0.2:4223: refused"),
+    ]

@@ -18,6 +18,7 @@ from sidecar_support import Pipeline, record_bytes
 
 from hft import wire
 from hft.cli.main import run
+from hft.runtime import probes
 from hft.runtime.commands import Kind, sign
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.nats_options import Identity, connect, connect_options
@@ -105,6 +106,7 @@ def test_an_instance_fills_its_streams_and_a_reader_reads_them(
         tail = ["tail", link.upper(), "--from-start", "--count", str(count), "--json"]
         assert run([*tail, *secured.options("READER")]) == ExitCode.OK
         assert len([json.loads(line) for line in capsys.readouterr().out.splitlines()]) == count
+        assert probes.stream_sequences(instance.run)[link.upper()] == count
 
 
 @pytest.mark.parametrize("count", [10, 100])
