@@ -26,9 +26,9 @@ from hft.chain.sysvars import CLOCK_KEY
 from hft.runtime.runner import Log
 from hft.runtime.wallet import LIVE, wallet_address
 from hft.services import announce, tally
-from hft.services.announce import DISABLED_REASONS, UNTOUCHED, Announcer, touches
-from hft.services.book import Entry
+from hft.services.announce import UNTOUCHED, Announcer, touches
 from hft.services.common import SYSTEM_COUNTERS, SystemLink
+from hft.services.judge import NONE, Judge
 from hft.services.pools import needs_of
 from hft.services.sanity import Sanity
 from hft.services.simulation_needs import simulation_needs
@@ -37,8 +37,6 @@ from hft.services.store import Store
 from hft.services.tally import Tally
 from hft.services.watchset import WatchSet
 from hft.venues import WRAPPED_SOL, associated_token_address
-from hft.venues.tokens import Token
-from hft.wire.enums import PoolDisabledReason
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
@@ -48,9 +46,10 @@ HISTOGRAMS: tuple[str, ...] = announce.HISTOGRAMS
 
 BATCH_LIMIT = 4_096
 """Events of one batch; what comes at once beyond that is published in parts."""
+JUDGE_NS, JUDGE_LATEST_NS = 10_000_000, 50_000_000
+"""A pool that was announced is judged so long after its bytes came, if nothing comes; at the latest then."""
 OWN = b"own"
 """In the watch set: what is followed for no pool's sake."""
-NONE, STALE = PoolDisabledReason.NONE, PoolDisabledReason.STALE
 
 
 def build(ctx: "Context") -> "Feed":
@@ -74,15 +73,13 @@ class Feed:
         self._watchset = WatchSet(MAX_WATCHES)
         self._wallet = wallet_address(ctx.run)
         self._besides = simulation_needs(ctx.config, self._wallet)
-        self._tokens: dict[bytes, Token] = {}
         self._store = Store(ctx.table, self._tally)
         self._book = self._store.book
-        self._reverted: set[bytes] = set()
-        self._sanity = Sanity(
-            self._store.account, ctx.config.feed.reference_limit_bps, strict=ctx.config.hft.mode == LIVE
-        )
+        strict = ctx.config.hft.mode == LIVE
+        sanity = Sanity(self._store.account, ctx.config.feed.reference_limit_bps, strict=strict)
+        self._judge = Judge(self._book, self._announcer, sanity, self._watchset.needs)
+        self._moved: dict[bytes, None] = {}
         self._log = Log("feed", ctx.clock)
-        self._statuses: dict[bytes, PoolDisabledReason] = {}
         self._live = False
         self._vouched = False
         self._slot = SlotSeen(0, 0, 0, 0)
@@ -97,13 +94,16 @@ class Feed:
         self._take_survey()
 
     def do_work(self) -> int:
-        """Takes what came by now, all of it together; looks at the sockets only if nothing waits."""
+        """Takes what came by now, all of it together; looks at the sockets only if nothing waits, then at the
+        pools still to be judged."""
         accounts = self._accounts
         if not accounts.waiting:
             self._loop.step()
         count = accounts.poll(self._on_event, BATCH_LIMIT)
         if count:
             self._end_batch()
+        if self._judge.unjudged:
+            count += self._look(JUDGE_LATEST_NS if count else JUDGE_NS)
         return count
 
     def wait(self, timeout_ns: int) -> None:
@@ -117,9 +117,10 @@ class Feed:
             self._take_survey()
         self._let_go(now_ns)
         self._tally.show(self._watchset, max(self._slot.slot, self._book.clock.slot))
-        disabled = sum(1 for status in self._statuses.values() if status is not NONE)
-        self._tally.set("pools", len(self._statuses))
-        self._tally.set("pools_disabled", disabled if self._live else len(self._statuses))
+        statuses = self._judge.statuses
+        disabled = sum(1 for status in statuses.values() if status is not NONE)
+        self._tally.set("pools", len(statuses))
+        self._tally.set("pools_disabled", disabled if self._live else len(statuses))
 
     def on_close(self) -> None:
         self._sources.close()
@@ -132,12 +133,12 @@ class Feed:
         if found is None:
             return
         self._connected = True
-        self._tokens = dict(found.tokens)
+        self._judge.tokens = tokens = dict(found.tokens)
         self._tally.set("pools_left_out", found.left_out)
         self._tally.set("tokens_refused", len(found.problems))
-        states = (token.state for token in self._tokens.values() if token.state is not None)
+        states = (token.state for token in tokens.values() if token.state is not None)
         purse = associated_token_address(self._wallet, WRAPPED_SOL)
-        self._watchset.want(OWN, (CLOCK_KEY, self._wallet, purse, *self._tokens, *states), now_ns)
+        self._watchset.want(OWN, (CLOCK_KEY, self._wallet, purse, *tokens, *states), now_ns)
         for pool, needs in found.pools.items():
             self._watchset.want(pool, (pool, *needs), now_ns)
         self._follow()
@@ -150,7 +151,7 @@ class Feed:
         if kind is AccountChanged or kind is AccountUnusable:
             version = event.version  # type: ignore[union-attr]
             self._store.put(version)
-            self._reverted.discard(version.pubkey)
+            self._judge.reverted.discard(version.pubkey)
         elif isinstance(event, SlotSeen):
             self._slot = event
         elif isinstance(event, SourceLive):
@@ -170,66 +171,45 @@ class Feed:
         for key in event.pubkeys:
             record = self._store.records.get(key)
             if record is not None and record.slot in event.slots:
-                self._reverted.add(key)
+                self._judge.reverted.add(key)
 
     def _end_batch(self) -> None:
-        """Writes the batch, announces each pool it touched, then looks whether they are still sound."""
+        """Writes the batch and announces each pool it touched: first what readers may hear of at once, then
+        what is to be judged before."""
         written = self._store.write()
-        touched = touches(written, self._store.records, self._book)
-        changed = dict.fromkeys(self._book.take_changed())
-        if self._reverted:
-            changed.update((pool, None) for key in sorted(self._reverted) for pool in self._book.users(key))
+        book, judge = self._book, self._judge
+        touched = touches(written, self._store.records, book)
+        self._moved.update((key, None) for key in written if key in book.entries)
+        changed = dict.fromkeys(book.take_changed())
         if self._slot.slot > self._told_slot:
             self._told_slot = self._slot.slot
-            self._announcer.slot(*self._slot[:2], self._book.clock.unix_timestamp, self._slot.received_ns)
-        if self._vouched and self._live:
-            # The snapshot vouches for every pool, also for those that did not change.
-            self._statuses.clear()
-            changed = dict.fromkeys(self._book.entries)
-        self._vouched = False
-        entries, statuses, announce = self._book.entries, self._statuses, self._announcer.announce
-        if not self._live:
-            for key in [key for key, status in statuses.items() if status is not STALE]:
-                statuses[key] = STALE
-                announce(entries[key], UNTOUCHED, STALE)
-            changed = {}
-        early = [key for key in changed if statuses.get(key) is NONE and self._goes_early(key)]
-        for key in early:
-            announce(entries[key], touched.get(key, UNTOUCHED), NONE)
-        for key in changed:
-            entry = self._book.entry(key)
-            if entry is None:
-                continue
-            reason = self._reason(entry)
-            if statuses.get(key) is not reason or (reason is NONE and key not in early):
-                statuses[key] = reason
-                announce(entry, touched.get(key, UNTOUCHED), reason)
-        self._watch(written)
+            self._announcer.slot(*self._slot[:2], book.clock.unix_timestamp, self._slot.received_ns)
+        if self._live and not self._vouched:
+            for key in sorted(judge.reverted):
+                changed.update((pool, None) for pool in book.users(key))
+            others = judge.tell_early(changed, touched)
+        else:
+            others = judge.turn_over(live=self._live)
+            self._vouched = False
+        for key in others:
+            judge.tell(key, touched.get(key, UNTOUCHED))
+        self._watch([key for key in self._moved if key not in judge.unjudged])
 
-    def _reason(self, entry: Entry) -> PoolDisabledReason:
-        """Why a pool may not be quoted."""
-        if entry.error is not None or entry.pool is None:
-            return DISABLED_REASONS[entry.error] if entry.error else PoolDisabledReason.ACCOUNT_MISSING
-        if self._is_reverted(entry.key):
-            return PoolDisabledReason.REVERTED
-        if entry.pool.mint_a not in self._tokens or entry.pool.mint_b not in self._tokens:
-            return PoolDisabledReason.MINT_MISMATCH
-        if not self._sanity.agrees(entry.pool, self._tokens):
-            return PoolDisabledReason.OFF_REFERENCE
-        return NONE
+    def _look(self, after_ns: int) -> int:
+        """Judges a pool that has waited for ``after_ns``; how many."""
+        pool = self._judge.tell_late(self._clock.monotonic_ns() - after_ns)
+        if pool in self._moved:
+            self._watch([pool])
+        return int(pool is not None)
 
-    def _goes_early(self, pool: bytes) -> bool:
-        """May readers hear of it before it is decoded here? Not if its price is to be looked at first."""
-        return pool not in self._sanity.covered and not self._is_reverted(pool)
-
-    def _is_reverted(self, pool: bytes) -> bool:
-        return bool(self._reverted) and not self._reverted.isdisjoint(self._watchset.needs(pool))
-
-    def _watch(self, written: list[bytes]) -> None:
+    def _watch(self, moved: list[bytes]) -> None:
         """Pools that moved may need other accounts."""
+        if not moved:
+            return
         entries, now_ns = self._book.entries, self._clock.monotonic_ns()
-        for key in written:
-            account = self._store.account(key) if key in entries else None
+        for key in moved:
+            del self._moved[key]
+            account = self._store.account(key)
             if account is not None and (needs := needs_of(key, account, entries[key].pool)):
                 self._watchset.want(key, (key, *needs, *self._besides(entries[key].pool)), now_ns)
         self._follow()
@@ -244,5 +224,5 @@ class Feed:
         if not dropped:
             return
         self._accounts.unwatch(dropped)
-        self._reverted.difference_update(dropped)
+        self._judge.reverted.difference_update(dropped)
         self._store.forget(dropped)

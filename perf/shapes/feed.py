@@ -140,13 +140,13 @@ class Follower:
     def ready(self) -> int:
         """Follow the cluster until every pool is told of; how many those are."""
         until_s = time.monotonic() + LIMIT_S
-        while not self._feed._statuses or not self._feed._live:
+        while not self._feed._judge.statuses or not self._feed._live:
             if time.monotonic() > until_s:
                 raise TimeoutError("no pool within the limit")
             self._turn()
         self._reader.take_batch(10_000)
         (self._folder / DONE).touch()
-        return len(self._feed._statuses)
+        return len(self._feed._judge.statuses)
 
     def take(self, n: int) -> tuple[bytes, int, int, int]:
         """Follow until n notifications came: (read to commit, as array('q') bytes; CPU time; elapsed;

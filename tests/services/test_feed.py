@@ -180,7 +180,7 @@ def test_row_06_a_fork_that_loses_disables_its_pools_until_their_state_is_back(
     assert record is not None
     assert record.lamports == true
     fed.run.until(lambda: fed.count("reverts") >= 1)
-    assert not fed.run.services["feed"]._reverted
+    assert not fed.run.services["feed"]._judge.reverted
     assert slot < fed.count("revert_slot") <= update.slot
     assert update.received_ns < fed.count("revert_ns") <= fed.run.clock.monotonic_ns()
 
@@ -359,7 +359,7 @@ def test_named_pools_alone_are_watched(quiet: House) -> None:
     choose(quiet, str(Pubkey(key)))
     quiet.open("feed")
     quiet.until(lambda: quiet.count("feed", "pools") > 0)
-    assert set(quiet.services["feed"]._statuses) == {key}
+    assert set(quiet.services["feed"]._judge.statuses) == {key}
 
 
 def test_live_mode_without_pools_names_the_key(house: Make) -> None:
