@@ -50,6 +50,8 @@ class PlanBook(TableBook):
     def newest(self, *keys: bytes) -> list[Entry | None]:
         """The pools ``keys``, decoded up to the newest bytes."""
         self.refresh()
+        if not self.entries.keys() >= set(keys):
+            self.find()  # a plan may come before the pool was looked for
         users, aside = self.users, self._aside
         changed = [one for one in aside if any(key in users(one) for key in keys)]
         aside.difference_update(changed)
