@@ -7,7 +7,7 @@ pool changed.
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hft.chain.sysvars import CLOCK_KEY, CLOCK_LAYOUT
 from hft.venues import (
@@ -52,27 +52,23 @@ class Entry:
 
 
 class _Accounts(Mapping[bytes, Account]):
-    """What decoders read: accounts fetched from the source once, each reading noted against the pool."""
+    """What decoders read: accounts fetched from the source once, each reading noted against the pool.
+
+    A decoder gets the record itself: it has all that an ``Account`` has, by the same names.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._known: dict[bytes, AccountRecord | None] = {}
-        self._views: dict[bytes, Account] = {}
+        self.records: dict[bytes, AccountRecord | None] = {}
         self.users: dict[bytes, dict[bytes, None]] = {}
         """Account → the pools that rest on it, in the order in which they came to."""
         self.reader: Entry | None = None
 
-    def forget(self, key: bytes) -> None:
-        self._known.pop(key, None)
-        self._views.pop(key, None)
-
     def record(self, key: bytes) -> AccountRecord | None:
         try:
-            return self._known[key]
+            return self.records[key]
         except KeyError:
-            record = self._known[key] = self._source(key)
-            if record is not None:
-                self._views[key] = Account(record.owner, record.data, record.lamports)
+            record = self.records[key] = self._source(key)
             return record
 
     def get(self, key: bytes, default: Account | None = None) -> Account | None:  # type: ignore[override]
@@ -83,8 +79,11 @@ class _Accounts(Mapping[bytes, Account]):
                 self.users[key] = {reader.key: None}
             else:
                 users[reader.key] = None
-        record = self.record(key)
-        return default if record is None else self._views[key]
+        try:
+            record = self.records[key]
+        except KeyError:
+            record = self.record(key)
+        return default if record is None else cast(Account, record)
 
     def __getitem__(self, key: bytes) -> Account:
         account = self.get(key)
@@ -96,10 +95,10 @@ class _Accounts(Mapping[bytes, Account]):
         return isinstance(key, bytes) and self.get(key) is not None
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._views)
+        return (key for key, record in self.records.items() if record is not None)
 
     def __len__(self) -> int:
-        return len(self._views)
+        return sum(record is not None for record in self.records.values())
 
 
 class Book:
@@ -118,17 +117,18 @@ class Book:
         """The accounts ``keys`` have new bytes. New pools among them are found; pools they belong to become
         dirty.
         """
-        accounts, seen, entries = self._accounts, self._seen, self.entries
+        seen, entries, changed = self._seen, self.entries, self._changed
+        forget, users = self._accounts.records.pop, self._accounts.users.get
         for key in keys:
-            accounts.forget(key)
+            forget(key, None)
             if key not in seen:
                 seen.add(key)
                 self._discover(key)
             if key == CLOCK_KEY:
                 self._read_clock()
-            for user in accounts.users.get(key, ()):
+            for user in users(key, ()):
                 entries[user].dirty.add(key)
-                self._changed[user] = None
+                changed[user] = None
 
     def take_changed(self) -> list[bytes]:
         """Keys of the pools that changed since the last call, each once, in order of change."""
@@ -187,10 +187,10 @@ class Book:
             record = accounts.record(key)
             if record is None:
                 continue
-            entry.slot, entry.write_version = max(
-                (entry.slot, entry.write_version), (record.slot, record.write_version)
-            )
-            entry.received_ns = max(entry.received_ns, record.received_ns)
+            slot, write_version, _, _, received_ns, _ = record
+            if slot > entry.slot or (slot == entry.slot and write_version > entry.write_version):
+                entry.slot, entry.write_version = slot, write_version
+            entry.received_ns = max(entry.received_ns, received_ns)
 
     def _read_clock(self) -> None:
         record = self._accounts.record(CLOCK_KEY)

@@ -80,6 +80,7 @@ _SWAP_ARGS = Struct("<QQ")
 _EVENT_AUTHORITY = spl.find_address(PROGRAM, b"__event_authority")
 _PERMISSION, _CUSTOMIZABLE = 1, 2
 _LIMIT_ORDER = 2
+_NO_MINT = bytes(32)
 Q64 = 1 << 64
 
 
@@ -172,7 +173,7 @@ class MeteoraDlmmPool(Pool):
                 f"{self.bin_step} has no price",
             )
         self.fee_on_y = collect_fee_mode == 1
-        rewarded = any(data[264:296]) or any(data[408:440])
+        rewarded = data[264:296] != _NO_MINT or data[408:440] != _NO_MINT
         self.rules = Rules(
             self.bin_step,
             base_factor * self.bin_step * 10 * 10**power,
@@ -220,7 +221,15 @@ class MeteoraDlmmPool(Pool):
             spl.read_programs(new, accounts)
         if self.key in changed or extension_address(self.key) in changed:
             new._read_pair(accounts)
-        new._read_arrays(accounts, self.arrays, changed)
+        if (
+            self.key in changed
+            and len(changed) == 1
+            and new.bits == self.bits
+            and array_index(new.active_id) == array_index(self.active_id)
+        ):
+            new.bins = {}
+        else:
+            new._read_arrays(accounts, self.arrays, changed)
         return new
 
     def _check_open(self, clock: ChainClock) -> None:

@@ -233,6 +233,10 @@ class RaydiumClmmPool(ConcentratedPool):
             new._read_config(accounts)
         if self.key in changed or extension_address(self.key) in changed:
             new._read_pool(accounts)
+        if self.key in changed and len(changed) == 1 and new.bits == self.bits:
+            spacing = new.tick_spacing
+            if array_start(new.tick, spacing) == array_start(self.tick, spacing):
+                return new
         new._read_arrays(accounts, self, changed)
         return new
 

@@ -200,6 +200,8 @@ class WhirlpoolPool(ConcentratedPool):
             new._read_oracle(accounts)
         old = self.arrays
         moved = array_start(new.tick, new.tick_spacing) != array_start(self.tick, self.tick_spacing)
+        if not moved and self.key in changed and len(changed) == 1:
+            return new
         starts = window(new.tick, new.tick_spacing) if moved else list(old)
         arrays: dict[int, TickArray | None] = {}
         for start in starts:

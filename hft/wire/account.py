@@ -6,6 +6,7 @@
     | slot | write_version | lamports | received_ns | length  | zeros  | owner | data …
 """
 
+from functools import partial
 from hashlib import sha256
 from struct import Struct
 from struct import error as StructError
@@ -35,6 +36,9 @@ class AccountRecord(NamedTuple):
     data: bytes
 
 
+_record = partial(tuple.__new__, AccountRecord)  # half the time of AccountRecord(...)
+
+
 def pack(slot: int, write_version: int, owner: bytes, lamports: int, received_ns: int, data: View) -> bytes:
     """The table record of one account; numbers u64, ``received_ns`` i64, ``owner`` 32 bytes, or WireError."""
     if len(owner) != 32:
@@ -57,7 +61,7 @@ def unpack(record: View) -> AccountRecord:
         raise _misfit(record, HEADER_BYTES) from None
     if len(record) != HEADER_BYTES + length:
         raise _misfit(record, HEADER_BYTES + length)
-    return AccountRecord(slot, write_version, owner, lamports, received_ns, bytes(record[HEADER_BYTES:]))
+    return _record((slot, write_version, owner, lamports, received_ns, bytes(record[HEADER_BYTES:])))
 
 
 def slot_of(record: View) -> int:
