@@ -162,7 +162,7 @@ class Scanner:
         changed = [key for key in waiting if key in self._pools]
         if not changed:
             return
-        for pool_1, pool_2, _ in self._screen.candidates(changed):
+        for pool_1, pool_2, _ in self._screen.candidates(changed, self._book.clock):
             update = waiting.get(pool_1.key) or waiting[pool_2.key]
             self._consider(pool_1, pool_2, update)
 
@@ -173,7 +173,11 @@ class Scanner:
             return
         pool = entry.pool
         self._pools[key] = pool
-        if WRAPPED_SOL not in (pool.mint_a, pool.mint_b) or pool.other_mint(WRAPPED_SOL) not in self._mids:
+        if pool.mint_a == WRAPPED_SOL:
+            mid: bytes | None = pool.mint_b
+        else:
+            mid = pool.mint_a if pool.mint_b == WRAPPED_SOL else None
+        if mid not in self._mids:
             self._unlisted.add(key)  # unlisted, under a listed one's symbol, or another's share: not traded
             return
         try:

@@ -61,6 +61,14 @@ def candidates(
     return found
 
 
+def _pays(route: Candidate, base_mint: bytes, clock: ChainClock) -> bool:
+    try:
+        there = route.pool_1.rates(clock)[route.pool_1.mint_a != base_mint]
+        return there * route.pool_2.rates(clock)[route.pool_2.mint_a == base_mint] > 1
+    except QuoteError:
+        return False
+
+
 class Screen:
     """Which routes can pay, kept up pool by pool by the marginal rates of all pools.
 
@@ -116,9 +124,11 @@ class Screen:
         if place is not None:
             self._set(*place, 0.0, 0.0)
 
-    def candidates(self, changed: Collection[bytes] | None = None) -> list[Candidate]:
+    def candidates(
+        self, changed: Collection[bytes] | None = None, clock: ChainClock | None = None
+    ) -> list[Candidate]:
         """Ordered pool pairs that can possibly pay after fees, the best first; see the function
-        ``candidates``.
+        ``candidates``. With a ``clock`` only those that pay at the fees of now, too.
         """
         if changed is None:
             found = self._all()
@@ -131,10 +141,13 @@ class Screen:
                 found = [one for one in self._all() if (one[1], one[2]) in ours or (one[1], one[3]) in ours]
         found.sort()
         rows = list(self._rows.values())
-        return [
+        routes = [
             Candidate(rows[row].pools[first], rows[row].pools[second], -loss)
             for loss, row, first, second in found
         ]
+        if clock is None:
+            return routes
+        return [route for route in routes if _pays(route, self._base, clock)]
 
     def _all(self) -> list[tuple[float, int, int, int]]:
         """One numpy pass: (−gain, row, first column, second column) of each route."""

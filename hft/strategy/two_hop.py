@@ -56,22 +56,28 @@ class _Route:
         self.best: tuple[int, Quote, Quote] | None = None
         self.filled: int | None = None
 
-    def evaluate(self, amount: int) -> tuple[Quote, Quote] | None:
+    def evaluate(self, amount: int, quote_1: Quote | None = None) -> tuple[Quote, Quote] | None:
         """Both quotes for ``amount`` (kept if they are the best), None where a leg can't take it whole.
+        ``quote_1``: the first, where it is known.
 
         ``filled`` is then the input that could have been taken, if the venue says so.
         """
         self.filled = None
         try:
-            quote_1 = self.pool_1.quote(self.base, amount, self.clock)
+            if quote_1 is None:
+                quote_1 = self.pool_1.quote(self.base, amount, self.clock)
         except QuoteError as error:
             self.filled = error.filled
             return None
         if quote_1.amount_in_used != amount:
             self.filled = quote_1.amount_in_used
             return None
+        best = self.best
         try:
-            quote_2 = self.pool_2.quote(self.mid, quote_1.amount_out, self.clock)
+            if best is not None and best[2].amount_in == quote_1.amount_out:
+                quote_2 = best[2]
+            else:
+                quote_2 = self.pool_2.quote(self.mid, quote_1.amount_out, self.clock)
         except QuoteError as error:
             self.filled = self._input_for(error.filled)
             return None
@@ -79,7 +85,6 @@ class _Route:
             self.filled = self._input_for(quote_2.amount_in_used)
             return None
         profit = self.profit(quote_1, quote_2)
-        best = self.best
         if best is None or profit > best[0] or (profit == best[0] and amount < best[1].amount_in):
             self.best = (profit, quote_1, quote_2)
         return quote_1, quote_2
@@ -264,17 +269,20 @@ def _cheapest(route: _Route, mid: int, low: int, high: int) -> None:
     pool, base, clock = route.pool_1, route.base, route.clock
     try:
         amount = pool.quote_exact_out(route.mid, mid, clock).amount_in
+        quote = pool.quote(base, amount, clock)
         for _ in range(3):
-            if pool.quote(base, amount, clock).amount_out < mid:
+            if quote.amount_out < mid:
                 amount += 1
-            elif pool.quote(base, amount - 1, clock).amount_out >= mid:
-                amount -= 1
-            else:
+                quote = pool.quote(base, amount, clock)
+                continue
+            less = pool.quote(base, amount - 1, clock)
+            if less.amount_out < mid:
                 break
+            amount, quote = amount - 1, less
     except QuoteError:
         return
     if low <= amount <= high:
-        route.evaluate(amount)
+        route.evaluate(amount, quote)
 
 
 def size(

@@ -212,6 +212,29 @@ def test_the_routes_of_changed_pools_are_those_of_the_whole_pass() -> None:
         assert theirs
 
 
+def test_with_a_clock_the_fees_are_those_of_now() -> None:
+    dlmm = pool_of("meteora_dlmm").copy()
+    most = dlmm.rules.max_volatility
+    now = MADE_UP_CLOCK.unix_timestamp
+    dlmm.volatility = dlmm.volatility._replace(accumulator=most, reference=most, last_update=now)
+    lowest, dear = (dlmm.rates(clock)[0] for clock in (None, MADE_UP_CLOCK))
+    assert lowest > dear * 1.001
+    base = 10**12  # in between, the way back makes up for the lowest fee, but not for the fee of now
+    back = decode(
+        key(raydium_v4()["pool"]),
+        encode(raydium_v4(a=base, b=round(base * 0.9975 * (lowest * dear) ** 0.5))),
+        MADE_UP,
+    )
+    screen = Screen(dlmm.mint_a)
+    for pool in (dlmm, back):
+        screen.update(pool)
+    assert [tuple(c[:2]) for c in screen.candidates({dlmm.key})] == [(dlmm, back)]
+    assert screen.candidates({dlmm.key}, MADE_UP_CLOCK) == []
+    later = MADE_UP_CLOCK._replace(unix_timestamp=now + 100_000)
+    assert [tuple(c[:2]) for c in screen.candidates({dlmm.key}, later)] == [(dlmm, back)]
+    assert size(dlmm, back, dlmm.mint_a, MADE_UP_CLOCK, minimum_in=1000, maximum_in=10**11) is None
+
+
 def test_the_screen_grows_with_pairs_and_pools() -> None:
     screen = Screen(SOL_MINT)
     for number in range(1, 21):
