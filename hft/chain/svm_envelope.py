@@ -6,6 +6,7 @@ Legacy and v0, with address lookup tables read from the accounts at hand.
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from solders.message import Message, MessageV0
@@ -131,15 +132,14 @@ def _opened(
         raise EnvelopeError(
             Refusal.SIGNATURE_FAILURE, signatures[0], f"signature {_first_false(verified)} does not verify"
         )
-    accounts = _accounts(message, account, signatures[0], slot)
-    calls = tuple(
-        Call(
-            accounts[ix.program_id_index].pubkey,
-            tuple(accounts[index] for index in ix.accounts),
-            bytes(ix.data),
-        )
-        for ix in message.instructions
-    )
+    head = _head(raw, message)
+    accounts = _accounts(head, message, account, signatures[0], slot)
+    tabled = len(accounts) > len(message.account_keys)
+    calls = []
+    for ix in message.instructions:
+        indexes = bytes(ix.accounts)
+        picked = tuple([accounts[index] for index in indexes]) if tabled else _picked(head, indexes)
+        calls.append(Call(accounts[ix.program_id_index].pubkey, picked, bytes(ix.data)))
     return Envelope(
         raw,
         transaction,
@@ -147,7 +147,7 @@ def _opened(
         accounts[0].pubkey,
         bytes(message.recent_blockhash),
         accounts,
-        calls,
+        tuple(calls),
         len(message.account_keys),
         isinstance(message, Message),
     )
@@ -157,18 +157,41 @@ def _first_false(verified: list[bool]) -> int:
     return verified.index(False) if False in verified else len(verified)
 
 
-def _accounts(
-    message: Message | MessageV0, account: Callable[[bytes], Account], signature: bytes, slot: int | None
-) -> tuple[Named, ...]:
+def _head(raw: bytes, message: Message | MessageV0) -> bytes:
+    """The counts of signers and of accounts that are only read, and the static keys."""
+    size = 32 * len(message.account_keys)
+    at = raw.index(bytes(message.account_keys[0]), 1 + 64 * message.header.num_required_signatures)
     header = message.header
-    keys = [bytes(pubkey) for pubkey in message.account_keys]
-    signers = header.num_required_signatures
-    writable_signers = signers - header.num_readonly_signed_accounts
-    writable_others = len(keys) - header.num_readonly_unsigned_accounts
-    named = [
+    counts = header.num_required_signatures, header.num_readonly_signed_accounts
+    return bytes((*counts, header.num_readonly_unsigned_accounts)) + raw[at : at + size]
+
+
+@lru_cache(maxsize=1024)
+def _static(head: bytes) -> tuple[Named, ...]:
+    """The message's own accounts: transactions of one route name the same ones."""
+    signers, readonly_signers, readonly_others = head[:3]
+    keys = [head[at : at + 32] for at in range(3, len(head), 32)]
+    writable_signers, writable_others = signers - readonly_signers, len(keys) - readonly_others
+    return tuple(
         Named(pubkey, index < signers, index < (writable_signers if index < signers else writable_others))
         for index, pubkey in enumerate(keys)
-    ]
+    )
+
+
+@lru_cache(maxsize=8192)
+def _picked(head: bytes, indexes: bytes) -> tuple[Named, ...]:
+    accounts = _static(head)
+    return tuple(accounts[index] for index in indexes)
+
+
+def _accounts(
+    head: bytes,
+    message: Message | MessageV0,
+    account: Callable[[bytes], Account],
+    signature: bytes,
+    slot: int | None,
+) -> tuple[Named, ...]:
+    named = list(_static(head))
     lookups = message.address_table_lookups if isinstance(message, MessageV0) else []
     for writable in (True, False):
         for lookup in lookups:

@@ -83,14 +83,20 @@ class Step(NamedTuple):
 
 
 class Plan:
-    """A transaction rewritten for the SVM; ``pools`` are those its swaps move, as they leave them."""
+    """A transaction rewritten for the SVM."""
 
     def __init__(self, limit: int) -> None:
         self.steps: list[Step] = []
         self.authorities: set[bytes] = set()
-        self.pools: dict[bytes, Pool] = {}
+        self.quotes: dict[bytes, Quote] = {}
+        """The last swap of each pool that is moved."""
         self.budget = Budget(limit)
         self.doomed = False
+
+    @property
+    def pools(self) -> dict[bytes, Pool]:
+        """The pools that its swaps move, as they leave them."""
+        return {key: quoted.pool_after for key, quoted in self.quotes.items()}
 
     def add(self, index: int, instruction: Instruction, verdict: Verdict | None = None) -> None:
         """A transfer of the swap that stood at ``index``."""
@@ -119,19 +125,20 @@ def rewrite(state: State, envelope: Envelope, programs: Collection[bytes]) -> Pl
             if call.program == COMPUTE_BUDGET_PROGRAM:  # it sets the fee wherever it stands
                 plan.steps.append(Step(index, _instruction(call)))
         elif swap is None:
-            others.append(len(plan.steps))
+            others.append((len(plan.steps), call))
             plan.steps.append(Step(index, _instruction(call)))
         else:
             _rewrite_swap(state, plan, index, swap, envelope)
-    for at in others:
+    for at, call in others:
         # An authority signs for its own vault's payment only: anywhere else its signature would be forged.
-        if any(bytes(meta.pubkey) in plan.authorities for meta in plan.steps[at].instruction.accounts):
+        if any(named.pubkey in plan.authorities for named in call.accounts):
             plan.steps[at] = Step(plan.steps[at].place, FAIL, MISSING_SIGNATURE)
     return plan
 
 
 def _rewrite_swap(state: State, plan: Plan, index: int, swap: SwapCall, envelope: Envelope) -> None:
-    pool = plan.pools.get(swap.pool) or state.pools.get(swap.pool)
+    before = plan.quotes.get(swap.pool)
+    pool = state.pools.get(swap.pool) if before is None else before.pool_after
     if pool is None:
         plan.fail(index, NO_POOL)
         return
@@ -171,7 +178,7 @@ def _rewrite_swap(state: State, plan: Plan, index: int, swap: SwapCall, envelope
         mint, vault = (pool.mint_b, pool.vault_b) if in_b else (pool.mint_a, pool.vault_a)
         plan.add(index, _transfer(state, pool, mint, vault, swap.host, authority, quoted.rebate, True))
     plan.authorities.add(authority)
-    plan.pools[pool.key] = quoted.pool_after
+    plan.quotes[pool.key] = quoted
 
 
 def _quote(state: State, pool: Pool, swap: SwapCall) -> Quote:

@@ -157,7 +157,8 @@ class Appraisal:
         return limit
 
     def _pool(self, key: bytes) -> Pool | None:
-        entry = self._book.entry(key)
+        """As it was decoded last: what changed since is decoded for the opportunity that names it."""
+        entry = self._book.entries.get(key)
         return None if entry is None else entry.pool
 
 
