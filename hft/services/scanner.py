@@ -172,12 +172,11 @@ class Scanner:
             self._drop_pool(key)
             return
         pool = entry.pool
+        if self._pools.get(key) is pool:
+            return  # decoded, and known to the screen, since before its update came
         self._pools[key] = pool
-        if pool.mint_a == WRAPPED_SOL:
-            mid: bytes | None = pool.mint_b
-        else:
-            mid = pool.mint_a if pool.mint_b == WRAPPED_SOL else None
-        if mid not in self._mids:
+        mid = pool.mint_b if pool.mint_a == WRAPPED_SOL else pool.mint_a
+        if mid not in self._mids or WRAPPED_SOL not in (pool.mint_a, pool.mint_b):
             self._unlisted.add(key)  # unlisted, under a listed one's symbol, or another's share: not traded
             return
         try:

@@ -79,8 +79,7 @@ _SWAP2 = bytes.fromhex("414b3f4ceb5b5b88")
 _SWAP_ARGS = Struct("<QQ")
 _EVENT_AUTHORITY = spl.find_address(PROGRAM, b"__event_authority")
 _PERMISSION, _CUSTOMIZABLE = 1, 2
-_LIMIT_ORDER = 2
-_NO_MINT = bytes(32)
+_LIMIT_ORDER, _NO_MINT = 2, bytes(32)
 Q64 = 1 << 64
 
 
@@ -221,12 +220,8 @@ class MeteoraDlmmPool(Pool):
             spl.read_programs(new, accounts)
         if self.key in changed or extension_address(self.key) in changed:
             new._read_pair(accounts)
-        if (
-            self.key in changed
-            and len(changed) == 1
-            and new.bits == self.bits
-            and array_index(new.active_id) == array_index(self.active_id)
-        ):
+        alone = self.key in changed and len(changed) == 1 and new.bits == self.bits
+        if alone and array_index(new.active_id) == array_index(self.active_id):
             new.bins = {}
         else:
             new._read_arrays(accounts, self.arrays, changed)
