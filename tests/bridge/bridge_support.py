@@ -114,6 +114,14 @@ class Cluster:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
+    def freeze(self, number: int) -> None:
+        """As if its machine had lost its power: connections stay open, and nothing is said any more."""
+        self._processes[number].send_signal(signal.SIGSTOP)
+
+    def thaw(self, number: int) -> None:
+        """It goes on where it was."""
+        self._processes[number].send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End all."""
         for process in self._processes.values():

@@ -38,10 +38,10 @@ def target(tmp_path: Path) -> Iterator[Callable[..., Target]]:
         each.remove()
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Three servers, the streams on all of them."""
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    made = Cluster(tmp_path / "cluster")
     made.start_all()
     yield made
     made.stop()

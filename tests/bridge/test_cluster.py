@@ -1,4 +1,4 @@
-"""Two machines and a cluster of three servers, one of which is killed under load and comes back.
+"""Two machines and a cluster of three servers, one of which leaves under load and comes back.
 
 The first machine: rings that the test writes, a sidecar process behind them. The second: two bridges, into a
 link that drops nothing (PLANNED) and into ``opportunities_remote``.
@@ -20,6 +20,7 @@ from hft.runtime.exit_codes import ExitCode
 from hft.runtime.settings import Config, Nats
 from hft.runtime.streams import STREAMS
 
+LONG = (pytest.mark.slow, pytest.mark.timeout(900))
 Make = Callable[..., Target]
 
 CODECS = {
@@ -89,14 +90,19 @@ class Load:
 
 
 @pytest.mark.parametrize(
-    ("per_second", "before", "away", "after"),
-    [(200, 1.0, 2.5, 1.0), pytest.param(1000, 10.0, 30.0, 20.0, marks=pytest.mark.slow)],
+    ("frozen", "per_second", "before", "away", "after"),
+    [
+        (False, 200, 1.0, 2.5, 1.0),
+        pytest.param(False, 1000, 10.0, 30.0, 20.0, marks=LONG),
+        pytest.param(True, 200, 5.0, 30.0, 10.0, marks=LONG),
+    ],
 )
-def test_row_32_a_cluster_node_killed_under_load_loses_and_doubles_nothing(
+def test_row_32_a_cluster_node_killed_or_frozen_under_load_loses_and_doubles_nothing(
     cluster: Cluster,
     source: Pipeline,
     target: Make,
     processes: Started,
+    frozen: bool,
     per_second: int,
     before: float,
     away: float,
@@ -113,9 +119,10 @@ def test_row_32_a_cluster_node_killed_under_load_loses_and_doubles_nothing(
     load = Load(source, targets, per_second)
     load.run(before)
     victim = cluster.leader("PLANNED", 0)
-    cluster.kill(victim)
+    leave, return_ = (cluster.freeze, cluster.thaw) if frozen else (cluster.kill, cluster.start)
+    leave(victim)
     load.run(away)
-    cluster.start(victim)
+    return_(victim)
     load.run(after)
     load.drain(60)
     sidecar.terminate()
