@@ -25,8 +25,9 @@ from hft.runtime.nats_wire import Wire, WireBroken
 
 NAME = "hft-sidecar"
 
-BURST = 512
-"""Messages of one lane sent in a row before the others have their turn."""
+BURST = 256
+"""Messages of one lane sent in a row, a flight, before the others have their turn. A small part of the lane's
+window: its place is free again when all of it is answered."""
 
 UNSENT_LIMIT = 1 << 20
 """Bytes that wait for the socket above which no more are added."""

@@ -15,11 +15,13 @@ from typing import NamedTuple
 from hft.runtime.bridge_stamps import CLOCK_HEADER, TAKEN_HEADER
 from hft.runtime.journal_format import Header, Rows
 from hft.runtime.journal_mark import UNKNOWN, Mark, MarkFile
+from hft.runtime.journal_reader import Reader, Taken
 from hft.runtime.nats_wire import Answer
-from hft.runtime.stream_journal import Position, Reader, StreamJournal, Taken
+from hft.runtime.stream_journal import Position, StreamJournal
 
-WINDOW = 2048
-"""Messages of a lane in flight. JetStream drops without a word what exceeds 10,000 in a stream's queue."""
+WINDOW = 4096
+"""Messages of a lane in flight. JetStream drops without a word what exceeds 10,000 in a stream's queue, which
+two machines may share."""
 
 CONFLATE_ABOVE = 8192
 """Unpublished messages of a conflated lane above which only the newest of each subject among them is sent."""

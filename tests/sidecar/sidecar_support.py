@@ -18,10 +18,11 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from hft import wire
 from hft.runtime.context import Context, Run
+from hft.runtime.journal_reader import Reader
 from hft.runtime.segments import Segments, declared_page
 from hft.runtime.service import ServiceState
 from hft.runtime.settings import Config
-from hft.runtime.stream_journal import MINIMUM_BYTES, Reader, StreamJournal
+from hft.runtime.stream_journal import MINIMUM_BYTES, StreamJournal
 from hft.services import sidecar
 from hft.services.sidecar import Sidecar
 from hft.wire import Codec

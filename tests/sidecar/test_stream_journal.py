@@ -10,7 +10,8 @@ from hft.runtime import journal_format
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.journal_format import Rows
 from hft.runtime.journal_mark import Mark, MarkFile
-from hft.runtime.stream_journal import MINIMUM_BYTES, JournalError, Position, Reader, StreamJournal
+from hft.runtime.journal_reader import Reader
+from hft.runtime.stream_journal import MINIMUM_BYTES, JournalError, Position, StreamJournal
 
 RUN, OTHER_RUN = bytes(range(16)), bytes(range(1, 17))
 PAYLOAD = 1000
