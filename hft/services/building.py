@@ -1,6 +1,7 @@
 """From a plan to signed bytes: the pools as they are now, on a prepared transaction of the route."""
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hft.chain.lookup import TableCache
@@ -8,7 +9,7 @@ from hft.chain.signers import Signer
 from hft.chain.template import TemplateCache
 from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS, TipAccounts
 from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop, check_transaction
-from hft.services.book import Entry, TableBook
+from hft.services.book import TableBook
 from hft.services.outcome import BUILD_REASONS, End, refused
 from hft.venues import WRAPPED_SOL, Pool, PoolError, QuoteError, Settings
 from hft.wire import ExecutionPlan
@@ -25,13 +26,16 @@ EXAMINED: Final = 4
 
 
 class PlanBook(TableBook):
-    """A book for who asks for a pool only now and then, of a market that moves all the time: what changed is
-    kept aside, and only what a pool rests on is taken notice of when that pool is asked for.
+    """A book for who asks for a pool only now and then, and only which accounts its swaps name, of a market
+    that moves all the time: what changed is kept aside, and of that only what those names rest on is read.
+
+    Vaults, ticks and bins of its pools are as old as their first decoding: nothing is to be quoted on them.
     """
 
     def __init__(self, table: "Table", settings: Settings) -> None:
         super().__init__(table, settings)
         self._aside: set[bytes] = set()
+        self._names: dict[bytes, frozenset[bytes]] = {}
 
     def refresh(self) -> int:
         """Keeps aside what the feed has written since; returns how much it was."""
@@ -42,21 +46,31 @@ class PlanBook(TableBook):
     def find(self) -> None:
         """Takes notice of accounts never seen before: there may be pools among them."""
         self.refresh()
-        fresh = self._aside - self._seen
-        if fresh:
-            self._aside -= fresh
-            self.mark(fresh)
+        self._take(self._aside - self._seen)
 
-    def newest(self, *keys: bytes) -> list[Entry | None]:
-        """The pools ``keys``, decoded up to the newest bytes."""
+    def newest(self, *keys: bytes) -> list[Pool | None]:
+        """The pools ``keys`` as they are now but for what is said above; None for one that is not usable."""
         self.refresh()
-        if not self.entries.keys() >= set(keys):
-            self.find()  # a plan may come before the pool was looked for
-        users, aside = self.users, self._aside
-        changed = [one for one in aside if any(key in users(one) for key in keys)]
-        aside.difference_update(changed)
-        self.mark(changed)
-        return [self.entry(key) for key in keys]
+        return [self._named(key) for key in keys]
+
+    def _named(self, key: bytes) -> Pool | None:
+        names = self._names.get(key)
+        if names is None:
+            self._take(set(self._aside))
+        else:
+            self._take(names & self._aside)
+        entry = self.entry(key)
+        pool = None if entry is None else entry.pool
+        if pool is None:
+            self._names.pop(key, None)
+        elif names is None:
+            self._names[key] = frozenset(pool.names_rest_on())
+        return pool
+
+    def _take(self, keys: AbstractSet[bytes]) -> None:
+        if keys:
+            self._aside -= keys
+            self.mark(keys)
 
 
 class Builder:
@@ -111,12 +125,12 @@ class Builder:
     def _made(
         self, make: Callable[[TwoHop, bytes, int], T], plan: ExecutionPlan, blockhash: bytes, slot: int
     ) -> T | End:
-        first, second = self._book.newest(plan.pool_1, plan.pool_2)
-        if first is None or second is None or first.pool is None or second.pool is None:
+        pool_1, pool_2 = self._book.newest(plan.pool_1, plan.pool_2)
+        if pool_1 is None or pool_2 is None:
             return refused(ExecutionReason.BUILD_FAILED, "a pool of the plan is not usable")
         order = TwoHop(
-            first.pool,
-            second.pool,
+            pool_1,
+            pool_2,
             plan.base_mint,
             plan.amount_in,
             plan.amount_mid,

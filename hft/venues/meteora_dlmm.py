@@ -412,6 +412,10 @@ class MeteoraDlmmPool(Pool):
         ahead = self.down if self.is_a(input_mint) else self.up
         return self.extension, self.oracle, tuple(ahead)
 
+    def names_rest_on(self) -> tuple[bytes, ...]:
+        """Where the price is, and which arrays there are."""
+        return self.key, extension_address(self.key)
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """The pair (active bin, volatility, protocol fees) and the bin arrays whose bins changed.
 

@@ -391,6 +391,10 @@ class RaydiumClmmPool(ConcentratedPool):
         ahead = self.down if self.is_a(input_mint) else self.up
         return self.extension, self.config, self.observation, tuple(ahead)
 
+    def names_rest_on(self) -> tuple[bytes, ...]:
+        """Where the price is, and which arrays there are."""
+        return self.key, extension_address(self.key)
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """Pool account (curve, fees owed, dynamic fee), and tick arrays whose limit orders were served."""
         data = bytearray(spl.find_account(accounts, self.key, "pool").data)

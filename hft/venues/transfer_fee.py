@@ -213,6 +213,10 @@ class TransferFeePool(Pool):
         """The venue's."""
         return self.inner.swap_names(input_mint)
 
+    def names_rest_on(self) -> tuple[bytes, ...]:
+        """The venue's."""
+        return self.inner.names_rest_on()
+
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> Pool:
         """See ``decode_changed``."""
         return with_transfer_fees(self.inner.changed(accounts, changed), accounts)

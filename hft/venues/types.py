@@ -304,6 +304,10 @@ class Pool(ABC):
         of the pool differ in their amounts alone."""
         return self.swap_instruction(Pubkey.default(), input_mint, 1, 1)
 
+    def names_rest_on(self) -> tuple[bytes, ...]:
+        """The accounts by whose bytes ``swap_names`` can change."""
+        return (self.key,)
+
     @abstractmethod
     def changed(self, accounts: Mapping[bytes, Account], changed: Collection[bytes]) -> "Pool":
         """The pool after the ``changed`` accounts took the bytes in ``accounts``. Raises PoolError."""

@@ -309,6 +309,10 @@ class WhirlpoolPool(ConcentratedPool):
         tick = self.tick if self.is_a(input_mint) else self.tick + self.tick_spacing
         return self.oracle is None, array_start(tick, self.tick_spacing)
 
+    def names_rest_on(self) -> tuple[bytes, ...]:
+        """The tick's account, and the oracle's, which may come to be."""
+        return (self.key, oracle_address(self.key)) if self.adaptive else (self.key,)
+
     def store(self, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
         """Pool account (price, tick, liquidity, protocol fees, last update) and oracle, patched."""
         data = bytearray(spl.find_account(accounts, self.key, "pool").data)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from hft import wire
 from hft.chain.keys import paper_keypair
 from hft.chain.tips import tip_account
 from hft.chain.transaction import TwoHop, build_two_hop
-from hft.services.building import Builder
+from hft.services.book import TableBook
+from hft.services.building import Builder, PlanBook
 from hft.services.outcome import End
-from hft.venues import Pool
+from hft.venues import ChainClock, Pool, Quote, QuoteError, Venue, quote
 from hft.wire import ExecutionPlan
 from hft.wire.enums import ExecutionReason
 
@@ -39,7 +41,10 @@ def prepared(house: Make) -> tuple[House, ExecutionPlan, Builder]:
 
 def full_build(run: House, plan: ExecutionPlan, builder: Builder, blockhash: bytes) -> Any:
     pools: list[Pool] = []
-    for entry in builder._book.newest(plan.pool_1, plan.pool_2):
+    fresh = TableBook(run.contexts["executor"].table, builder._book._settings)
+    fresh.refresh()
+    for key in (plan.pool_1, plan.pool_2):
+        entry = fresh.entry(key)
         assert entry is not None
         assert entry.pool is not None
         pools.append(entry.pool)
@@ -80,6 +85,52 @@ def test_a_pool_that_moved_is_built_as_it_is_now(prepared: tuple[House, Executio
     assert builder._templates.invalidated > invalidated
     assert moved in (plan.pool_1, plan.pool_2)
     assert builder.signed(plan, BLOCKHASH, 1) != before
+
+
+def test_what_swaps_name_is_as_a_whole_decoding_has_it_on_every_venue(house: Make) -> None:
+    """Far moves both ways, through arrays of ticks and bins; the book reads no more than names rest on."""
+    run = house(settings(simnet={**QUIET, "market": ()}))
+    run.open("simnet", "feed", "manager", "executor")
+    bank, table = run.services["simnet"]._bank, run.contexts["executor"].table
+    run.until(lambda: run.count("feed", "pools") == len(bank.pools))
+    book: PlanBook = run.services["executor"].builder._book
+    moved = set()
+    before = {key: names(book, key) for key in bank.pools}
+    for number in range(10):
+        for key, pool in list(bank.pools.items()):
+            mint = pool.mint_a if number < 5 else pool.mint_b
+            push = pushed(pool, mint, bank.clock)
+            if push is not None:
+                bank.swap(key, mint, push)
+        run.services["simnet"]._publish()
+        run.until(lambda: caught_up(run))
+        fresh = TableBook(table, book._settings)
+        fresh.refresh()
+        for key, pool in bank.pools.items():
+            entry = fresh.entry(key)
+            assert entry is not None
+            assert entry.pool is not None
+            found = names(book, key)
+            assert found == tuple(entry.pool.swap_names(mint) for mint in (pool.mint_a, pool.mint_b))
+            if found != before[key]:
+                moved.add(pool.venue)
+    assert moved >= {Venue.WHIRLPOOL, Venue.RAYDIUM_CLMM, Venue.METEORA_DLMM}
+
+
+def names(book: PlanBook, key: bytes) -> tuple[object, ...]:
+    (pool,) = book.newest(key)
+    assert pool is not None
+    return tuple(pool.swap_names(mint) for mint in (pool.mint_a, pool.mint_b))
+
+
+def pushed(pool: Pool, mint: bytes, clock: ChainClock) -> Quote | None:
+    """A swap of ``mint`` that moves the price by a fifth, or as far as the pool can be quoted."""
+    amount, price, push = 1 << 20, pool.spot_price(mint), None
+    with suppress(QuoteError):
+        while push is None or push.pool_after.spot_price(mint) > price * 0.8:
+            push = quote(pool, mint, amount, clock)
+            amount = amount * 5 // 4
+    return push
 
 
 def test_a_pool_that_is_not_there_is_a_refusal(prepared: tuple[House, ExecutionPlan, Builder]) -> None:
