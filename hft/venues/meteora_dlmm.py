@@ -389,10 +389,8 @@ class MeteoraDlmmPool(Pool):
         host = spl.meta(PROGRAM)
         if self.settings.own_host_fee:
             host = spl.meta(user_x if a_to_b and not self.fee_on_y else user_y, writable=True)
-        keys = [spl.meta(self.key, writable=True)]
-        keys.append(
-            spl.meta(extension_address(self.key), writable=True) if self.extension else spl.meta(PROGRAM)
-        )
+        bits = spl.meta(extension_address(self.key), writable=True) if self.extension else spl.meta(PROGRAM)
+        keys = [spl.meta(self.key, writable=True), bits]
         keys += [spl.meta(key, writable=True) for key in (self.vault_a, self.vault_b, user_in, user_out)]
         keys += [spl.meta(self.mint_a), spl.meta(self.mint_b), spl.meta(self.oracle, writable=True), host]
         keys += [AccountMeta(user, True, False), spl.meta(self.program_a), spl.meta(self.program_b)]
@@ -409,8 +407,7 @@ class MeteoraDlmmPool(Pool):
 
     def swap_names(self, input_mint: bytes) -> object:
         """The bin arrays ahead, foremost."""
-        ahead = self.down if self.is_a(input_mint) else self.up
-        return self.extension, self.oracle, tuple(ahead)
+        return self.extension, self.oracle, tuple(self.down if self.is_a(input_mint) else self.up)
 
     def names_rest_on(self) -> tuple[bytes, ...]:
         """Where the price is, and which arrays there are."""
