@@ -46,7 +46,7 @@ HISTOGRAMS: tuple[str, ...] = announce.HISTOGRAMS
 
 BATCH_LIMIT = 4_096
 """Events of one batch; what comes at once beyond that is published in parts."""
-JUDGE_NS, JUDGE_LATEST_NS = 10_000_000, 50_000_000
+JUDGE_NS, JUDGE_LATEST_NS = 50_000_000, 100_000_000
 """A pool that was announced is judged so long after its bytes came, if nothing comes; at the latest then."""
 OWN = b"own"
 """In the watch set: what is followed for no pool's sake."""
@@ -180,14 +180,14 @@ class Feed:
         book, judge = self._book, self._judge
         touched = touches(written, self._store.records, book)
         self._moved.update((key, None) for key in written if key in book.entries)
-        changed = dict.fromkeys(book.take_changed())
+        changed, odd = dict.fromkeys(book.take_changed()), self._store.take_odd()
         if self._slot.slot > self._told_slot:
             self._told_slot = self._slot.slot
             self._announcer.slot(*self._slot[:2], book.clock.unix_timestamp, self._slot.received_ns)
         if self._live and not self._vouched:
             for key in sorted(judge.reverted):
                 changed.update((pool, None) for pool in book.users(key))
-            others = judge.tell_early(changed, touched)
+            others = judge.tell_early(changed, touched, odd)
         else:
             others = judge.turn_over(live=self._live)
             self._vouched = False

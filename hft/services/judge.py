@@ -38,15 +38,24 @@ class Judge:
         self.reverted: set[bytes] = set()
         self.unjudged: dict[bytes, int] = {}
 
-    def tell_early(self, pools: Iterable[bytes], touched: Mapping[bytes, Touch]) -> list[bytes]:
-        """Announces those that readers may hear of before they are judged; returns the others, of which those
-        are whose price is to be looked at first."""
-        statuses, entries, covered = self.statuses, self._book.entries, self._sanity.covered
+    def tell_early(
+        self, pools: Iterable[bytes], touched: Mapping[bytes, Touch], odd: Collection[bytes]
+    ) -> list[bytes]:
+        """Announces those that readers may hear of before they are judged; returns the others: pools that are
+        disabled, whose price is not far from doubt, or that rest on an ``odd`` account."""
+        statuses, entries, glance = self.statuses, self._book.entries, self._sanity.agrees_at_a_glance
         others: list[bytes] = []
         for key in pools:
-            if statuses.get(key) is NONE and key not in covered and not self._is_reverted(key):
+            entry = entries[key]
+            if (
+                statuses.get(key) is NONE
+                and key not in odd
+                and entry.pool is not None
+                and not self._is_reverted(key)
+                and glance(entry.pool, self.tokens)
+            ):
                 touch = touched.get(key, UNTOUCHED)
-                self._announce(entries[key], touch, NONE)
+                self._announce(entry, touch, NONE)
                 self.unjudged.setdefault(key, touch.received_ns)
             else:
                 others.append(key)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from hft.chain.sysvars import CLOCK_KEY, CLOCK_LAYOUT
+from hft.services.glance import glance
 from hft.venues import WRAPPED_SOL, Account, Pool
 from hft.venues.lst import FairValue, FairValueError, FairValueErrorCode, fair_value
 from hft.venues.tokens import Token
@@ -44,7 +45,7 @@ class Sanity:
         self._strict = strict
         self._known: dict[bytes, tuple[Account | None, int, FairValue | FairValueError]] = {}
         self.covered: set[bytes] = set()
-        """Pools that were compared: their price is to be looked at before it is told."""
+        """Pools that were compared: their price is to be looked at before it is told, if at a glance."""
 
     def agrees(self, pool: Pool, tokens: Mapping[bytes, Token]) -> bool:
         """Whether nothing speaks against the price of ``pool``."""
@@ -59,6 +60,24 @@ class Sanity:
             return value.code in _NO_WORD and not self._strict
         worth = value.total_lamports / value.supply
         return worth > 0 and abs(pool.spot_price(token.mint) / worth - 1) <= self._limit
+
+    def agrees_at_a_glance(self, pool: Pool, tokens: Mapping[bytes, Token]) -> bool:
+        """Whether nothing speaks against the price that the newest bytes of ``pool``, as it was decoded last,
+        have without being decoded. Only what is within half the limit counts: a glance is not exact."""
+        if not self._limit or pool.key not in self.covered:
+            return True
+        token = tokens.get(pool.other_mint(WRAPPED_SOL))
+        if token is None or token.state is None:
+            return False
+        value = self._value(token, token.state)
+        if isinstance(value, FairValueError):
+            return value.code in _NO_WORD and not self._strict
+        price = glance(pool, self._accounts.get)
+        if not price or value.total_lamports <= 0:
+            return False
+        worth = value.total_lamports / value.supply
+        found = price if pool.is_a(token.mint) else 1 / price
+        return abs(found / worth - 1) <= self._limit / 2
 
     def _value(self, token: Token, state: bytes) -> FairValue | FairValueError:
         """Worked out anew only when the state's bytes or the epoch changed."""

@@ -26,6 +26,7 @@ class Store:
         self._table = table
         self._tally = tally
         self._pending: list[bytes] = []
+        self._reshaped: list[bytes] = []
         self.records: dict[bytes, AccountRecord] = {}
         self.book = Book(self.records.get)
 
@@ -45,6 +46,9 @@ class Store:
     def put(self, version: Version) -> None:
         """Takes a newer version; it is in the table after ``write``."""
         key, (owner, data, lamports) = version.pubkey, version.account or ABSENT
+        before = self.records.get(key)
+        if before is not None and (len(before.data) != len(data) or before.owner != owner):
+            self._reshaped.append(key)
         self.records[key] = AccountRecord(
             version.slot, version.write_version, owner, lamports, version.received_ns, data
         )
@@ -67,6 +71,12 @@ class Store:
         if written:
             self._tally.set("last_update_ns", records[written[-1]].received_ns)
         return written
+
+    def take_odd(self) -> set[bytes]:
+        """The pools that rest on an account which, since the last call, came with another owner or length:
+        it may not be there any more."""
+        reshaped, self._reshaped = self._reshaped, []
+        return {pool for key in reshaped for pool in self.book.users(key)}
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """These are followed no longer: nobody may rest on what is known of them."""

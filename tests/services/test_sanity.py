@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from hft.chain.sysvars import CLOCK_KEY, clock_account
+from hft.services.glance import glance
 from hft.services.sanity import Sanity
 from hft.simnet.market import load_market
-from hft.venues import WRAPPED_SOL, Account, Pool
+from hft.venues import WRAPPED_SOL, Account, Pool, Venue
 from hft.venues.tokens import Token, load_tokens
 
 TOKENS = load_tokens()
@@ -28,12 +29,14 @@ def stake_pool(token: Token, lamports: int, supply: int, epoch: int = EPOCH) -> 
 @pytest.fixture(scope="module")
 def pool() -> Pool:
     """A pool of SOL and an LST whose stake pool is an SPL one."""
-    for pool in load_market(()).pools.values():
-        if WRAPPED_SOL in (pool.mint_a, pool.mint_b):
-            token = TOKENS[pool.other_mint(WRAPPED_SOL)]
-            if token.kind == "lst" and token.symbol in ("JitoSOL", "bSOL", "JupSOL"):
-                return pool
-    raise AssertionError("the shipped market has no such pool")
+    return next(pool for pool in load_market(()).pools.values() if is_lst(pool))
+
+
+def is_lst(pool: Pool) -> bool:
+    if WRAPPED_SOL not in (pool.mint_a, pool.mint_b):
+        return False
+    token = TOKENS[pool.other_mint(WRAPPED_SOL)]
+    return token.kind == "lst" and token.symbol in ("JitoSOL", "bSOL", "JupSOL")
 
 
 def agrees(pool: Pool, limit_bps: int = 500, strict: bool = False, **figures: Any) -> bool:
@@ -71,3 +74,38 @@ def test_row_09_zero_supply_or_a_stale_epoch_is_no_reference_to_trade_on(pool: P
 def test_an_unknown_stake_pool_speaks_against_its_token_in_live_mode_only(pool: Pool) -> None:
     assert agrees(pool)
     assert not agrees(pool, strict=True)
+
+
+def test_a_glance_at_the_newest_bytes_shows_the_decoded_price_and_trusts_half_the_limit() -> None:
+    market, seen = load_market(()), set()
+    for pool in market.pools.values():
+        price = glance(pool, market.accounts.get)
+        assert (price is None) == (pool.venue in (Venue.METEORA_DLMM, Venue.METEORA_DAMM_V2))
+        if price is not None:
+            seen.add(pool.venue)
+            assert price == pytest.approx(pool.spot_price(pool.mint_a), rel=1e-12)
+        assert glance(pool, {}.get) is None
+        cut = {key: account._replace(data=account.data[:64]) for key, account in market.accounts.items()}
+        assert glance(pool, cut.get) is None
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("share_bps", "clear"), [(10_000, True), (10_240, True), (9_770, True), (10_270, False), (5_000, False)]
+)
+def test_what_is_not_far_from_doubt_at_a_glance_is_to_be_judged(share_bps: int, clear: bool) -> None:
+    market = load_market(())
+    pools = [pool for pool in market.pools.values() if glance(pool, market.accounts.get)]
+    pool = next(pool for pool in pools if is_lst(pool))
+    token = TOKENS[pool.other_mint(WRAPPED_SOL)]
+    assert token.state is not None
+    clock = {CLOCK_KEY: clock_account(EPOCH * 432_000, 0, EPOCH, 0)}
+    known = {**market.accounts, **clock, token.state: stake_pool(token, **worth(pool, share_bps))}
+    sanity = Sanity(known.get, 500, strict=False)
+    sanity.agrees(pool, TOKENS)
+    assert sanity.agrees_at_a_glance(pool, TOKENS) is clear
+    del known[token.state]
+    assert sanity.agrees_at_a_glance(pool, TOKENS)
+    strict = Sanity(known.get, 500, strict=True)
+    strict.agrees(pool, TOKENS)
+    assert not strict.agrees_at_a_glance(pool, TOKENS)
