@@ -184,11 +184,12 @@ class Peer:
 
         self._kind = kind
         self._messages = messages(1021)
+        _, subject_of = wire.SUBJECT_READERS[RECORD.identifier]
+        self._subjects = [subject_of(each).decode() for each in self._messages]
         self._loop = asyncio.new_event_loop()
         self._client: Any = self._loop.run_until_complete(nats.connect(url, pending_size=64 << 20))
         self._js: Any = self._client.jetstream(publish_async_max_pending=4000)
         self._loop.run_until_complete(streams.ensure(self._js))
-        self._subject = f"execution.rejected.{os.getpid()}"
         self._sent = 0
 
     def publish(self, n: int) -> Published:
@@ -206,10 +207,11 @@ class Peer:
     async def _one(self) -> Any:
         self._sent += 1
         headers = {"Nats-Msg-Id": f"{os.getpid()}:planned:{self._sent}"}
-        payload = self._messages[self._sent % 1021]
+        place = self._sent % 1021
+        subject, payload = self._subjects[place], self._messages[place]
         if self._kind == "publish_async":
-            return await self._js.publish_async(self._subject, payload, headers=headers)
-        return await self._js.publish(self._subject, payload, headers=headers)
+            return await self._js.publish_async(subject, payload, headers=headers)
+        return await self._js.publish(subject, payload, headers=headers)
 
     async def _publish(self, n: int) -> None:
         for _ in range(n):

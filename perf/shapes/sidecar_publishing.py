@@ -13,7 +13,7 @@ sidecar_latency: 1,000/s, from the moment each message was due to its acknowledg
 
 Ours is the whole service: each message verified, given its subject, written to a journal that is synced every
 20 ms, read back and published with its id. The peers, nats-py's publish_async (4,000 pending) and its awaited
-publish, send the same messages from memory, with ids, and keep nothing.
+publish, send the same messages to the same subjects from memory, with ids, and keep nothing.
 """
 
 import time
