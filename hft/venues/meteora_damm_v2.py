@@ -26,7 +26,6 @@ from hft.venues.meteora_damm_v2_accounts import (
     figures,
     recognises,
     required_accounts,
-    u128,
 )
 from hft.venues.meteora_damm_v2_fees import BILLION, BaseFee, DynamicFee, Mode
 from hft.venues.types import (
@@ -131,10 +130,12 @@ class MeteoraDammV2Pool(Pool):
         data = account.data
         self.protocol_percent, self.referral_percent = data[48], data[50]
         self.compounding_bps = int.from_bytes(data[54:56], "little")
-        self.liquidity = u128(data, 360)
+        number = int.from_bytes
+        self.liquidity = number(data[360:376], "little")
         self.protocol_fee_a, self.protocol_fee_b = TWO_AMOUNTS.unpack_from(data, PROTOCOL_FEES_AT)
-        self.sqrt_min, self.sqrt_max, self.sqrt_price = u128(data, 424), u128(data, 440), u128(data, 456)
-        self.activation_point = int.from_bytes(data[472:480], "little")
+        self.sqrt_min, self.sqrt_max = number(data[424:440], "little"), number(data[440:456], "little")
+        self.sqrt_price = number(data[456:472], "little")
+        self.activation_point = number(data[472:480], "little")
         self.activation_type, self.status, self.fee_mode = data[480], data[481], data[484]
         version, layout = data[486], data[696]
         if (

@@ -91,6 +91,7 @@ from hft.venues.types import (
 
 SWAP_OFF = 16
 NO_ORDERS: dict[int, Orders] = {}
+NO_DYNAMIC_FEE = bytes(DYNAMIC_FEE.size)
 
 
 class RaydiumClmmPool(ConcentratedPool):
@@ -154,8 +155,9 @@ class RaydiumClmmPool(ConcentratedPool):
         self.fund_fees = TWO_AMOUNTS.unpack_from(data, POOL_FUND_FEES_AT)
         self.status, self.fee_on = data[389], data[390]
         self.open_time = int.from_bytes(data[1080:1088], "little")
-        dynamic = DYNAMIC_FEE.unpack_from(data, DYNAMIC_FEE_AT)
-        self.dynamic = DynamicFee(*dynamic) if any(dynamic) else None
+        self.dynamic = None
+        if data[DYNAMIC_FEE_AT : DYNAMIC_FEE_AT + DYNAMIC_FEE.size] != NO_DYNAMIC_FEE:
+            self.dynamic = DynamicFee(*DYNAMIC_FEE.unpack_from(data, DYNAMIC_FEE_AT))
         if self.fee_on > 2:
             raise PoolError(PoolErrorCode.UNSUPPORTED, f"pool {Pubkey(self.key)}: fee_on {self.fee_on}")
         in_range = MIN_SQRT_PRICE <= self.sqrt_price <= MAX_SQRT_PRICE
