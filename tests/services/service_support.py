@@ -137,10 +137,11 @@ class House:
             self.cycle()
 
     def settle(self, quiet_cycles: int = 5) -> None:
-        """Duty cycles of everything but the sources until nothing moves any more."""
+        """Duty cycles of everything but the sources until nothing moves any more: what nobody took is waited
+        for until its blockhash is dead, 150 slots on."""
         names = [name for name in self.services if name not in ("feed",)]
         quiet = 0
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while quiet < quiet_cycles:
             assert time.monotonic() < deadline, f"never quiet: {self.nonzero()}"
             followers = [name for name in names if name != "simnet"]

@@ -105,7 +105,7 @@ def test_under_order_flow_everything_balances_and_money_agrees_to_the_lamport(ho
 
 
 def test_kill_under_load_leaves_no_submission_afterwards(house: Make) -> None:
-    run = house(settings(simnet={"swaps_per_second": 400}, manager=TOLERANT))
+    run = house(settings(simnet={"swaps_per_second": 400, "slot_ms": 100}, manager=TOLERANT))
     run.open(*PIPE)
     run.until(lambda: run.count("executor", "submitted") >= 3, seconds=120)
     now_ns = run.clock.monotonic_ns()
