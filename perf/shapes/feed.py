@@ -13,6 +13,7 @@ included.
 paced:  1,000 notifications/s, so that each finds the feed asleep.
 burst:  as fast as the cluster tells them; what comes together is one batch, of one pool the newest counts.
 uvloop: the same on uvloop, which is quick while it runs and slow to begin and end.
+market: the shipped market's order flow, 333 swaps/s, about three accounts of one pool each, paced.
 vault:  a token account, 165 bytes. array: a tick array, 9,988 bytes, as base64 in JSON 13,320.
 """
 
@@ -33,6 +34,7 @@ from hft import wire
 from hft.chain.loop import SteppedLoop
 from hft.runtime.context import Context, Run
 from hft.runtime.endpoints import PORT_FILE
+from hft.runtime.runner import HOUSEKEEPING_NS
 from hft.runtime.segments import Segments, declared_page
 from hft.runtime.settings import Config
 from hft.services import sources
@@ -48,6 +50,7 @@ from perf.workers import Stopwatch
 
 PREFIX = "hftperf"
 RATE = 1_000
+SWAPS = 333
 DONE = "done"
 HOUR_MS = 3_600_000
 STEP_NS = 200_000
@@ -77,13 +80,18 @@ class UvLoop(SteppedLoop):
         self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()
 
+    def wait(self, timeout_ns: int) -> None:
+        """See SteppedLoop."""
+        self._poll.poll(timeout_ns / 1e6)
+        self.step()
+
 
 class Node:
     """The cluster: it serves whoever asks as long as a round lasts."""
 
-    def __init__(self, folder: str, array_account: bool) -> None:
+    def __init__(self, folder: str, array_account: bool, swaps: int) -> None:
         self._done = Path(folder) / DONE
-        settings = replace(Config().simnet, swaps_per_second=0, rival_ppm=0, slot_ms=60_000)
+        settings = replace(Config().simnet, swaps_per_second=swaps, rival_ppm=0, slot_ms=60_000)
         self._cluster = Cluster(settings, load_market(()))
         self._doors = Doors(self._cluster)
         port = self._doors.open(0)
@@ -96,6 +104,7 @@ class Node:
             pool = next(pool for pool in bank.pools.values() if pool.venue == Venue.RAYDIUM_V4)
             self._key = pool.vault_a
         self._cluster.start(time.monotonic_ns())
+        self._market_ns = 0
         (Path(folder) / PORT_FILE).write_text(f"{port}\n", "utf-8")
 
     def serve(self, n: int, interval_ns: int) -> None:
@@ -111,6 +120,17 @@ class Node:
                 bank.write({self._key: account._replace(lamports=account.lamports + sent % 1_000)})
                 self._cluster.publish()
             step(min(max(due_ns - now(), 0), STEP_NS) if sent < n else STEP_NS)
+
+    def trade(self) -> None:
+        """Let the market move, and serve, until the feed is done."""
+        cluster, now, until_s = self._cluster, time.monotonic_ns, time.monotonic() + LIMIT_S
+        cluster.start(now() - self._market_ns)  # it stood still between two rounds
+        while not self._done.exists():
+            if time.monotonic() > until_s:
+                raise TimeoutError(f"the feed was not done within {LIMIT_S} s")
+            cluster.advance(now())
+            self._doors.step(min(max(cluster.due_ns() - now(), 0), STEP_NS))
+        self._market_ns = cluster.elapsed_ns(now())
 
     def close(self) -> None:
         """Let go."""
@@ -135,6 +155,7 @@ class Follower:
         self._ctx = Context("feed", run)
         self._feed = Feed(self._ctx)
         self._feed.on_start()
+        self._kept_ns = 0
         self._reader = self._segments.rings["market_data"].subscribe("perf", gating=False, from_start=True)
 
     def ready(self) -> int:
@@ -171,7 +192,9 @@ class Follower:
     def _turn(self) -> None:
         if not self._feed.do_work():
             self._feed.wait(STEP_NS * 10)
-            self._feed.on_housekeeping(time.monotonic_ns())
+            if (now_ns := time.monotonic_ns()) >= self._kept_ns + HOUSEKEEPING_NS:
+                self._kept_ns = now_ns
+                self._feed.on_housekeeping(now_ns)
 
     def close(self) -> None:
         """Let go."""
@@ -195,6 +218,7 @@ class Following(WorkerCase):
         plan: Plan,
         *,
         large: bool = False,
+        swaps: int = 0,
         rate: int = 0,
         uv: bool = False,
         group: str = "",
@@ -202,13 +226,14 @@ class Following(WorkerCase):
     ) -> None:
         super().__init__(label, group=group, reference=reference)
         self._cpus, self._large, self._rate, self._uv = plan.cpus, large, rate, uv
+        self._swaps = swaps
 
     def start(self) -> None:
         """See WorkerCase."""
         folder = tempfile.mkdtemp(prefix="hft-perf-")
         self._done = Path(folder) / DONE
         self.keep(partial(shutil.rmtree, folder, ignore_errors=True))
-        self.add("node", self._cpus[0], Node, folder, self._large)
+        self.add("node", self._cpus[0], Node, folder, self._large, self._swaps)
         self.add("feed", self._cpus[1], Follower, folder, self._uv)
 
     def warm(self, seconds: float) -> None:
@@ -226,7 +251,10 @@ class Following(WorkerCase):
         node, feed = self.workers
         self._done.unlink(missing_ok=True)
         feed.begin("take", self.count)
-        node.begin("serve", self.count, 10**9 // self._rate if self._rate else 0)
+        if self._swaps:
+            node.begin("trade")
+        else:
+            node.begin("serve", self.count, 10**9 // self._rate if self._rate else 0)
         raw, cpu_ns, elapsed_ns, updates = feed.end()
         node.end()
         metrics = {
@@ -242,6 +270,7 @@ def cases(plan: Plan) -> Sequence[Case]:
     """Both accounts, both paces."""
     return [
         *limits(plan),
+        Following("market, paced", plan, swaps=SWAPS, rate=RATE, group="market", reference=True),
         Following("vault, paced", plan, rate=RATE, group="paced", reference=True),
         Following("vault, paced, uvloop", plan, rate=RATE, uv=True, group="paced"),
         Following("vault, burst", plan, group="burst", reference=True),
