@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Protocol, TextIO, cast
 
 import ringbuf
-from hft.runtime import cpus, huge_pages, idle, state, time_slice
+from hft.runtime import cpus, idle, state
 from hft.runtime.clock import Clock
 from hft.runtime.context import Context, Run
 from hft.runtime.exit_codes import ExitCode
@@ -208,9 +208,6 @@ def run_service(name: str, run: Run, clock: Clock, log: Log, notifier: Notifier 
         why_not = cpus.pin(run.cpus.get(name, ()))
         if why_not:
             log.line(f"runs unpinned: {why_not}")
-        slice_ns = time_slice.SLICES_NS.get(name)
-        if slice_ns and run.config.cpus.short_slices == "on" and (why_not := time_slice.ask(slice_ns)):
-            log.line(f"runs with the system's time slices: {why_not}")
         if name in cpus.RECORDING:
             os.nice(run.config.cpus.nice)
         module = cast(_Module, importlib.import_module(spec.module))
@@ -235,9 +232,10 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
         ctx.counters.set(ctx.counters.index("runner_cpu"), owned[0] + 1 if len(owned) == 1 else 0)
         ctx.counters.beat(ctx.clock.monotonic_ns())
         ctx.counters.set_state(ServiceState.HALTED if ctx.control.killed else ServiceState.RUNNING)
+        memory = ", memory locked" if lock_memory() else ""
         log.line(
             f"runs, pid {os.getpid()}, CPU {cpus.format_list(owned) or 'any'}, "
-            f"idle {ctx.run.idle[ctx.name]}{_settle_memory(ctx)}"
+            f"idle {ctx.run.idle[ctx.name]}{memory}"
         )
         notifier.ready(status_of(ctx.control.killed))
         while runner.step():
@@ -252,14 +250,6 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
         return ExitCode.DRAIN_TIMEOUT
     log.line("drained and stopped")
     return ExitCode.OK
-
-
-def _settle_memory(ctx: Context) -> str:
-    """Where what the start made stays from here on, for the log."""
-    settled = ", memory locked" if lock_memory() else ""
-    if ctx.run.config.hft.huge_pages == "on":
-        settled += f", {huge_pages.collapse() >> 20} MiB in huge pages"
-    return settled
 
 
 def _freeze_heap() -> None:

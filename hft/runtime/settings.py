@@ -69,11 +69,6 @@ class Hft:
         IDLE_STRATEGIES,
         "Idle strategy of all services. auto: a hot one with a core of its own yields, the others park.",
     )
-    huge_pages: str = choice(
-        "on",
-        ("on", "off"),
-        "on: what a service holds after its start goes into huge pages, where the kernel can.",
-    )
     accounts_capacity: int = number(4096, 16, 1 << 20, "Most accounts the account table can hold.")
     accounts_bytes: int = number(
         16 << 20, 1 << 16, 1 << 32, "Bytes of account data the account table can hold."
@@ -102,11 +97,6 @@ class Cpus:
         "auto",
         PLACEMENTS,
         "Hot services without a core of their own. split (auto): apart from all others; shared: among them.",
-    )
-    short_slices: str = choice(
-        "on",
-        ("on", "off"),
-        "on: scanner, planner and executor ask Linux for short time slices, to be run sooner when woken.",
     )
     nice: int = number(
         5,
