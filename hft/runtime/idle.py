@@ -8,7 +8,7 @@ from hft.runtime import topology
 from hft.runtime.service import Service
 from hft.runtime.settings import Config, idle_setting
 
-PARK_LIMIT_NS = 3_000_000
+PARK_LIMIT_NS = 2_000_000
 """Longest sleep: so late at most a service that has nothing to do notices a halt."""
 
 BACKOFF_SPINS = 64
