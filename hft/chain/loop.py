@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Coroutine
 from math import inf
 from typing import Any, Final
 
+SELECT_LIMIT: Final = 1_024
+"""Descriptors that ``select`` can't take, from this one on."""
 ROUNDS: Final = 8
 """Rounds of one step at most: what a read makes ready (a task, what waits for it) runs in the same step."""
 
@@ -69,8 +71,9 @@ class SteppedLoop:
 
     def __init__(self) -> None:
         self.loop = _Loop()
+        self._fd = self.loop.selector.fileno()
         self._sockets = select.poll()
-        self._sockets.register(self.loop.selector, select.POLLIN)
+        self._sockets.register(self._fd, select.POLLIN)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
         self._woken = False
@@ -90,17 +93,24 @@ class SteppedLoop:
             loop.turn(ROUNDS)
 
     def wait(self, timeout_ns: int) -> None:
-        """Runs until ``wake`` is called, at most ``timeout_ns``, to the next whole millisecond."""
-        loop, sockets = self.loop, self._sockets
+        """Runs until ``wake`` is called, at most ``timeout_ns``."""
+        loop = self.loop
         until_s = time.monotonic() + timeout_ns / 1e9
         self._woken = False
         while not self._woken:
             now_s = time.monotonic()
             due_s = loop.due_s
-            if due_s <= now_s or sockets.poll(max(min(due_s, until_s) - now_s, 0) * 1e3):
+            if due_s <= now_s or self._sleep(max(min(due_s, until_s) - now_s, 0)):
                 loop.turn(ROUNDS)
             elif until_s <= now_s:
                 return
+
+    def _sleep(self, limit_s: float) -> bool:
+        """Sleeps until a socket is ready; whether one is. ``poll`` knows whole milliseconds only, ``select``
+        costs a little more."""
+        if limit_s >= 0.001 or self._fd >= SELECT_LIMIT:
+            return bool(self._sockets.poll(limit_s * 1e3))
+        return bool(select.select((self._fd,), (), (), limit_s)[0])
 
     def wake(self) -> None:
         """Ends ``wait``; to be called from within the loop, as by a mailbox in which something came."""
