@@ -135,18 +135,21 @@ class Runner:
             self._drain_until_ns = now_ns + self._ctx.config.hft.drain_limit_ms * 1_000_000
             self._ctx.counters.set_state(ServiceState.DRAINING)
             self._notifier.stopping("draining: what is under way is taken to its end")
-        if now_ns >= self._drain_until_ns:
-            return False
-        if self._source and self._pending() == 0:
-            return False
+        if now_ns >= self._drain_until_ns or (self._source and self._pending() == 0):
+            return self._drained(now_ns)
         done = self._service.do_work()
         if now_ns >= self._next_housekeeping_ns:
             self._housekeeping(now_ns, idle_now=False)
         self._quiet = 0 if done > 0 or self._pending() > 0 else self._quiet + 1
         if self._quiet >= QUIET_CYCLES:
-            return False
+            return self._drained(now_ns)
         self._idle.idle(done)
         return True
+
+    def _drained(self, now_ns: int) -> bool:
+        """A last housekeeping: gauges show what is left, not what was under way some milliseconds ago."""
+        self._housekeeping(now_ns, idle_now=False)
+        return False
 
     def _pending(self) -> int:
         pending = getattr(self._service, "pending", None)

@@ -147,6 +147,15 @@ def test_row_34_a_drain_takes_what_waits_and_what_is_in_flight(stepped: Stepped)
     assert not stepped.runner.timed_out
 
 
+def test_gauges_are_shown_once_more_when_a_drain_is_over(stepped: Stepped) -> None:
+    stepped.runner.step()
+    housekept = len(stepped.worker.housekept)
+    stepped.ctx.stop_requested = True
+    while stepped.runner.step():
+        pass
+    assert len(stepped.worker.housekept) == housekept + 1
+
+
 class Listener(Notifier):
     """Keeps what systemd would hear."""
 
