@@ -65,8 +65,8 @@ class SteppedLoop:
     """A loop that runs only while ``step`` or ``wait`` does. Tasks are kept until they end; one that ends in
     an exception is told by ``failures``.
 
-    It is asyncio's own: uvloop makes a socket pair whenever it begins to run and closes it when it ends, by
-    which a step takes five times as long (``python -m perf run feed``).
+    It is asyncio's own: uvloop makes a socket pair whenever it begins to run and closes it when it ends, and
+    can't be turned without (``python -m perf run feed`` compares the two).
     """
 
     def __init__(self) -> None:
