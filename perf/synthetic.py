@@ -68,7 +68,7 @@ class Offers:
 
     def find(self) -> int:
         """Looks for routes among the pools there are; how many."""
-        self._book.decode_some()
+        self._book.decode_all()
         pools = [entry.pool for entry in self._book.entries.values() if entry.pool is not None]
         traded = [pool for pool in pools if WRAPPED_SOL in (pool.mint_a, pool.mint_b)]
         self._routes = [

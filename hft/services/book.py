@@ -5,7 +5,6 @@ decoder reads, so that a tick array that appears later, or comes into reach as t
 pool changed.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -230,15 +229,9 @@ class TableBook(Book):
             self.mark(keys)
         return len(keys)
 
-    def decode_some(self, limit: int = sys.maxsize) -> int:
-        """Takes notice of what changed and decodes up to ``limit`` of those pools now, the longest changed
-        first, so that later questions find them ready; returns how many.
-        """
+    def decode_all(self) -> None:
+        """Takes notice of what changed and decodes those pools now, so that later questions find them
+        ready."""
         self.refresh()
-        changed = self._changed
-        count = min(limit, len(changed))
-        for _ in range(count):
-            key = next(iter(changed))
-            del changed[key]
+        for key in self.take_changed():
             self.entry(key)
-        return count

@@ -63,8 +63,6 @@ POLL_LIMIT = 8
 EVENT_LIMIT = 256
 SENDING_NS = 200_000
 """Longest sleep while bytes are on their way to disk and socket, beside which a plan may come."""
-FOLLOW_NS = 5_000_000
-"""The same while something submitted has no end yet: news of it come by sockets, plans by a ring."""
 PREPARE_NS = 500_000_000
 """Between two looks at what could be prepared for plans to come."""
 SHOW_NS = 200_000_000
@@ -162,7 +160,7 @@ class Executor:
         if self.access.sending or (self.remote is not None and self.remote.under_way):
             self.access.wait(min(timeout_ns, SENDING_NS))
         else:
-            self.primary.wait(min(timeout_ns, FOLLOW_NS) if self.work.open else timeout_ns)
+            self.primary.wait(timeout_ns)
 
     def on_housekeeping(self, now_ns: int) -> None:
         """Keeps pools and transactions ready, shows gauges."""

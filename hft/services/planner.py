@@ -100,7 +100,7 @@ class Planner:
 
     def on_start(self) -> None:
         """Decodes the pools that are in the table already."""
-        self._book.decode_some()
+        self._book.decode_all()
 
     def do_work(self) -> int:
         """Takes opportunities while plans find room."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from hft.chain.sysvars import CLOCK_KEY, CLOCK_LAYOUT
-from hft.services.glance import glance
 from hft.venues import WRAPPED_SOL, Account, Pool
 from hft.venues.lst import FairValue, FairValueError, FairValueErrorCode, fair_value
 from hft.venues.tokens import Token
@@ -72,7 +71,7 @@ class Sanity:
         value = self._value(token, token.state)
         if isinstance(value, FairValueError):
             return value.code in _NO_WORD and not self._strict
-        price = glance(pool, self._accounts.get)
+        price = pool.glance(self._accounts)
         if not price or value.total_lamports <= 0:
             return False
         worth = value.total_lamports / value.supply

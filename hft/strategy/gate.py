@@ -61,22 +61,6 @@ class GateState(NamedTuple):
     """The oldest of its slots, which never were."""
 
 
-class PlanFigures(NamedTuple):
-    """The part of a plan that the gate looks at; the plan itself does as well."""
-
-    expires_ns: int
-    amount_in: int
-    amount_mid: int
-    minimum_out: int
-    base_fee_lamports: int
-    priority_fee_lamports: int
-    tip_lamports: int
-    received_ns: int = 0
-    """When the account bytes came that gave rise to it."""
-    slot: int = 0
-    """The newest slot it rests on."""
-
-
 class Refusal(NamedTuple):
     """``observed`` against ``limit``, in the unit of the reason (lamports, counts or nanoseconds)."""
 
@@ -93,7 +77,7 @@ def bounded(settings: GateLimits) -> GateLimits:
     return limits._replace(minimum_wallet_lamports=floor)
 
 
-def check(plan: "PlanFigures | ExecutionPlan", limits: GateLimits, state: GateState) -> Refusal | None:
+def check(plan: "ExecutionPlan", limits: GateLimits, state: GateState) -> Refusal | None:
     """The first reason to refuse ``plan``, or None. ``limits`` come from :func:`bounded`.
 
     An unknown wallet balance refuses: what isn't known can't be spent.
@@ -114,7 +98,7 @@ def check(plan: "PlanFigures | ExecutionPlan", limits: GateLimits, state: GateSt
     return _check_amounts(plan, limits) or _check_counts(limits, state) or _check_wallet(plan, limits, state)
 
 
-def _check_amounts(plan: "PlanFigures | ExecutionPlan", limits: GateLimits) -> Refusal | None:
+def _check_amounts(plan: "ExecutionPlan", limits: GateLimits) -> Refusal | None:
     if not 0 < plan.amount_in <= limits.maximum_size_lamports:
         return Refusal(ExecutionReason.SIZE_LIMIT, plan.amount_in, limits.maximum_size_lamports)
     if plan.tip_lamports > limits.maximum_tip_lamports:
@@ -144,9 +128,7 @@ def _check_counts(
     return None
 
 
-def _check_wallet(
-    plan: "PlanFigures | ExecutionPlan", limits: GateLimits, state: GateState
-) -> Refusal | None:
+def _check_wallet(plan: "ExecutionPlan", limits: GateLimits, state: GateState) -> Refusal | None:
     fees = plan.base_fee_lamports + plan.priority_fee_lamports + plan.tip_lamports
     wallet = state.wallet_lamports
     needed = limits.minimum_wallet_lamports + fees

@@ -1,9 +1,12 @@
 """What pools of concentrated liquidity share: price, liquidity and fee as floats, for screen and sizing."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from struct import Struct
+from typing import ClassVar
 
 from hft.venues.concentrated import MILLION, Q64
-from hft.venues.types import ChainClock, Pool
+from hft.venues.types import Account, ChainClock, Pool
 
 
 class ConcentratedPool(Pool):
@@ -16,6 +19,8 @@ class ConcentratedPool(Pool):
     sqrt_price: int
     tick: int
     tick_spacing: int
+    _curve: ClassVar[tuple[Struct, int, int]]
+    """Fields of the pool account, where they begin, and which of them is the root price."""
 
     @abstractmethod
     def fee_ppm(self, clock: ChainClock) -> int:
@@ -25,6 +30,14 @@ class ConcentratedPool(Pool):
         """Output base units per input base unit before fees; for screening only."""
         price: float = (self.sqrt_price / Q64) ** 2
         return price if self.is_a(input_mint) else 1 / price
+
+    def glance(self, accounts: Mapping[bytes, Account]) -> float | None:
+        """By the root price in the pool account."""
+        account, (layout, at, place) = accounts.get(self.key), self._curve
+        if account is None or len(account.data) < at + layout.size:
+            return None
+        root = int.from_bytes(layout.unpack_from(account.data, at)[place], "little") / Q64
+        return root * root
 
     def rates(self, clock: ChainClock | None) -> tuple[float, float]:
         """Marginal rates after fees; without a clock at the fixed part of the fee."""

@@ -121,6 +121,7 @@ class RaydiumClmmPool(ConcentratedPool):
     )
 
     _worked_out = ("_falling", "_rising")
+    _curve = POOL_CURVE, POOL_CURVE_AT, 2
     venue = Venue.RAYDIUM_CLMM
     config: bytes
     observation: bytes

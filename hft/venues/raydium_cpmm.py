@@ -276,6 +276,11 @@ class RaydiumCpmmPool(Pool):
         """Trade and creator fee in millionths."""
         return self.trade_rate + self.creator_rate
 
+    def glance(self, accounts: Mapping[bytes, Account]) -> float | None:
+        """By the vaults, less what the pool owed when it was decoded last."""
+        owed_a, owed_b = self.amount_a - self.reserve_a, self.amount_b - self.reserve_b
+        return spl.held_price(accounts, self.vault_a, self.vault_b, owed_a, owed_b)
+
     def rates(self, clock: ChainClock | None) -> tuple[float, float]:
         """Marginal rates after fees."""
         price = self.reserve_b / self.reserve_a

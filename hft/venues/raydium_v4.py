@@ -202,6 +202,11 @@ class RaydiumV4Pool(Pool):
         """The fee rate in millionths, rounded up."""
         return -(-self.fee_numerator * 1_000_000 // self.fee_denominator)
 
+    def glance(self, accounts: Mapping[bytes, Account]) -> float | None:
+        """By the vaults, less what the pool owed when it was decoded last."""
+        owed_a, owed_b = self.amount_a - self.reserve_a, self.amount_b - self.reserve_b
+        return spl.held_price(accounts, self.vault_a, self.vault_b, owed_a, owed_b)
+
     def rates(self, clock: ChainClock | None) -> tuple[float, float]:
         """Marginal rates after the fee."""
         keep = 1 - self.fee_numerator / self.fee_denominator

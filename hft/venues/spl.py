@@ -140,6 +140,18 @@ def exists(account: Account | None) -> bool:
     return account is not None and account is not ABSENT and bool(account.data)
 
 
+def held_price(
+    accounts: Mapping[bytes, Account], vault_a: bytes, vault_b: bytes, owed_a: int, owed_b: int
+) -> float | None:
+    """Base units of B for one of A in two vaults, less what is owed to others; None where a vault is missing,
+    too short or holds no more than that."""
+    held_a, held_b = accounts.get(vault_a), accounts.get(vault_b)
+    if held_a is None or held_b is None or min(len(held_a.data), len(held_b.data)) < TOKEN_ACCOUNT_SIZE:
+        return None
+    left_a, left_b = token_amount(held_a.data) - owed_a, token_amount(held_b.data) - owed_b
+    return left_b / left_a if left_a > 0 and left_b > 0 else None
+
+
 def vault_amount(accounts: Mapping[bytes, Account], vault: bytes, mint: bytes) -> int:
     """Balance of a pool's vault, whose mint must be the pool's. Raises PoolError."""
     account = find_account(accounts, vault, "vault")

@@ -289,6 +289,11 @@ class Pool(ABC):
     def depths(self) -> tuple[float, float]:
         """Virtual reserves of A and B near the price; floats, for sizing only."""
 
+    def glance(self, accounts: Mapping[bytes, Account]) -> float | None:
+        """Base units of B for one of A, before fees, as the newest bytes have it without being decoded; None
+        where they are missing or don't show it. This pool is as it was decoded last."""
+        return None
+
     def screen_form(self, clock: ChainClock | None) -> ScreenForm:
         """``rates`` and ``depths`` together."""
         return ScreenForm(*self.rates(clock), *self.depths())

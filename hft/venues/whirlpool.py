@@ -84,6 +84,7 @@ class WhirlpoolPool(ConcentratedPool):
     )
 
     _worked_out = ("_down", "_up")
+    _curve = POOL_FIELDS, POOL_FIELDS_AT, 5
     venue = Venue.WHIRLPOOL
     adaptive: bool
     protocol_fee_rate: int

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from hft.chain.sysvars import CLOCK_KEY, clock_account
-from hft.services.glance import glance
 from hft.services.sanity import Sanity
 from hft.simnet.market import load_market
 from hft.venues import WRAPPED_SOL, Account, Pool, Venue
@@ -79,14 +78,14 @@ def test_an_unknown_stake_pool_speaks_against_its_token_in_live_mode_only(pool: 
 def test_a_glance_at_the_newest_bytes_shows_the_decoded_price_and_trusts_half_the_limit() -> None:
     market, seen = load_market(()), set()
     for pool in market.pools.values():
-        price = glance(pool, market.accounts.get)
+        price = pool.glance(market.accounts)
         assert (price is None) == (pool.venue in (Venue.METEORA_DLMM, Venue.METEORA_DAMM_V2))
         if price is not None:
             seen.add(pool.venue)
             assert price == pytest.approx(pool.spot_price(pool.mint_a), rel=1e-12)
-        assert glance(pool, {}.get) is None
+        assert pool.glance({}) is None
         cut = {key: account._replace(data=account.data[:64]) for key, account in market.accounts.items()}
-        assert glance(pool, cut.get) is None
+        assert pool.glance(cut) is None
     assert len(seen) == 4
 
 
@@ -95,7 +94,7 @@ def test_a_glance_at_the_newest_bytes_shows_the_decoded_price_and_trusts_half_th
 )
 def test_what_is_not_far_from_doubt_at_a_glance_is_to_be_judged(share_bps: int, clear: bool) -> None:
     market = load_market(())
-    pools = [pool for pool in market.pools.values() if glance(pool, market.accounts.get)]
+    pools = [pool for pool in market.pools.values() if pool.glance(market.accounts)]
     pool = next(pool for pool in pools if is_lst(pool))
     token = TOKENS[pool.other_mint(WRAPPED_SOL)]
     assert token.state is not None

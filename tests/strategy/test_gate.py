@@ -8,7 +8,6 @@ from hft.strategy.gate import (
     DayProfit,
     GateLimits,
     GateState,
-    PlanFigures,
     StrategyLimits,
     StrategyState,
     TradeWindow,
@@ -16,6 +15,7 @@ from hft.strategy.gate import (
     check,
     check_strategy,
 )
+from hft.wire import ExecutionPlan
 from hft.wire.enums import ExecutionReason as R
 
 LIMITS = GateLimits(
@@ -28,7 +28,7 @@ LIMITS = GateLimits(
     minimum_wallet_lamports=100_000_000,
     manager_heartbeat_limit_ns=5_000_000_000,
 )
-PLAN = PlanFigures(
+PLAN = ExecutionPlan._make([0] * len(ExecutionPlan._fields))._replace(
     expires_ns=2_000,
     amount_in=1_000_000_000,
     amount_mid=900,
