@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ from rich.status import Status
 from hft.cli import options, replay_view, text
 from hft.cli.views import PLAIN_WIDTH
 from hft.replay.engine import Outcome, Replay
+from hft.replay.pace import Pace
 from hft.replay.result import Checked, as_json
 from hft.replay.source import Batch, batches
 from hft.replay.tape import Tape
@@ -129,9 +130,8 @@ class _Told:
         self._replay = Replay(config, header, None if state_dir is None else state_dir.absolute())
         self._start_ns = header.start_ns
         self._length_ns = max(end_ns - header.start_ns, 0)
-        self._real_start_ns = 0
-        self._pace: Callable[[int], None] | None = self._wait if speed is Speed.REAL else None
         self._stop: list[int] = []
+        self._pace = Pace(header.start_ns, lambda: bool(self._stop)) if speed is Speed.REAL else None
         self._next_ns = 0
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         self._console = console
@@ -149,7 +149,6 @@ class _Told:
             self._status.start()
         try:
             with self._replay as replay:
-                self._real_start_ns = time.monotonic_ns()
                 return replay.run(taken, pace=self._pace, goes_on=self._goes_on)
         finally:
             if self._status is not None:
@@ -172,8 +171,3 @@ class _Told:
             self._status.update(line)
         else:
             self._console.print(line)
-
-    def _wait(self, taken_ns: int) -> None:
-        due_ns = self._real_start_ns + taken_ns - self._start_ns
-        while not self._stop and (left_ns := due_ns - time.monotonic_ns()) > 0:
-            time.sleep(min(left_ns / 1e9, 0.2))

@@ -188,7 +188,7 @@ def test_at_1x_it_keeps_the_captures_pace_and_ctrl_c_ends_it_with_a_report(
     assert process.returncode == 0, shown
     assert "ledger P&L" in shown
     found = json.loads(told.read_text())
-    assert found["captured_s"] <= found["took_s"] + 0.5
+    assert found["captured_s"] <= found["took_s"], "never ahead of the capture's own pace"
     assert segment_names(f"hft-r{process.pid}") == []
 
 
