@@ -1,6 +1,5 @@
 """Real rings at both ends of a bridge, real nats-servers, one or three, between them."""
 
-import hashlib
 import os
 import signal
 import socket
@@ -21,25 +20,9 @@ from hft.runtime.clock import Clock, SystemClock
 from hft.runtime.nats_options import connect_options
 from hft.runtime.nats_server import HOST, find_binary
 from hft.runtime.settings import Nats
-from hft.wire import Codec
 
 SOURCE_RUN = "5c" * 16
 """The other machine's run."""
-
-
-def record_bytes(codec: Codec, number: int, **fields: object) -> bytes:
-    """A valid message of this type; every field is derived from ``number`` unless it is given."""
-    values: list[object] = []
-    for entry in codec.layout.fields:
-        if entry.name in fields:
-            values.append(fields[entry.name])
-        elif entry.code.endswith("s"):
-            values.append(hashlib.shake_128(f"{entry.name}{number}".encode()).digest(entry.bytes))
-        else:
-            values.append(number if entry.name == "sequence" else 1)
-    view = bytearray(codec.size)
-    codec.encode_into(view, *values)
-    return bytes(view)
 
 
 def make_streams(url: str, replicas: int = 1) -> None:

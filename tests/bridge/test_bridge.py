@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bridge_support import SOURCE_RUN, Target, asked, publish, record_bytes
+from bridge_support import SOURCE_RUN, Target, asked, publish
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerInfo
 
@@ -14,6 +14,7 @@ from hft.runtime.bridge_stamps import CLOCK_HEADER
 from hft.runtime.exit_codes import HftError
 from hft.runtime.nats_server import NatsServer
 from hft.runtime.streams import BY_NAME, settings
+from tests.messages import record_bytes
 
 Make = Callable[..., Target]
 

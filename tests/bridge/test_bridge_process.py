@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nats
 import pytest
-from bridge_support import SOURCE_RUN, record_bytes
+from bridge_support import SOURCE_RUN
 from sidecar_support import Started, message_ids, stored
 
 import ringbuf
@@ -29,6 +29,7 @@ from hft.runtime.settings import Bridge, Config
 from hft.wire import Codec
 from tests.conftest import ROOT
 from tests.e2e.pipeline import CALM, Pipeline
+from tests.messages import record_bytes
 
 RATE = 200
 """Messages a second."""

@@ -1,10 +1,9 @@
 """Time stamps of another machine: intervals stay, the age is measured, errors make older, never younger."""
 
-from bridge_support import record_bytes
-
 from hft import wire
 from hft.runtime.bridge_stamps import CLOCK_HEADER, TAKEN_HEADER, Now, restamp, stamps_of
 from hft.wire import Codec
+from tests.messages import record_bytes
 
 SECOND = 1_000_000_000
 NOW = Now(monotonic_ns=50 * SECOND, unix_ns=1_800_000_000 * SECOND)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bridge_support import Cluster, Target, record_bytes
+from bridge_support import Cluster, Target
 from sidecar_support import Pipeline, Started, message_ids, stored
 
 from hft import wire
@@ -19,6 +19,7 @@ from hft.runtime import probes
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.settings import Config, Nats
 from hft.runtime.streams import STREAMS
+from tests.messages import record_bytes
 
 LONG = (pytest.mark.slow, pytest.mark.timeout(900))
 Make = Callable[..., Target]

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import nats
 import pytest
-from bridge_support import SOURCE_RUN, Target, make_streams, record_bytes
+from bridge_support import SOURCE_RUN, Target, make_streams
 from sidecar_support import asked
 
 from hft import wire
 from hft.runtime.nats_server import NatsServer
+from tests.messages import record_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 50

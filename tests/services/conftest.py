@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from executor_support import with_a_plan
 from postgresql_server import Server, find_programs
 from service_support import House, settings
 
@@ -24,6 +25,12 @@ def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def planned(house: Callable[..., House]) -> tuple[House, bytes]:
+    """A run with one real plan on ``planned``, the market still, the manager's page beating."""
+    return with_a_plan(house)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A real nats-server's content, real rings, and the sidecar between them."""
 
 import asyncio
-import hashlib
 import os
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from hft.runtime.settings import Config
 from hft.runtime.stream_journal import MINIMUM_BYTES, StreamJournal
 from hft.services import sidecar
 from hft.services.sidecar import Sidecar
-from hft.wire import Codec
 
 T = TypeVar("T")
 
@@ -67,23 +65,6 @@ def stored(url: str, stream: str) -> list[Msg]:
 def message_ids(messages: list[Msg]) -> list[str]:
     """The id each message was published with."""
     return [(message.headers or {})["Nats-Msg-Id"] for message in messages]
-
-
-def record_bytes(codec: Codec, number: int, **fields: object) -> bytes:
-    """A valid message of this type; every field is derived from ``number`` unless it is given."""
-    values: list[object] = []
-    for field in codec.layout.fields:
-        if field.name in fields:
-            values.append(fields[field.name])
-        elif field.code.endswith("s"):
-            values.append(hashlib.shake_128(f"{field.name}{number}".encode()).digest(field.bytes))
-        elif field.enum is not None:
-            values.append(list(field.enum)[number % len(field.enum)])
-        else:
-            values.append(number % 100)
-    view = bytearray(codec.size)
-    codec.encode_into(view, *values)
-    return bytes(view)
 
 
 def journal_content(state_dir: Path, link: str) -> list[tuple[str, str, bytes]]:

@@ -10,16 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from nats.js import JetStreamContext
-from sidecar_support import (
-    Pipeline,
-    Started,
-    asked,
-    journal_content,
-    message_ids,
-    record_bytes,
-    stored,
-    stream_content,
-)
+from sidecar_support import Pipeline, Started, asked, journal_content, message_ids, stored, stream_content
 
 from hft import wire
 from hft.runtime.exit_codes import ExitCode
@@ -27,6 +18,7 @@ from hft.runtime.nats_server import NatsServer
 from hft.runtime.settings import Config, Sidecar
 from hft.runtime.streams import BY_NAME, settings
 from hft.services import sidecar
+from tests.messages import record_bytes
 
 Make = Callable[..., Pipeline]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
-from sidecar_support import Pipeline, Started, asked, message_ids, record_bytes, stored
+from sidecar_support import Pipeline, Started, asked, message_ids, stored
 
 from hft import wire
 from hft.runtime import high_water, lane
@@ -19,6 +19,7 @@ from hft.runtime.nats_server import NatsServer
 from hft.runtime.settings import Config, Link, Nats, Sidecar
 from hft.runtime.streams import BY_NAME, STREAMS, settings
 from hft.services import sidecar
+from tests.messages import record_bytes
 
 Make = Callable[..., Pipeline]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nats
 import pytest
-from sidecar_support import Pipeline, asked, record_bytes
+from sidecar_support import Pipeline, asked
 
 from hft import wire
 from hft.cli import lines
@@ -21,6 +21,7 @@ from hft.runtime.nats_server import NatsServer
 from hft.runtime.streams import STREAMS, overlap
 from hft.venues.tokens import SOL_MINT, USDC_MINT
 from hft.wire.show import record_values
+from tests.messages import record_bytes
 
 SOURCE = Path(wire.__file__).parents[2]
 LINKS = tuple(stream.name.lower() for stream in STREAMS)

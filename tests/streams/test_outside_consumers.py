@@ -17,12 +17,13 @@ from typing import Any
 
 import nats
 import pytest
-from sidecar_support import Pipeline, journal_content, record_bytes
+from sidecar_support import Pipeline, journal_content
 
 from hft import wire
 from hft.runtime.nats_server import NatsServer
 from hft.runtime.streams import STREAMS, ensure
 from hft.wire.enums import EndState
+from tests.messages import record_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT / "schemas"

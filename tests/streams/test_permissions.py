@@ -14,7 +14,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from secure_server import new_seed, public_key, running, seed_file
-from sidecar_support import Pipeline, record_bytes
+from sidecar_support import Pipeline
 
 from hft import wire
 from hft.cli.main import run
@@ -24,6 +24,7 @@ from hft.runtime.exit_codes import ExitCode
 from hft.runtime.nats_options import Identity, connect, connect_options
 from hft.runtime.settings import Config, Nats
 from hft.services.sidecar import LINKS
+from tests.messages import record_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLD = (ROOT / "schemas" / "examples" / "README.md").read_text()
