@@ -13,7 +13,7 @@ import typer
 
 from hft.cli import options
 from hft.runtime import config as configuration
-from hft.runtime import cpus, units
+from hft.runtime import cpus, idle, units
 from hft.runtime.exit_codes import ExitCode, HftError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +52,7 @@ def install_systemd(
     templates = {
         file.name: file.read_text(encoding="utf-8") for file in TEMPLATES.iterdir() if file.is_file()
     }
+    placed = cpus.place(config).cpus
     files = units.render(
         templates,
         user=user,
@@ -59,7 +60,8 @@ def install_systemd(
         root=ROOT,
         mode=config.hft.mode,
         services=units.services_of(config.hft.mode, config.optional),
-        placed=cpus.place(config).cpus,
+        placed=placed,
+        ranks=cpus.ranks(config.cpus.real_time, placed, idle.resolve(config, placed)),
     )
     _write_settings(settings, source, dry_run=dry_run)
     _remove(_owned(prefix) - {prefix / name for name in files}, dry_run=dry_run)

@@ -1,5 +1,6 @@
 """Which process runs on which core: reading CPU lists, sharing cores out, saying what could not be had."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,11 @@ OWN_CORE_ORDER: tuple[str, ...] = ("scanner", "feed", "planner", "executor")
 
 RECORDING: tuple[str, ...] = ("sidecar", "event_logger")
 """Services that nothing waits for but a full ring: where others want the same core, they come last."""
+
+
+REAL_TIME_ORDER: tuple[str, ...] = ("feed", "scanner", "planner", "executor")
+"""Hot services along the data's way, by real-time priority from 1 on: a trade under way goes before new
+updates. ``python -m perf run tick_to_trade`` compares it with none. What the kernel runs so has 50."""
 
 
 class Assignment(NamedTuple):
@@ -217,6 +223,44 @@ def pin(numbers: tuple[int, ...]) -> str:
         os.sched_setaffinity(0, numbers)
     except OSError as error:
         return f"CPU {format_list(numbers)}: {error.strerror}"
+    return ""
+
+
+def ranks(setting: str, assignment: Mapping[str, tuple[int, ...]], idle: Mapping[str, str]) -> dict[str, int]:
+    """Service → its real-time priority (SCHED_FIFO, 1 to 4); those that are absent get none.
+
+    setting: ``[cpus] real_time``; idle: service → its strategy. A hot service gets one if it parks, for one
+    that spins or yields would keep all else, the kernel's own threads among it, off its core; and if only hot
+    services may run on its CPUs: one that never comes to its end must not hold up the manager, which halts,
+    nor the supervisor, which ends it.
+    """
+    if setting == "off":
+        return {}
+    others = {
+        number for name, numbers in assignment.items() if name not in OWN_CORE_ORDER for number in numbers
+    }
+    return {
+        name: rank
+        for rank, name in enumerate(REAL_TIME_ORDER, 1)
+        if idle.get(name) == "park" and assignment.get(name) and not others.intersection(assignment[name])
+    }
+
+
+def take_rank(rank: int, *, own_thread: bool = False) -> str:
+    """Run all threads of this process (``own_thread``: the one that calls) in real time, and those that they
+    will make; returns why it could not, else the empty string.
+
+    Its other threads too: where one of low rank has the interpreter's lock, the duty cycle would wait for
+    every process that goes before that one.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        return "this system has no real-time priorities"
+    try:
+        for thread in ("0",) if own_thread else os.listdir("/proc/self/task"):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(rank))
+    except OSError as error:
+        return str(error.strerror).lower()
     return ""
 
 

@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import ringbuf
-from hft.runtime import cpus, killstate, state, topology
+from hft.runtime import cpus, idle, killstate, state, topology
 from hft.runtime.exit_codes import HftError
 from hft.runtime.segments import required_bytes
 from hft.runtime.settings import Config
@@ -23,6 +24,7 @@ from ringbuf.segment import is_stale
 
 SHM = Path("/dev/shm")
 SYS = Path("/sys")
+PROC = Path("/proc")
 
 FAST_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
 """Clock sources that are read without a system call."""
@@ -73,7 +75,40 @@ def processors(config: Config) -> list[Finding]:
         Finding(Level.WARN if advice else Level.OK, "cores", found, advice),
         Finding(Level.OK, "placement", cpus.describe(placed.cpus)),
     ]
-    return [*findings, *isolation(placed.cpus)]
+    return [*findings, *real_time(config, placed.cpus), *isolation(placed.cpus)]
+
+
+def real_time(config: Config, placed: Mapping[str, tuple[int, ...]], proc: Path = PROC) -> list[Finding]:
+    """May hot services run in real time, and does the kernel keep some time for all else?"""
+    what = "real time"
+    ranks = cpus.ranks(config.cpus.real_time, placed, idle.resolve(config, placed))
+    if not ranks:
+        off = config.cpus.real_time == "off"
+        told = "off by [cpus] real_time" if off else "no hot services share a core by themselves"
+        return [Finding(Level.OK, what, told)]
+    highest = max(ranks.values())
+    why_not = _refused(highest)
+    if why_not:
+        advice = f"ulimit -r {highest} (LimitRTPRIO={highest}) or CAP_SYS_NICE: hand-offs are faster with it"
+        return [Finding(Level.WARN, what, why_not, advice)]
+    found = f"for {', '.join(ranks)}"
+    kernel = proc / "sys/kernel"
+    limit, period = (_text(kernel / f"sched_rt_{name}_us") for name in ("runtime", "period"))
+    if limit in ("-1", period):
+        advice = "sysctl kernel.sched_rt_runtime_us=950000: one that runs for ever leaves its core no time"
+        return [Finding(Level.WARN, what, f"{found}, without a limit", advice)]
+    share = f", at most {100 * int(limit) / int(period):g} % of a core" if limit and period else ""
+    return [Finding(Level.OK, what, f"{found}{share}")]
+
+
+def _refused(rank: int) -> str:
+    """Why a thread of this process may not have that real-time priority; empty when it may."""
+    told: list[str] = []
+    # A thread of its own: priorities belong to threads, and this one's ends with it.
+    trial = threading.Thread(target=lambda: told.append(cpus.take_rank(rank, own_thread=True)))
+    trial.start()
+    trial.join()
+    return told[0]
 
 
 def isolation(placed: Mapping[str, tuple[int, ...]], sys: Path = SYS) -> list[Finding]:

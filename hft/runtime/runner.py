@@ -1,8 +1,8 @@
 """The only hot loop: everything a service process does besides its service's own decisions.
 
-Order of a life: pin → attach → build → collect and freeze the heap → on_start → duty cycles → (SIGTERM) drain
-→ on_close. A duty cycle is: stop asked? · do_work · housekeeping when due · idle. The kill latch is shown on
-the page (RUNNING or HALTED) and stamped; what a halt means is the service's own business.
+Order of a life: pin → attach → build → on_start → collect and freeze the heap → real time → duty cycles →
+(SIGTERM) drain → on_close. A duty cycle is: stop asked? · do_work · housekeeping when due · idle. The kill
+latch is shown on the page (RUNNING or HALTED) and stamped; what a halt means is the service's own business.
 """
 
 import gc
@@ -238,7 +238,7 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
         memory = ", memory locked" if lock_memory() else ""
         log.line(
             f"runs, pid {os.getpid()}, CPU {cpus.format_list(owned) or 'any'}, "
-            f"idle {ctx.run.idle[ctx.name]}{memory}"
+            f"idle {ctx.run.idle[ctx.name]}{_real_time(ctx)}{memory}"
         )
         notifier.ready(status_of(ctx.control.killed))
         while runner.step():
@@ -253,6 +253,19 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
         return ExitCode.DRAIN_TIMEOUT
     log.line("drained and stopped")
     return ExitCode.OK
+
+
+def _real_time(ctx: Context) -> str:
+    """Take the service's real-time priority, if it has one; what its log says of that.
+
+    From the first duty cycle on only: a service that starts again beside the others must not hold them up.
+    """
+    run = ctx.run
+    rank = cpus.ranks(run.config.cpus.real_time, run.cpus, run.idle).get(ctx.name)
+    if rank is None:
+        return ""
+    why_not = cpus.take_rank(rank)
+    return f", no real time ({why_not})" if why_not else f", real time {rank}"
 
 
 def _freeze_heap() -> None:

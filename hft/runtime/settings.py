@@ -104,6 +104,11 @@ class Cpus:
         19,
         "Niceness of what records and hands on: sidecar, event_logger, nats-server. 0: as all others.",
     )
+    real_time: str = choice(
+        "auto",
+        ("auto", "off"),
+        "auto: hot services that share a core by themselves run in real time, where the system lets them.",
+    )
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,13 @@ def render(
     mode: str,
     services: Sequence[str],
     placed: Mapping[str, tuple[int, ...]],
+    ranks: Mapping[str, int],
 ) -> dict[str, str]:
     """Path below / → text of every file that an install writes, but for the settings.
 
     ``templates``: name → text of scripts/systemd; ``services``: in the order in which they are stopped;
-    ``placed``: service → its CPUs, none for any. ``KeyError`` when a template is missing.
+    ``placed``: service → its CPUs, none for any; ``ranks``: service → its real-time priority, where it has
+    one. ``KeyError`` when a template is missing.
     """
     values = {"@user@": user, "@python@": str(python), "@root@": str(root)}
 
@@ -65,6 +67,10 @@ def render(
     for name in services:
         if placed.get(name):
             files[f"{units}/hft@{name}.service.d/20-cpus.conf"] = _cpu_lines(placed[name])
+        if name in ranks:
+            text = f"{MARK}# After the hardening, which forbids it.\n[Service]\nRestrictRealtime=no\n"
+            text += f"LimitRTPRIO={ranks[name]}\n"
+            files[f"{units}/hft@{name}.service.d/70-real-time.conf"] = text
     return files
 
 

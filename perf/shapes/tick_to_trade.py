@@ -13,6 +13,7 @@ of that.
 
 1,000 updates/s: so many accounts a second off the socket; a swap on the cluster changes about three.
 Each round has a pipeline of its own: one that waits for its turn would go on trading beside the other.
+no real time: ``[cpus] real_time = off``; else the later on the way, the higher the priority, where allowed.
 simulated: the planner runs each plan's transaction first (``[service:planner] simulate``).
 CPU/message: CPU time of a service over all it did, for each update; of the case, of the four together.
 """
@@ -53,10 +54,18 @@ class Trading:
     missing = ""
     _services: Sequence[str] = SERVICES
 
-    def __init__(self, plan: Plan, rate: int, reference: bool = False, simulate: str = "off") -> None:
-        self.label = f"{rate:,} updates/s" + (", simulated" if simulate == "on" else "")
+    def __init__(
+        self,
+        plan: Plan,
+        rate: int,
+        reference: bool = False,
+        simulate: str = "off",
+        real_time: str = "auto",
+    ) -> None:
+        told = ", simulated" * (simulate == "on") + ", no real time" * (real_time == "off")
+        self.label = f"{rate:,} updates/s{told}"
         self.group = f"{rate}"
-        self._simulate = simulate
+        self._simulate, self._real_time = simulate, real_time
         self.reference = reference
         self._plan, self._rate = plan, rate
         self._seconds = SECONDS if plan.budget_s >= BUDGET_S else QUICK_SECONDS
@@ -72,6 +81,7 @@ class Trading:
         config = configured(
             simnet={"swaps_per_second": self._rate // ACCOUNTS_A_SWAP},
             planner={"simulate": self._simulate},
+            cpus={"real_time": self._real_time},
             # Many trades lose against the next swap, and a busy machine is late: neither may end this.
             manager={"error_rate_ppm": 1_000_000, "heartbeat_limit_ms": 60_000, "drawdown_ppm": 1_000_000},
         )
@@ -141,11 +151,15 @@ def parts_of(found: Sequence[wire.ExecutionResult], cpu_ns: dict[str, float]) ->
 
 
 def cases(plan: Plan) -> Sequence[Case]:
-    """At the stated rate, without and with simulation."""
-    return [
-        *limits(plan),
-        *(Trading(plan, rate, simulate == "off", simulate) for rate in RATES for simulate in ("off", "on")),
-    ]
+    """At the stated rate; the same without real time, and with simulation."""
+    found: list[Case] = [*limits(plan)]
+    for rate in RATES:
+        found += [
+            Trading(plan, rate, reference=True),
+            Trading(plan, rate, real_time="off"),
+            Trading(plan, rate, simulate="on"),
+        ]
+    return found
 
 
 SHAPE = Shape("tick_to_trade", __doc__, cases)

@@ -93,6 +93,11 @@ def test_every_service_has_its_place(installed: Path) -> None:
         listed = cpus.format_list(placed[name])
         lines = files[f"{folder}/hft@{name}.service.d/20-cpus.conf"].splitlines()
         assert lines[-2:] == [f"CPUAffinity={listed}", f"AllowedCPUs={listed}"]
+    ranks = cpus.ranks("auto", placed, dict.fromkeys(placed, "park"))
+    for name in order:
+        lines = files.get(f"{folder}/hft@{name}.service.d/70-real-time.conf", "").splitlines()
+        rights = ["RestrictRealtime=no", f"LimitRTPRIO={ranks[name]}"] if name in ranks else []
+        assert lines[-2:] == rights
     assert "IPAddressDeny=any" in files[f"{folder}/hft@.service.d/60-paper.conf"]
     assert not [name for name, text in files.items() if "@python@" in text or "@user@" in text]
 
@@ -157,6 +162,7 @@ def test_live_has_no_local_cluster_and_is_not_held_to_loopback() -> None:
         mode="live",
         services=units.services_of("live"),
         placed={},
+        ranks={},
     )
     assert not [name for name in files if "simnet" in name or "paper" in name]
     assert "simnet" not in files[f"{units.UNIT_FOLDER}/hft.target.d/10-services.conf"]

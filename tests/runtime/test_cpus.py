@@ -1,6 +1,9 @@
 """CPU lists, who gets which core, and clear words where it cannot be had."""
 
 import os
+import resource
+import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -113,5 +116,90 @@ def test_idle_strategies_follow_the_cores() -> None:
     assert set(asked.values()) == {"backoff"}
 
 
+@pytest.mark.parametrize(
+    ("sets", "numbers", "ranked"),
+    [
+        ([], (0, 1), cpus.REAL_TIME_ORDER),
+        ([], (0, 1, 2, 3), ("feed", "planner", "executor")),
+        ([], tuple(range(8)), ()),
+        ([], (0,), ()),
+        (["cpus.placement=shared"], (0, 1), ()),
+        (["cpus.real_time=off"], (0, 1), ()),
+        (["hft.idle=busy_spin"], (0, 1), ()),
+        (["service:scanner.idle=yield"], (0, 1), ("feed", "planner", "executor")),
+        (["service:planner.idle=park"], tuple(range(8)), ("planner",)),
+    ],
+)
+def test_hot_services_run_in_real_time_that_park_and_share_with_none_but_hot_ones(
+    sets: list[str], numbers: tuple[int, ...], ranked: tuple[str, ...]
+) -> None:
+    loaded = config.load(None, sets=sets)
+    placed = cpus.assign(numbers, loaded.cpus.placement).cpus
+    ranks = cpus.ranks(loaded.cpus.real_time, placed, idle.resolve(loaded, placed))
+    assert tuple(sorted(ranks, key=ranks.__getitem__)) == ranked
+
+
+def test_nobody_runs_in_real_time_beside_the_manager_or_unpinned() -> None:
+    parked = dict.fromkeys(EVERY, "park")
+    placed = {**dict.fromkeys(EVERY, (0,)), **dict.fromkeys(cpus.REAL_TIME_ORDER, (1,))}
+    assert set(cpus.ranks("auto", placed, parked)) == set(cpus.REAL_TIME_ORDER)
+    assert cpus.ranks("auto", {**placed, "manager": (0, 1)}, parked) == {}
+    assert set(cpus.ranks("auto", {**placed, "feed": (0, 1)}, parked)) == {"scanner", "planner", "executor"}
+    assert cpus.ranks("auto", dict.fromkeys(EVERY, ()), parked) == {}
+
+
+def told_by_a_child(tell: Callable[[], str]) -> str:
+    """What ``tell`` returns in a process of its own, whose scheduling and rights are nobody else's."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, tell().encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as told:
+        return told.read()
+
+
+def test_a_rank_covers_threads_of_before_and_of_after() -> None:
+    def tell() -> str:
+        seen: list[int] = []
+        begun, ranked = threading.Event(), threading.Event()
+
+        def note() -> None:
+            begun.set()
+            ranked.wait()
+            seen.append(os.sched_getparam(0).sched_priority)
+
+        early, late = threading.Thread(target=note), threading.Thread(target=note)
+        early.start()
+        begun.wait()
+        why_not = cpus.take_rank(2)
+        ranked.set()
+        late.start()
+        early.join()
+        late.join()
+        return why_not or f"{os.sched_getscheduler(0) == os.SCHED_FIFO} {seen}"
+
+    told = told_by_a_child(tell)
+    if told == "operation not permitted":
+        pytest.skip("this process may not run in real time (ulimit -r)")
+    assert told == "True [2, 2]"
+
+
+def test_row_35_without_the_right_a_process_runs_as_it_did() -> None:
+    def tell() -> str:
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+        if os.geteuid() == 0:
+            os.setuid(65534)  # and no longer CAP_SYS_NICE
+        return f"{cpus.take_rank(1)}, {os.sched_getscheduler(0) == os.SCHED_OTHER}"
+
+    assert told_by_a_child(tell) == "operation not permitted, True"
+
+
 def test_the_owning_order_names_exactly_the_hot_services() -> None:
-    assert sorted(cpus.OWN_CORE_ORDER) == sorted(spec.name for spec in topology.SERVICES if spec.hot)
+    hot = [spec.name for spec in topology.SERVICES if spec.hot]
+    assert sorted(cpus.OWN_CORE_ORDER) == sorted(hot)
+    assert list(cpus.REAL_TIME_ORDER) == hot

@@ -64,6 +64,46 @@ def test_cpus_that_cannot_be_had_fail_by_their_key() -> None:
     assert "[service:feed] cpus 4000" in found.found
 
 
+def kernel(folder: Path, limit_us: str) -> Path:
+    """A /proc whose kernel leaves real time so much of each second."""
+    rules = {"sys__kernel__sched_rt_runtime_us": limit_us, "sys__kernel__sched_rt_period_us": "1000000"}
+    return machine(folder, **rules)
+
+
+@pytest.mark.parametrize(
+    ("limit_us", "refused", "level", "found"),
+    [
+        ("950000", "", Level.OK, "for feed, scanner, planner, executor, at most 95 % of a core"),
+        ("-1", "", Level.WARN, "for feed, scanner, planner, executor, without a limit"),
+        ("1000000", "", Level.WARN, "for feed, scanner, planner, executor, without a limit"),
+        ("950000", "operation not permitted", Level.WARN, "operation not permitted"),
+    ],
+)
+def test_real_time_wants_the_right_and_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_us: str, refused: str, level: Level, found: str
+) -> None:
+    monkeypatch.setattr(cpus, "take_rank", lambda _rank, own_thread: refused if own_thread else "all of it")
+    settings, placed = config.load(None), cpus.assign((0, 1)).cpus
+    [told] = host.real_time(settings, placed, kernel(tmp_path, limit_us))
+    assert (told.level, told.found) == (level, found)
+    assert bool(told.advice) == (level is Level.WARN)
+
+
+def test_asking_whether_real_time_is_allowed_changes_nothing(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0)
+    [told] = host.real_time(config.load(None), cpus.assign((0, 1)).cpus, kernel(tmp_path, "950000"))
+    assert told.level is (Level.OK if told.found.startswith("for ") else Level.WARN)
+    assert os.sched_getscheduler(0) == before
+    assert {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} == {before}
+
+
+@pytest.mark.parametrize(("sets", "count"), [(["cpus.real_time=off"], 2), ([], 1), ([], 8)])
+def test_where_nobody_wants_real_time_nothing_is_amiss(sets: list[str], count: int) -> None:
+    placed = cpus.assign(tuple(range(count))).cpus
+    [told] = host.real_time(config.load(None, sets=sets), placed)
+    assert (told.level, told.advice) == (Level.OK, "")
+
+
 @pytest.mark.parametrize(("source", "level"), [("tsc", Level.OK), ("hpet", Level.WARN)])
 def test_a_clock_that_is_read_by_system_calls_is_told(tmp_path: Path, source: str, level: Level) -> None:
     name = "devices__system__clocksource__clocksource0__current_clocksource"
