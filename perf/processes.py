@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ringbuf
-from hft.runtime import cpus, idle, killstate, state, streams, topology
+from hft.runtime import cpus, environment, idle, killstate, state, streams, topology
 from hft.runtime.children import Child
 from hft.runtime.clock import SystemClock
 from hft.runtime.context import Run
@@ -102,7 +102,8 @@ class Processes:
 
     def _start(self, names: Collection[str]) -> None:
         for name in names:
-            self._children[name] = Child(name, self._folder, self.run.config.hft)
+            given = environment.of_service(name, self.run.config)
+            self._children[name] = Child(name, self._folder, self.run.config.hft, given)
             self.made.pages[name].set_state(ServiceState.STARTING)
             self._children[name].spawn()
         self.until(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hft.cli import options
-from hft.runtime import standing, state, topology
+from hft.runtime import environment, standing, state, topology
 from hft.runtime.exit_codes import ExitCode, HftError
 
 
@@ -23,7 +23,7 @@ def run(
     if service not in known:
         raise HftError(f"{service!r} is no service; there are {', '.join(known)}", ExitCode.CONFIG)
     folder = options.state_folder(state_dir)
-    standing.check(folder, service)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    joined = standing.check(folder, service)
+    given = {**environment.of_service(service, joined.config), **environment.of_systemd()}
     entry = ["-m", "hft.runtime.process", service, str(folder / state.RUN_FILE)]
-    os.execve(sys.executable, [sys.executable, *entry], environment)
+    os.execve(sys.executable, [sys.executable, *entry], given)

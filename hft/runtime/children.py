@@ -1,10 +1,10 @@
 """One child process of the supervisor: started, watched, restarted with back-off and a limit, ended."""
 
-import os
 import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,8 @@ class Crash(NamedTuple):
 class Child:
     """A service process and its history of crashes."""
 
-    def __init__(self, name: str, state_dir: Path, limits: Hft) -> None:
+    def __init__(self, name: str, state_dir: Path, limits: Hft, environment: Mapping[str, str]) -> None:
+        """``environment``: all that the process gets of it."""
         self.name = name
         self.restarts = 0
         self.retry_at_ns: int | None = None
@@ -38,6 +39,7 @@ class Child:
         self.log_file = state_dir / state.LOG_FOLDER / f"{name}.log"
         self._run_file = state_dir / state.RUN_FILE
         self._limits = limits
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._crashes_ns: deque[int] = deque()
         self._log_start = 0
@@ -59,8 +61,6 @@ class Child:
         in order.
         """
         self.retry_at_ns = None
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        environment.pop("NOTIFY_SOCKET", None)
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
@@ -68,7 +68,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self._environment,
                 start_new_session=True,
             )
 

@@ -71,9 +71,12 @@ def processors(config: Config) -> list[Finding]:
     advice = ""
     if placed.notes:
         advice = f"{need} cores give every hot service one of its own"
+    running = topology.services(config.hft.mode, config.optional)
     findings = [
         Finding(Level.WARN if advice else Level.OK, "cores", found, advice),
-        Finding(Level.OK, "placement", cpus.describe(placed.cpus)),
+        Finding(
+            Level.OK, "placement", cpus.describe({spec.name: placed.cpus[spec.name] for spec in running})
+        ),
     ]
     return [*findings, *real_time(config, placed.cpus), *isolation(placed.cpus)]
 

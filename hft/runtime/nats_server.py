@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 
+from hft.runtime import environment
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.streams import MIB, STREAMS, Stream
 
@@ -199,7 +200,7 @@ class NatsServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={"GOGC": GARBAGE_PERCENT, **os.environ},
+                env={"GOGC": GARBAGE_PERCENT, **environment.plain(more=("GO",))},
                 start_new_session=True,
                 # Two calls into libc, no lock, no memory: safe even where threads run.
                 preexec_fn=partial(_begin_child, self._nice) if sys.platform == "linux" else None,  # noqa: PLW1509

@@ -64,8 +64,8 @@ def hold(
             foundation.remove()
 
 
-def check(folder: Path, service: str) -> None:
-    """May ``service`` run by itself in this state folder now?
+def check(folder: Path, service: str) -> Run:
+    """The run in which ``service`` may run by itself in this state folder now.
 
     ``HftError``: SEGMENT_MISSING when nobody keeps shared memory for this state folder, ALREADY_RUNNING when
     ``hft start`` brings all services itself or a process has the service's page.
@@ -94,6 +94,7 @@ def check(folder: Path, service: str) -> None:
         raise HftError(
             f"{service} runs already (pid {owner.pid}) with state folder {folder}", ExitCode.ALREADY_RUNNING
         )
+    return run
 
 
 class _Services:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hft.runtime import topology
+from hft.runtime import environment, topology
 from hft.runtime.children import Child, Crash
 from hft.runtime.clock import Clock
 from hft.runtime.context import Run
@@ -42,7 +42,10 @@ class Supervisor:
         self._clock = clock
         self._tell = tell
         self._services = topology.services(config.hft.mode, config.optional)
-        self._children = {spec.name: Child(spec.name, state_dir, config.hft) for spec in self._services}
+        self._children = {
+            spec.name: Child(spec.name, state_dir, config.hft, environment.of_service(spec.name, config))
+            for spec in self._services
+        }
         self._stopped = False
         self._foundation = Foundation(config, state_dir, clock, tell)
 

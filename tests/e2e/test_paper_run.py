@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.pipeline import BUSY, Pipeline, assert_whole
 
 pytestmark = pytest.mark.alone
 
+SECRET = "AWS_SECRET_ACCESS_KEY"
 STAGES = ("tick_to_signed", "handoff_feed_scanner", "handoff_scanner_planner", "handoff_planner_executor")
 
 
@@ -16,6 +18,7 @@ def check_run(pipeline: Pipeline, *arguments: str) -> None:
     pipeline.start(*arguments)
     pipeline.until("three good trades", lambda: pipeline.counter("executor", "end_landed_ok") >= 3)
     run_id = pipeline.run().run_id
+    check_environments(pipeline)
     code, out, err = pipeline.settle() if "--duration" in arguments else pipeline.stop()
     assert (code, err) == (0, ""), out
     report = pipeline.report()
@@ -34,7 +37,17 @@ def check_run(pipeline: Pipeline, *arguments: str) -> None:
     assert not (pipeline.folder / "run.json").exists()
 
 
-def test_a_short_paper_run_on_the_shipped_market(pipeline: Pipeline) -> None:
+def check_environments(pipeline: Pipeline) -> None:
+    """No process that the run started, nats-server included, was handed the variable ``SECRET``."""
+    assert pipeline.process is not None
+    children = psutil.Process(pipeline.process.pid).children(recursive=True)
+    assert {child.pid for child in children} >= set(pipeline.run().pids.values())
+    assert "nats-server" in {child.name() for child in children}
+    assert not [child.name() for child in children if SECRET in child.environ()]
+
+
+def test_a_short_paper_run_on_the_shipped_market(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET, "a secret")
     check_run(pipeline, *BUSY)
 
 

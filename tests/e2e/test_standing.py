@@ -137,12 +137,18 @@ def test_services_by_themselves_trade_restart_and_stop_in_order(systemd: Systemd
     assert pipeline.segments() == []
 
 
-def test_a_service_ends_when_the_keeper_of_its_memory_is_gone(systemd: Systemd) -> None:
+def test_a_service_ends_when_the_keeper_of_its_memory_is_gone(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     pipeline = systemd.pipeline
     keep_shared_memory(systemd)
     systemd.start("auditor", "run", "auditor")
     systemd.until_said("auditor", "READY=1\nSTATUS=running")
     systemd.until_said("auditor", "WATCHDOG=1")
+    given = Path(f"/proc/{systemd.processes['auditor'].pid}/environ").read_bytes()
+    assert b"NOTIFY_SOCKET=" in given
+    assert b"AWS_SECRET_ACCESS_KEY" not in given
     refused = pipeline.call("run", "auditor")
     assert refused.returncode == ExitCode.ALREADY_RUNNING
     assert "auditor runs already (pid" in refused.stderr

@@ -1,5 +1,6 @@
 """Service processes: a crash is told once with its reason, and retried with back-off up to a limit."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ SECOND_NS = 1_000_000_000
 def child(tmp_path: Path) -> Child:
     """A child without a run file: it ends at once with STATE_FOLDER."""
     state.prepare(tmp_path)
-    return Child("scanner", tmp_path, Hft(restart_limit=2, restart_window_ms=10_000, restart_backoff_ms=100))
+    limits = Hft(restart_limit=2, restart_window_ms=10_000, restart_backoff_ms=100)
+    return Child("scanner", tmp_path, limits, os.environ)
 
 
 def crash(child: Child, now_ns: int) -> int | None:

@@ -58,6 +58,17 @@ def test_isolated_cores_that_nobody_uses_are_told(tmp_path: Path) -> None:
     assert (found.level, found.advice) == (Level.WARN, "name them in [cpus] list: 2-5")
 
 
+def test_placement_tells_of_what_will_run_and_of_nothing_else() -> None:
+    def placed(*sets: str) -> set[str]:
+        found = next(f for f in host.processors(config.load(None, sets=sets)) if f.what == "placement")
+        return {name.strip() for group in found.found.split(";") for name in group.split(":")[1].split(",")}
+
+    usual = {spec.name for spec in topology.SERVICES if not spec.optional}
+    assert placed() == usual
+    assert placed("service:bridge.enabled=on") == usual | {"bridge"}
+    assert placed("hft.mode=live") == usual - {"simnet"}
+
+
 def test_cpus_that_cannot_be_had_fail_by_their_key() -> None:
     [found] = host.processors(config.load(None, sets=["service:feed.cpus=4000"]))
     assert found.level is Level.FAIL
