@@ -77,6 +77,7 @@ HEADINGS = {
     "after_trip": "sent after",
     "last_arrival_ns": "last arrival",
     "share_ppm": "share",
+    "last_ppm": "was last",
 }
 """Columns, in their order."""
 

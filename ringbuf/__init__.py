@@ -1,7 +1,7 @@
 """Shared-memory structures with one writer each: Ring, Table, Counters and Control (the kill latch)."""
 
 from ringbuf import _platform as _platform
-from ringbuf.control import Control, KillInfo, ServiceInfo
+from ringbuf.control import ROUSE, Control, KillInfo, ServiceInfo
 from ringbuf.counters import Counters, Histogram
 from ringbuf.errors import (
     Closed,
@@ -23,6 +23,7 @@ from ringbuf.segment import Owner, process_start, segment_name, segment_names, s
 from ringbuf.table import Table
 
 __all__ = [
+    "ROUSE",
     "Backoff",
     "BusySpin",
     "Closed",

@@ -1,5 +1,8 @@
 """Control: the kill latch, the run's id and the services' heartbeats."""
 
+import contextlib
+import os
+import signal
 import time
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
@@ -11,6 +14,10 @@ from ringbuf.segment import Owner, Segment, this_process
 
 STORY_WAIT_NS: Final = 1_000_000
 """How long a reader waits for the words of a latch that has just changed."""
+
+ROUSE: Final = signal.SIGURG
+"""The signal that a trip sends to every registered process. By default it is ignored: where a process has
+ended and its number is another's by now, no harm is done."""
 
 
 class KillInfo(NamedTuple):
@@ -102,6 +109,20 @@ class Control(_core.Control):
     def run_id(self) -> bytes:
         """16 bytes."""
         return b"".join(self._segment.param(i).to_bytes(8, "little") for i in (0, 1))
+
+    def trip(self, reason: int, by: str, message: str, monotonic_ns: int, unix_ns: int, /) -> bool:
+        """Kill, see ``_core.pyi``; then rouse every registered process by ``ROUSE``, also when it was killed
+        already: its tripper may have died in between.
+
+        A process that can't be signalled sees the latch at its next look.
+        """
+        first = super().trip(reason, by, message, monotonic_ns, unix_ns)
+        for at in _service_offsets():
+            pid = self._segment.load(at + 8)
+            if pid:
+                with contextlib.suppress(OSError, OverflowError):  # gone, another user's; a damaged page
+                    os.kill(pid, ROUSE)
+        return first
 
     def reset(
         self, by: str, message: str, monotonic_ns: int | None = None, unix_ns: int | None = None

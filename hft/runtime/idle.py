@@ -9,7 +9,8 @@ from hft.runtime.service import Service
 from hft.runtime.settings import Config, idle_setting
 
 PARK_LIMIT_NS = 2_000_000
-"""Longest sleep: so late at most a service that has nothing to do notices a halt."""
+"""Longest sleep: so late at most a service that has nothing to do notices a reset, or a halt for which it
+could not be roused."""
 
 BACKOFF_SPINS = 64
 """Empty cycles a backing-off service spends yielding before it sleeps."""

@@ -2,14 +2,18 @@
 
 Order of a life: pin → attach → build → on_start → collect and freeze the heap → real time → duty cycles →
 (SIGTERM) drain → on_close. A duty cycle is: stop asked? · do_work · housekeeping when due · idle. The kill
-latch is shown on the page (RUNNING or HALTED) and stamped; what a halt means is the service's own business.
+latch is shown on the page (RUNNING or HALTED) and stamped: between two cycles, and at once when a trip rouses
+the process, be it asleep or in the midst of a cycle. What a halt means is the service's own business, which
+looks at the latch itself where it matters.
 """
 
+import contextlib
 import gc
 import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Protocol, TextIO, cast
 
@@ -86,7 +90,8 @@ class Runner:
         self._housekeepings = 0
         self._quiet = 0
         self._drain_until_ns = 0
-        self._halted = False
+        self._latch = ctx.control.latch
+        self._halted = self._looking = False
         self._ground_gone = False
         counters = ctx.counters
         self._cycles = counters.index("runner_cycles")
@@ -102,8 +107,8 @@ class Runner:
     def step(self) -> bool:
         """One duty cycle; False when the service has drained and may close."""
         ctx = self._ctx
-        if (not ctx.control.latch) is self._halted:
-            self._show_halt(not self._halted)
+        if (not self._latch) is self._halted:
+            self.look()
         if ctx.stop_requested:
             return self._drain_step()
         begin_ns = ctx.clock.monotonic_ns()
@@ -118,6 +123,17 @@ class Runner:
             self._housekeeping(now_ns, idle_now=done == 0)
         self._idle.idle(done)
         return True
+
+    def look(self) -> None:
+        """Shows on the page what the latch says. A signal's handler too: it may come anywhere, within a look
+        as well, which then looks once more.
+        """
+        if self._looking:
+            return
+        self._looking = True
+        while (not self._latch) is self._halted:
+            self._show_halt(not self._halted)
+        self._looking = False
 
     @property
     def ground_gone(self) -> bool:
@@ -183,12 +199,12 @@ class Runner:
     def _show_halt(self, halted: bool) -> None:
         counters = self._ctx.counters
         self._halted = halted
-        self._notifier.status(status_of(halted))
         counters.set(self._halted_ns, self._ctx.clock.monotonic_ns() if halted else 0)
         if halted:
             counters.add(self._halts)
         if not self._ctx.stop_requested:
             counters.set_state(ServiceState.HALTED if halted else ServiceState.RUNNING)
+        self._notifier.status(status_of(halted))
 
 
 def status_of(halted: bool) -> str:
@@ -241,8 +257,9 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
             f"idle {ctx.run.idle[ctx.name]}{_real_time(ctx)}{memory}"
         )
         notifier.ready(status_of(ctx.control.killed))
-        while runner.step():
-            pass
+        with roused(ctx, runner.look):
+            while runner.step():
+                pass
     finally:
         service.on_close()
     if runner.ground_gone:
@@ -266,6 +283,19 @@ def _real_time(ctx: Context) -> str:
         return ""
     why_not = cpus.take_rank(rank)
     return f", no real time ({why_not})" if why_not else f", real time {rank}"
+
+
+@contextlib.contextmanager
+def roused(ctx: Context, look: Callable[[], None]) -> Iterator[None]:
+    """Within, whoever trips the latch has ``look`` called in this process at once: in a sleep, which then
+    goes on, and between two steps of the interpreter. Only a call into C that takes long keeps it waiting.
+    """
+    signal.signal(ringbuf.ROUSE, lambda _number, _frame: look())
+    try:
+        ctx.control.register(ctx.name)
+        yield
+    finally:
+        signal.signal(ringbuf.ROUSE, signal.SIG_IGN)
 
 
 def _freeze_heap() -> None:

@@ -54,6 +54,7 @@ COUNTERS: tuple[str, ...] = (
 STRATEGY_COUNTERS: tuple[str, ...] = ("in_opportunities", "plans", "rejected")
 HISTOGRAMS = ("handoff_scanner_planner_ns", "stage_planner_ns", *appraisal.HISTOGRAMS)
 
+_KILLED = Rejection(ValidationFactor.RISK, RejectReason.KILLED, 1, 0)
 POLL_LIMIT = 16
 UPDATE_LIMIT = 256
 _LIQUIDITY_CODES = frozenset((QuoteErrorCode.INSUFFICIENT_LIQUIDITY, QuoteErrorCode.ARRAYS_EXHAUSTED))
@@ -167,7 +168,7 @@ class Planner:
     def _refuse_early(self, found: TwoHopOpportunity, age_ns: int) -> Rejection | None:
         """What needs no quote: the kill, age, blacklist, and what was planned or seen already."""
         if self._control.latch:
-            return Rejection(ValidationFactor.RISK, RejectReason.KILLED, 1, 0)
+            return _KILLED
         rejection = validation.check_age(age_ns, self._policies[found.strategy].limits)
         if rejection is not None:
             return rejection
@@ -202,6 +203,8 @@ class Planner:
         wallet = Wallet(self._token_balance(self._wallet_base), self._lamports(self._wallet))
         quoted = Quoted(found, offer, leg_1, leg_2, wallet, self._out.sequence)
         priced, rejection = self._appraisal.judge(quoted, self._policies[found.strategy])
+        if rejection is None and self._control.latch:  # set in the meantime
+            rejection = _KILLED
         if rejection is None:
             until_ns = self._clock.monotonic_ns() + self._plan_life_ns
             self._holds.hold(entry_1.key, entry_1.changes, until_ns)

@@ -8,6 +8,7 @@ Real processes over the local cluster; opportunities come at the stated rate in 
 again: trip once something was sent, wait until every service has noted when it first saw the latch
 (``runner_halted_ns``), stay halted for a while, reset. Measured from a clock reading right before the trip.
 
+NAME:         the same for this service, and the share of trips in which it was the last.
 sent after:   submissions whose look at the latch came after the trip had returned: the executor reads the
               clock, then the latch, then lets a write pass; that time stands in each result. Must be 0.
 last arrival: the longest time after a trip at which the cluster, by its own log, still got one, which had
@@ -18,6 +19,7 @@ import threading
 import time
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 
 from solders.signature import Signature
 
@@ -101,7 +103,8 @@ class Halting(Lasting):
         reader.close()
         samples = array("q", (max(halted) - trip.before_ns for trip, halted in trips))
         halts = [trip for trip, _ in trips]
-        return self._judged(halts, pipeline.settlements()[known:], samples, rate, lost)
+        outcome = self._judged(halts, pipeline.settlements()[known:], samples, rate, lost)
+        return replace(outcome, parts=parts_of(trips))
 
     def _trip(self, number: int, reader: Subscription) -> tuple[Trip, list[int]]:
         pipeline = self.pipeline
@@ -171,6 +174,16 @@ class Halting(Lasting):
             self._offers.close()
             self._offers = None
         super().stop()
+
+
+def parts_of(trips: Sequence[tuple[Trip, list[int]]]) -> dict[str, Outcome]:
+    """Each service's own time from a trip to its halt, and how often it was the last (ppm)."""
+    parts = {}
+    for place, name in enumerate(SERVICES):
+        samples = array("q", (halted[place] - trip.before_ns for trip, halted in trips))
+        last = sum(halted[place] == max(halted) for _, halted in trips)
+        parts[name] = Outcome({"last_ppm": last * 1e6 / len(trips)}, samples)
+    return parts
 
 
 def cases(plan: Plan) -> Sequence[Case]:

@@ -60,7 +60,7 @@ OURS = {
     "feed": {"vault, paced": "p50_ns"},
     "placement": {"split, 1,000 swaps/s": "p50_ns", "shared, 1,000 swaps/s": "p50_ns"},
     "tick_to_trade": {"1,000 updates/s": "p50_ns", "1,000 updates/s: planner→executor": "p50_ns"},
-    "kill_under_load": {"trip to last service": "submissions"},
+    "kill_under_load": {"trip to last service": "submissions", "trip to last service: feed": "p50_ns"},
     "load": {"500 opportunities/s": "planned"},
     "burst": {"10,000 updates at once": "taken"},
 }

@@ -1,13 +1,23 @@
 """Control: the kill latch closes at once, tells why once, and reads as killed whenever in doubt."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 from ringbuf_support import ended, kill, start, until
 
-from ringbuf import Control, InvalidArgument, KillInfo, RingError, SegmentMismatch, SegmentMissing, layout
+from ringbuf import (
+    ROUSE,
+    Control,
+    InvalidArgument,
+    KillInfo,
+    RingError,
+    SegmentMismatch,
+    SegmentMissing,
+    layout,
+)
 
 SHM = Path("/dev/shm")
 
@@ -183,6 +193,30 @@ def test_services_register_and_beat(control: Control) -> None:
     assert not control.services()["executor"].owner.alive
     assert control.register("executor") == found["executor"].index
     assert control.services()["executor"].owner.alive
+
+
+def test_a_trip_rouses_whoever_is_registered_and_harms_nobody_else(control: Control) -> None:
+    def listen(name: str, *, asks: bool) -> None:
+        if asks:
+            signal.signal(ROUSE, lambda _number, _frame: os._exit(100 + control.killed))
+        control.register(name)
+        time.sleep(60)
+
+    gone = start(lambda: control.register("gone"))
+    assert ended(gone) == 0
+    roused = start(lambda: listen("asks", asks=True))
+    deaf = start(lambda: listen("does not ask", asks=False))
+    until(lambda: {"asks", "does not ask"} <= control.services().keys())
+    damaged = control.register("damaged")
+    control._segment.store(layout.CONTROL_SERVICES_AT + damaged * layout.SERVICE_BYTES + 8, 2**64 - 1)
+    assert control.trip(3, "manager", "why", 1, 2) is True
+    assert ended(roused) == 101  # the latch was closed by then
+    assert Control.attach(control.name).services()["does not ask"].owner.alive
+    kill(deaf)
+    again = start(lambda: listen("asks", asks=True))
+    until(lambda: control.services()["asks"].owner.pid == again)
+    assert control.trip(3, "manager", "its tripper may have died before it roused", 1, 2) is False
+    assert ended(again) == 101
 
 
 def test_bad_input_names_the_value(control: Control, prefix: str) -> None:

@@ -1,17 +1,26 @@
 """The only hot loop, stepped by hand: heartbeat, housekeeping, halt, drain."""
 
 import itertools
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 import ringbuf
+from hft.runtime import state, topology
 from hft.runtime.clock import ManualClock
 from hft.runtime.context import Context, Run
 from hft.runtime.notify import Notifier
-from hft.runtime.runner import HOUSEKEEPING_NS, Runner
-from hft.runtime.segments import Segments
+from hft.runtime.runner import HOUSEKEEPING_NS, Runner, roused
+from hft.runtime.segments import Segments, declared_page
 from hft.runtime.service import ServiceState
+
+PARKED_AT = 512
+"""Where a ring's segment has a bit for each reader that sleeps."""
 
 
 class Worker:
@@ -130,6 +139,89 @@ def test_the_kill_latch_shows_on_the_page_with_its_time(stepped: Stepped, segmen
     stepped.runner.step()
     assert stepped.ctx.counters.state == ServiceState.RUNNING
     assert (stepped.counter("runner_halted_ns"), stepped.counter("runner_halts")) == (0, 1)
+
+
+def test_a_trip_in_mid_cycle_is_shown_before_the_cycle_ends(stepped: Stepped, segments: Segments) -> None:
+    page, seen = stepped.ctx.counters, []
+
+    class Busy(Worker):
+        def do_work(self) -> int:
+            segments.control.trip(1, "test", "x", 5, 6)
+            seen.append((page.state, stepped.counter("runner_halted_ns")))
+            return 1
+
+    stepped.runner._service = Busy()
+    page.set_state(ServiceState.RUNNING)
+    stepped.clock.advance(7)
+    with roused(stepped.ctx, stepped.runner.look):
+        stepped.runner.step()
+    assert seen == [(ServiceState.HALTED, stepped.clock.monotonic_ns())]
+    segments.control.trip(1, "test", "nobody is roused any more", 5, 6)
+    assert stepped.counter("runner_halts") == 1
+
+
+def test_a_trip_while_a_resume_is_being_shown_is_shown_after_it(run: Run, segments: Segments) -> None:
+    class Tripping(Listener):
+        def _send(self, message: str, wait_s: float = 0.0) -> None:
+            super()._send(message, wait_s)
+            if message == "STATUS=running":
+                segments.control.trip(1, "test", "again", 5, 6)
+
+    ctx, listener = Context("scanner", run, ManualClock()), Tripping()
+    runner = Runner(ctx, Worker(), Idler(), source=False, notifier=listener)
+    segments.control.trip(1, "test", "x", 5, 6)
+    with roused(ctx, runner.look):
+        runner.step()
+        segments.control.reset("test", "all is well")
+        runner.step()
+    assert [message.split(":")[0] for message in listener.heard] == [
+        "STATUS=HALTED",
+        "STATUS=running",
+        "STATUS=HALTED",
+    ]
+    assert ctx.counters.state == ServiceState.HALTED
+    assert ctx.counters.read()["runner_halts"] == 2
+    ctx.close()
+
+
+SLEEPER = """
+import sys
+from pathlib import Path
+from hft.runtime import idle, process
+idle.PARK_LIMIT_NS = 3_600_000_000_000
+sys.exit(process.run("manager", Path(sys.argv[1])))
+"""
+
+
+def test_a_trip_rouses_a_service_that_sleeps(run: Run) -> None:
+    run = replace(run, idle=dict.fromkeys(run.idle, "park"), supervisor_pid=os.getpid())
+    state.write_atomic(run.state_dir / state.RUN_FILE, run.to_json())
+    segments = Segments.create(
+        run, {spec.name: declared_page(spec.name) for spec in topology.services("paper")}
+    )
+    page = segments.pages["manager"]
+    child = subprocess.Popen([sys.executable, "-c", SLEEPER, str(run.state_dir / state.RUN_FILE)])
+    try:
+        until(lambda: page.state == ServiceState.RUNNING and is_parked(segments.rings["executed"]))
+        segments.control.trip(1, "test", "x", 5, 6)
+        until(lambda: page.state == ServiceState.HALTED)
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
+        segments.remove()
+
+
+def is_parked(ring: ringbuf.Ring) -> bool:
+    """Does a reader of it sleep?"""
+    return ring._segment.load(PARKED_AT) & 0xFFFFFFFF != 0
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.002)
 
 
 def test_row_34_a_drain_takes_what_waits_and_what_is_in_flight(stepped: Stepped) -> None:

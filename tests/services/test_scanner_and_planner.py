@@ -131,6 +131,27 @@ def test_row_21_a_killed_planner_plans_nothing(house: Make) -> None:
     assert refused(run)[0].reason == R.KILLED
 
 
+def test_a_plan_in_the_making_is_refused_when_a_kill_comes(
+    house: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = house(settings(simnet=QUIET, planner=PATIENT))
+    one_opportunity(run)
+    run.open("planner")
+    appraisal = run.services["planner"]._appraisal
+    judge = appraisal.judge
+
+    def tripped(*given: object) -> object:
+        verdict = judge(*given)
+        assert verdict[1] is None
+        run.control.trip(KillTrigger.MANUAL, "test", "by hand", 1, 1)
+        return verdict
+
+    monkeypatch.setattr(appraisal, "judge", tripped)
+    run.until(lambda: run.count("planner", "out_planned") == 1)
+    assert refused(run)[0].reason == R.KILLED
+    assert (run.count("planner", "plans"), run.count("planner", "rejected_killed")) == (0, 1)
+
+
 def test_old_opportunities_are_refused_and_older_ones_only_counted(house: Make) -> None:
     run = house(settings(simnet=QUIET, planner=PATIENT))
     opportunity = one_opportunity(run)
