@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -45,6 +46,7 @@ class ChannelErrorCode(IntEnum):
     MALFORMED = 4
     REFUSED = 5
     TIMEOUT = 6
+    CERTIFICATE = 7
 
 
 class ChannelError(Exception):
@@ -171,7 +173,9 @@ class Channel:
         self.last_ns = 0
 
     async def open(self) -> None:
-        """Connects. ``ChannelError`` CONNECT."""
+        """Connects; over wss to a node whose certificate the system's authorities vouch for (or those of
+        ``SSL_CERT_FILE``). ``ChannelError`` CONNECT, CERTIFICATE.
+        """
         ways: dict[str, Any] = {"happy_eyeballs_delay": EYEBALLS_S}
         if self._reach is Reach.LOOPBACK:
             ways = {"socket_factory": lambda url: loopback_socket(url.host, url.port)}
@@ -188,6 +192,8 @@ class Channel:
                     logger_name=_UNHEARD,
                     **ways,
                 )
+        except ssl.SSLCertVerificationError as error:
+            raise self._error(ChannelErrorCode.CERTIFICATE, error.verify_message) from error
         except (WSError, OSError) as error:
             raise self._error(ChannelErrorCode.CONNECT, type(error).__name__) from error
         self._reader = reader

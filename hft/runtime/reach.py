@@ -5,6 +5,7 @@ Every question is bounded in time. A URL is shown by its host alone: its path ma
 
 import asyncio
 import socket
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ from hft.runtime.settings_chain import Chain
 ANSWER_LIMIT_S = 5.0
 MAINNET_GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
 KEYS_FOLDER = "keys"
+SECURE = ("https", "wss")
 
 
 def nats(config: Config) -> list[Finding]:
@@ -76,8 +78,9 @@ def chain(config: Config) -> list[Finding]:
         for url in urls:
             parts = urlsplit(url)
             host = parts.hostname or ""
-            port = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
-            fault = _connect(host, port)
+            secure = parts.scheme in SECURE
+            port = parts.port or (443 if secure else 80)
+            fault = _connect(host, port, secure=secure)
             findings.append(
                 Finding(Level.FAIL, "chain", f"{key}: {host}:{port}: {fault}", f"mend [chain] {key}")
                 if fault
@@ -142,18 +145,24 @@ def _service(chain: Chain) -> Finding:
     """Does anything listen where the signer is? Nothing is asked: the executor alone has its secret."""
     url = chain.vault_url if chain.signer == "vault" else chain.kms_url
     parts = urlsplit(url or f"https://kms.{chain.kms_region}.amazonaws.com")
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    fault = _connect(host, port) if host else "no address"
+    secure = parts.scheme in SECURE
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    fault = _connect(host, port, secure=secure) if host else "no address"
     where = f"{chain.signer} at {host}:{port}"
     if fault:
         return Finding(Level.FAIL, "keys", f"{where}: {fault}", f"mend [chain] {chain.signer}_url")
     return Finding(Level.OK, "keys", f"{where} listens, wallet {chain.wallet_address}")
 
 
-def _connect(host: str, port: int) -> str:
-    """Why nothing can be reached there; empty when something listens."""
+def _connect(host: str, port: int, *, secure: bool = False) -> str:
+    """Why nothing can be reached there; empty when something listens, with TLS (``secure``) something whose
+    certificate is trusted."""
     try:
-        socket.create_connection((host, port), ANSWER_LIMIT_S).close()
+        with socket.create_connection((host, port), ANSWER_LIMIT_S) as connected:
+            if secure:
+                ssl.create_default_context().wrap_socket(connected, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not trusted: {error.verify_message}"
     except OSError as error:
         return error.strerror or str(error) or type(error).__name__
     return ""

@@ -8,16 +8,7 @@ from pathlib import Path
 
 import nats.errors
 import pytest
-from secure_server import (
-    Accounts,
-    Authority,
-    new_seed,
-    public_key,
-    running,
-    seed_file,
-    tls_block,
-    users_block,
-)
+from secure_server import Accounts, new_seed, public_key, running, seed_file, tls_block, users_block
 
 from hft.runtime import config
 from hft.runtime.exit_codes import ExitCode, HftError
@@ -30,6 +21,7 @@ from hft.runtime.nats_options import (
     public_key_bytes,
 )
 from hft.runtime.settings import Nats
+from tests.certificates import Authority
 
 QUIET = {"allow_reconnect": False, "max_reconnect_attempts": 1, "connect_timeout": 3}
 

@@ -4,12 +4,13 @@ import time
 from pathlib import Path
 
 import pytest
-from secure_server import Authority, new_seed, running, seed_file, tls_block, users_block
+from secure_server import new_seed, running, seed_file, tls_block, users_block
 
 from hft.runtime import nats_wire
 from hft.runtime.nats_options import connect, connect_options
 from hft.runtime.nats_wire import Answer, WireBroken
 from hft.runtime.settings import Nats
+from tests.certificates import Authority
 
 INBOX = b"_INBOX.abcd."
 
