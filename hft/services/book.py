@@ -62,6 +62,8 @@ class _Accounts(Mapping[bytes, Account]):
         self.users: dict[bytes, dict[bytes, None]] = {}
         """Account → the pools that rest on it, in the order in which they came to."""
         self.reader: Entry | None = None
+        self.first_read: list[bytes] = []
+        """What ``reader`` asked for and had not rested on before."""
 
     def record(self, key: bytes) -> AccountRecord | None:
         try:
@@ -76,8 +78,10 @@ class _Accounts(Mapping[bytes, Account]):
             users = self.users.get(key)
             if users is None:
                 self.users[key] = {reader.key: None}
-            else:
+                self.first_read.append(key)
+            elif reader.key not in users:
                 users[reader.key] = None
+                self.first_read.append(key)
         try:
             record = self.records[key]
         except KeyError:
@@ -182,6 +186,10 @@ class Book:
         finally:
             accounts.reader = None
         entry.changes += 1
+        if accounts.first_read:
+            # A pool is as new as all it rests on, whenever it is decoded: of these nobody told it yet.
+            changed.update(accounts.first_read)
+            accounts.first_read.clear()
         for key in changed:
             record = accounts.record(key)
             if record is None:

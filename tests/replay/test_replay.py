@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from replay_support import hft, until
 
+from hft import wire
 from hft.cli import main
 from hft.replay.chain import SOURCE as SETTLEMENT
 from hft.replay.engine import Outcome, Replay
@@ -28,6 +29,7 @@ from hft.wire.enums import KillTrigger
 from ringbuf import segment_names
 
 FOREVER = 1 << 62
+CODECS = {codec.layout.identifier: codec for codec in wire.CODECS}
 
 
 def ledger(folder: Path) -> list[list[tuple[Any, ...]]]:
@@ -36,18 +38,38 @@ def ledger(folder: Path) -> list[list[tuple[Any, ...]]]:
     return [list(read_rows(place, what, 0, FOREVER)) for what in ("trades", "legs")]
 
 
-def replayed(file: Path, folder: Path, *, killed: bool = False) -> tuple[Outcome, list[bytes]]:
-    """The outcome, and every message on ``executed``."""
+Told = dict[str, list[tuple[Any, ...]]]
+"""Every message of every link, decoded."""
+
+
+def replayed(file: Path, folder: Path, *, killed: bool = False) -> tuple[Outcome, Told]:
+    """The outcome, and all that was said."""
     with Capture(file) as capture, Replay(Config(), capture.header, folder) as replay:
-        reader = replay.segments.rings["executed"].subscribe("test", gating=False, from_start=True)
+        readers = {
+            link: ring.subscribe("test", gating=False, from_start=True)
+            for link, ring in replay.segments.rings.items()
+        }
+        told: Told = {link: [] for link in readers}
+
+        def listen(_: int) -> None:
+            for link, reader in readers.items():
+                told[link] += map(decoded, reader.take_batch(4_096))
+
         if killed:
             replay.segments.control.trip(KillTrigger.MANUAL, "test", "by hand", 1, 1)
-        outcome = replay.run(batches(capture))
-        messages = [bytes(message) for message in reader.take_batch(2_000)]
-        assert reader.lost == 0
-        reader.close()
+        outcome = replay.run(batches(capture), pace=listen)
+        listen(0)
+        for reader in readers.values():
+            assert reader.lost == 0
+            reader.close()
         check_table(replay)
-        return outcome, messages
+        return outcome, told
+
+
+def decoded(message: bytes) -> tuple[Any, ...]:
+    """A record's type, and every field of it."""
+    codec = CODECS[wire.identifier(message)]
+    return codec.name, *codec.decode(message)
 
 
 def check_table(replay: Replay) -> None:
@@ -65,14 +87,18 @@ def check_table(replay: Replay) -> None:
     assert compared > 50
 
 
-def test_row_29_two_replays_give_the_identical_ledger_and_results(captured: Path, tmp_path: Path) -> None:
+def test_row_29_two_replays_give_the_identical_ledger_and_messages(captured: Path, tmp_path: Path) -> None:
     first, messages = replayed(captured, tmp_path / "first")
     second, again = replayed(captured, tmp_path / "second")
+    for link, records in messages.items():  # stamps and ids too: all of it follows from the capture
+        for record, other in zip(records, again[link], strict=True):
+            assert record == other, link
     totals = report.totals(first.reading)
     assert totals.executed > 0
     assert totals.pnl_lamports == first.wallet_delta_lamports == second.wallet_delta_lamports != 0
-    assert messages == again
-    assert len(messages) == totals.executed
+    assert totals.opportunities == len(messages["opportunities"]) == len(messages["planned"]) > 0
+    assert totals.executed == len(messages["executed"]) == len(messages["metrics"])
+    assert totals.updates == len(messages["market_data"])
     assert ledger(tmp_path / "first") == ledger(tmp_path / "second")
     assert unbalanced(first) == unbalanced(second) == ()
     told, retold = (as_json(one, "x", 0, None) for one in (first, second))
@@ -95,7 +121,7 @@ def test_row_21_a_killed_replay_submits_nothing(captured: Path, tmp_path: Path) 
     totals = report.totals(outcome.reading)
     assert totals.opportunities > 0
     assert dict(totals.rejections) == {"killed": totals.opportunities}
-    assert messages == []
+    assert messages["executed"] == []
     assert outcome.wallet_delta_lamports == 0
 
 
