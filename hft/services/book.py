@@ -162,6 +162,11 @@ class Book:
         """
         return max(now_ns - max(entry.received_ns, self.clock_received_ns), 0)
 
+    def ages(self, entry_1: Entry, entry_2: Entry, now_ns: int) -> tuple[int, int]:
+        """How old a route's data are: of its older pool in ns, of its newer in slots behind the clock's."""
+        age_ns = max(self.data_age_ns(entry_1, now_ns), self.data_age_ns(entry_2, now_ns))
+        return age_ns, max(self.clock.slot - max(entry_1.slot, entry_2.slot), 0)
+
     def _discover(self, key: bytes) -> None:
         record = self._accounts.record(key)
         if record is None or venue_of(Account(record.owner, record.data, record.lamports)) is None:

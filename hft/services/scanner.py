@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
 from hft.services.announce import is_other_news
-from hft.services.book import Entry, TableBook, pool_settings
+from hft.services.book import TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
 from hft.services.strategies import places_of, strategies_of
 from hft.strategy.registry import Refusal, Sizes, TwoHopStrategy, widest
@@ -211,7 +211,8 @@ class Scanner:
             return False
         entry_1, entry_2 = book.entries[pool_1.key], book.entries[pool_2.key]
         slot = max(entry_1.slot, entry_2.slot)
-        sure_ppm = self._confidence(entry_1, entry_2, slot)
+        ages = book.ages(entry_1, entry_2, self._clock.monotonic_ns())
+        sure_ppm = confidence(*ages, self._data_age_limit_ns, self._slot_age_limit)
         if sure_ppm <= 0:
             counters.add(self._too_stale)
             return False
@@ -246,9 +247,3 @@ class Scanner:
         if sent:
             counters.record(self._stage, now_ns - update.scan_received_ns)
         return sent
-
-    def _confidence(self, entry_1: Entry, entry_2: Entry, slot: int) -> int:
-        now_ns = self._clock.monotonic_ns()
-        age_ns = max(self._book.data_age_ns(entry_1, now_ns), self._book.data_age_ns(entry_2, now_ns))
-        slots = max(self._book.clock.slot - slot, 0)
-        return confidence(age_ns, slots, self._data_age_limit_ns, self._slot_age_limit)
