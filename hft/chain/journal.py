@@ -34,8 +34,9 @@ from hft.wire.enums import EndState
 
 FILE_NAME: Final = "journal.bin"
 SIZE_LIMIT: Final = 16 << 20
-REMEMBERED: Final = 8_192
-"""Ended plans kept, to recognise one that is delivered again."""
+REMEMBERED: Final = 1_024
+"""Ended plans kept, to recognise one that is delivered again: after a crash a link delivers again what one
+poll took, and a plan that old has expired long since."""
 _PROVEN_DEAD: Final = frozenset((EndState.EXPIRED, EndState.REJECTED))
 
 

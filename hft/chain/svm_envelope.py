@@ -166,7 +166,7 @@ def _head(raw: bytes, message: Message | MessageV0) -> bytes:
     return bytes((*counts, header.num_readonly_unsigned_accounts)) + raw[at : at + size]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _static(head: bytes) -> tuple[Named, ...]:
     """The message's own accounts: transactions of one route name the same ones."""
     signers, readonly_signers, readonly_others = head[:3]
@@ -178,7 +178,7 @@ def _static(head: bytes) -> tuple[Named, ...]:
     )
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _picked(head: bytes, indexes: bytes) -> tuple[Named, ...]:
     accounts = _static(head)
     return tuple(accounts[index] for index in indexes)

@@ -8,7 +8,6 @@ looks at the latch itself where it matters.
 """
 
 import contextlib
-import gc
 import importlib
 import os
 import signal
@@ -18,7 +17,7 @@ from types import FrameType
 from typing import Protocol, TextIO, cast
 
 import ringbuf
-from hft.runtime import cpus, idle, state
+from hft.runtime import cpus, garbage, idle, state
 from hft.runtime.clock import Clock
 from hft.runtime.context import Context, Run
 from hft.runtime.exit_codes import ExitCode
@@ -32,12 +31,6 @@ HOUSEKEEPING_NS = 20_000_000
 
 SLOW_HOUSEKEEPING_EVERY = 50
 """Housekeepings between two readings of memory, about a second."""
-
-GC_YOUNG_LIMIT = 20_000
-"""New container objects after which an idle moment is used for a collection of the young generation."""
-
-GC_FORCED_LIMIT = 1_000_000
-"""New container objects after which a collection is made even under load: memory stays bounded."""
 
 QUIET_CYCLES = 3
 """Empty duty cycles in a row, with nothing pending, after which a drain is complete."""
@@ -99,6 +92,7 @@ class Runner:
         self._halted_ns = counters.index("runner_halted_ns")
         self._halts = counters.index("runner_halts")
         self._gc_runs = counters.index("runner_gc_runs")
+        self._collector = garbage.Collector(ctx.clock.monotonic_ns)
         self._usage = Usage(ctx)
         self._cycle_ns = counters.histogram_index("runner_cycle_ns")
         self._cycle_count = 0
@@ -184,9 +178,7 @@ class Runner:
         if self._housekeepings % SLOW_HOUSEKEEPING_EVERY == 1:
             self._usage.ask_kernel()
             self._watch_ground()
-        young = gc.get_count()[0]
-        if young > GC_FORCED_LIMIT or (idle_now and young > GC_YOUNG_LIMIT):
-            gc.collect(0 if young <= GC_FORCED_LIMIT else 1)
+        if self._collector.tidy(now_ns, idle_now=idle_now):
             counters.add(self._gc_runs)
         self._next_housekeeping_ns = now_ns + HOUSEKEEPING_NS
 
@@ -246,7 +238,7 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
     runner = Runner(ctx, service, strategy, source=source, notifier=notifier)
     try:
         service.on_start()
-        _freeze_heap()
+        garbage.freeze()
         owned = ctx.run.cpus.get(ctx.name, ())
         ctx.counters.set(ctx.counters.index("runner_cpu"), owned[0] + 1 if len(owned) == 1 else 0)
         ctx.counters.beat(ctx.clock.monotonic_ns())
@@ -296,18 +288,6 @@ def roused(ctx: Context, look: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(ringbuf.ROUSE, signal.SIG_IGN)
-
-
-def _freeze_heap() -> None:
-    """Move all that start-up made out of the collector's sight and collect only in idle moments from here on.
-
-    ``python -m perf run gc_pause``, a heap of 1,000,000 lists that grows: the longest collection takes 122 ms
-    of CPU as Python starts, in mid-cycle; 40 ms when frozen only; 0.8 ms by this policy, at an idle moment.
-    What a duty cycle makes and drops is freed by reference counts.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.disable()
 
 
 def _handle_signals(ctx: Context) -> None:

@@ -34,7 +34,7 @@ COUNTERS: tuple[str, ...] = (
 )
 HISTOGRAMS: tuple[str, ...] = ("tick_to_submitted_ns", "submit_to_settled_ns")
 
-REMEMBERED: Final = 4_096
+REMEMBERED: Final = 1_024
 """Plan ids kept to recognise a plan that is delivered again, besides those in the journal."""
 Forget = Callable[[Intent, EndState], None]
 

@@ -24,7 +24,8 @@ MAX_TRANSACTIONS: Final = 5
 MAX_WAITING: Final = 1024
 MAX_PER_TICK: Final = 64
 MAX_TICKS: Final = 40
-STATUSES_KEPT: Final = 8192
+STATUSES_KEPT: Final = 1024
+"""Besides those that wait: more than minutes of them, and nobody asks after a bundle for longer."""
 TIPS_KEPT: Final = 1000
 NEVER: Final = 2**62
 _TIP_KEYS: Final = frozenset(TIP_ACCOUNTS)
@@ -120,8 +121,7 @@ class BlockEngine:
             return name
         bundle = Bundle(name, tuple(raws), signatures, received_ns)
         self.bundles[name] = bundle
-        while len(self.bundles) > STATUSES_KEPT:
-            self.bundles.popitem(last=False)
+        self._forget_old()
         tip = sum(_transfers_to_tips(envelope) for envelope in envelopes)
         if tip == 0:
             _, results = self._settlement.run_bundle(raws, keep=False)
@@ -167,25 +167,33 @@ class BlockEngine:
             if bundle.slot is not None and bundle.slot > slot:
                 bundle.state, bundle.slot, bundle.why = BundleState.FAILED, None, "on a fork that lost"
 
+    def _forget_old(self) -> None:
+        while len(self.bundles) > STATUSES_KEPT:
+            oldest = next(iter(self.bundles.values()))
+            if oldest.state is BundleState.PENDING:
+                return
+            self.bundles.popitem(last=False)
+
     def _enter(self, bundle: Bundle, price: int, now_ns: int) -> None:
         number = self.bid(price, lambda: self._run(bundle), now_ns)
         self._waiting[number] = bundle
 
     def _run(self, bundle: Bundle) -> None:
+        raws, bundle.raws = bundle.raws, ()
         if self._faults.take("unbundled_bundle"):
-            for raw in bundle.raws:
+            for raw in raws:
                 begin_ns = time.perf_counter_ns()
                 executed = self._settlement.run(raw)
                 self._told(executed, len(raw), bundle.received_ns, time.perf_counter_ns() - begin_ns)
             bundle.state, bundle.why = BundleState.FAILED, "unbundled: its transactions landed one by one"
             return
         begin_ns = time.perf_counter_ns()
-        whole, results = self._settlement.run_bundle(bundle.raws)
+        whole, results = self._settlement.run_bundle(raws)
         share_ns = (time.perf_counter_ns() - begin_ns) // len(results)
         if not whole:
             last = results[-1]
             bundle.state, bundle.why = BundleState.FAILED, last.status.error_name
-            for raw, executed in zip(bundle.raws, results, strict=False):
+            for raw, executed in zip(raws, results, strict=False):
                 status = executed.status._replace(
                     outcome=Outcome.REJECTED, error_name=last.status.error_name, fee_lamports=0
                 )
@@ -194,11 +202,11 @@ class BlockEngine:
         bundle.state, bundle.slot = BundleState.LANDED, self._bank.slot
         bundle.tip_lamports = sum(executed.tip_lamports for executed in results)
         self.tips.append(bundle.tip_lamports)
-        for raw, executed in zip(bundle.raws, results, strict=True):
+        for raw, executed in zip(raws, results, strict=True):
             self._told(executed, len(raw), bundle.received_ns, share_ns)
 
     def _drop(self, bundle: Bundle, why: str) -> None:
-        bundle.state, bundle.why = BundleState.INVALID, why
+        bundle.state, bundle.why, bundle.raws = BundleState.INVALID, why, ()
         self.dropped += 1
 
     def _open(self, raw: bytes) -> Envelope:

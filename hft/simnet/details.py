@@ -7,8 +7,10 @@ and had called the token program.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from solders.instruction import Instruction
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction_metadata import TransactionMetadata
@@ -16,7 +18,7 @@ from solders.transaction_status import InstructionErrorFieldless
 
 from hft.chain.base58 import b58encode
 from hft.chain.svm_envelope import Envelope, Refusal
-from hft.chain.svm_rewrite import FAIL, Plan, Step
+from hft.chain.svm_rewrite import FAIL, Step
 from hft.chain.svm_units import SWAP_UNITS
 from hft.chain.svm_verdicts import INSTRUCTION_LOGS, SHORT_OF_FUNDS, Verdict
 from hft.venues import Account, Venue
@@ -45,6 +47,24 @@ class TokenBalance(NamedTuple):
     decimals: int
 
 
+class Ran(NamedTuple):
+    """One instruction as it ran here (see ``Step``); what carried out a swap is its ``transfer``, and that of
+    none if it only was to fail."""
+
+    place: int
+    of_swap: bool
+    transfer: Instruction | None
+    fails: bool
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, step: Step) -> "Ran":
+        """A record keeps no more of a step than is told of it."""
+        fails = step.instruction == FAIL
+        transfer = step.instruction if step.of_swap and not fails else None
+        return cls(step.place, step.of_swap, transfer, fails, step.lines)
+
+
 class Details(NamedTuple):
     """One executed (or simulated) transaction; ``error`` is the RPC's JSON of it, ``None`` if all went
     well."""
@@ -55,7 +75,8 @@ class Details(NamedTuple):
     lamports_after: tuple[int, ...]
     tokens_before: tuple[TokenBalance, ...]
     tokens_after: tuple[TokenBalance, ...]
-    plan: Plan
+    steps: tuple[Ran, ...]
+    unit_limit: int
     message: MessageV0
     meta: TransactionMetadata
     failed_at: int | None
@@ -90,12 +111,19 @@ def token_balances(
         owner, data, _ = accounts[pubkey]
         if len(data) < TOKEN_ACCOUNT_SIZE or owner not in _TOKEN_PROGRAMS or not data[108]:
             continue
-        mint = bytes(data[0:32])
+        mint, holder = _whose(data[0:64])
         held = mints.get(mint)
         decimals = held.data[44] if held is not None and len(held.data) > 44 else 0
         amount = int.from_bytes(data[64:72], "little")
-        found.append(TokenBalance(index, mint, bytes(data[32:64]), owner, amount, decimals))
+        found.append(TokenBalance(index, mint, holder, owner, amount, decimals))
     return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def _whose(head: bytes) -> tuple[bytes, bytes]:
+    """Mint and holder of a token account: of the same one the same objects, however many records keep
+    them."""
+    return head[0:32], head[32:64]
 
 
 def _segments(logs: Sequence[str]) -> list[list[str]]:
@@ -116,7 +144,7 @@ def _deeper(line: str) -> str:
 
 
 def _logs(details: Details, envelope: Envelope) -> list[str]:
-    steps = details.plan.steps
+    steps = details.steps
     segments = _segments(details.meta.logs())
     lines: list[str] = []
     at = 0
@@ -127,7 +155,7 @@ def _logs(details: Details, envelope: Envelope) -> list[str]:
             last += 1
         if steps[at].of_swap:
             lines += _swap_logs(details, envelope, steps[at : last + 1], segments[at : last + 1])
-        elif steps[at].instruction == FAIL:
+        elif steps[at].fails:
             program = Pubkey(envelope.calls[place].program)
             lines += [
                 f"Program {program} invoke [1]",
@@ -140,7 +168,7 @@ def _logs(details: Details, envelope: Envelope) -> list[str]:
 
 
 def _swap_logs(
-    details: Details, envelope: Envelope, steps: Sequence[Step], segments: Sequence[Sequence[str]]
+    details: Details, envelope: Envelope, steps: Sequence[Ran], segments: Sequence[Sequence[str]]
 ) -> list[str]:
     call = envelope.calls[steps[0].place]
     program, spec = Pubkey(call.program), BY_PROGRAM.get(call.program)
@@ -151,11 +179,11 @@ def _swap_logs(
     # AMM v4 looks at balances before it moves anything.
     quiet = failed and spec is not None and spec.venue is Venue.RAYDIUM_V4
     for step, segment in zip(steps, segments, strict=False):
-        if step.instruction != FAIL and not quiet:
+        if not step.fails and not quiet:
             lines += [_deeper(line) for line in segment]
     units = SWAP_UNITS[spec.venue].base if spec is not None else 0
-    used = min(units, details.plan.budget.limit)
-    consumed = f"Program {program} consumed {used} of {details.plan.budget.limit} compute units"
+    limit = details.unit_limit
+    consumed = f"Program {program} consumed {min(units, limit)} of {limit} compute units"
     if not failed:
         return [*lines, consumed, f"Program {program} success"]
     code, name = details.verdict
@@ -180,11 +208,11 @@ def _inner(details: Details, envelope: Envelope) -> list[dict[str, Any]]:
     keys = [bytes(pubkey) for pubkey in details.message.account_keys]
     deeper = details.meta.inner_instructions()
     found: dict[int, list[dict[str, Any]]] = {}
-    for at, step in enumerate(details.plan.steps[:ran]):
+    for at, step in enumerate(details.steps[:ran]):
         calls: list[tuple[bytes, list[bytes], bytes, int | None]] = []
-        if step.of_swap and step.instruction != FAIL:
-            metas = [bytes(meta.pubkey) for meta in step.instruction.accounts]
-            calls.append((bytes(step.instruction.program_id), metas, step.instruction.data, 2))
+        if step.transfer is not None:
+            metas = [bytes(meta.pubkey) for meta in step.transfer.accounts]
+            calls.append((bytes(step.transfer.program_id), metas, step.transfer.data, 2))
         if at < len(deeper) and not step.of_swap:
             for one in deeper[at]:
                 inside = one.instruction()

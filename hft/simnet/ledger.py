@@ -1,8 +1,12 @@
 """The newest transactions that landed, by signature, slot and address; and the fees they offered."""
 
-from collections import OrderedDict
+import pickle
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import zstandard
 
 from hft.chain.svm_envelope import Envelope
 from hft.chain.svm_units import requested_price
@@ -10,8 +14,16 @@ from hft.simnet.bank import Bank
 from hft.simnet.details import Details
 from hft.simnet.settlement import Executed
 
+KEPT: Final = 1024
+"""So many of the newest stay however old they are: whoever was away finds what it sent last."""
+KEPT_SLOTS: Final = 300
+"""Others go when they are older: a blockhash lives for 150, a block is final after 32, and a client that
+reads what landed asks for 63 more (25 s)."""
+KEPT_S: Final = 120
+"""The same where slots are shorter."""
 MAX_RECORDS: Final = 8192
 FEE_SLOTS: Final = 150
+PACKED_AT_ONCE: Final = 2
 
 
 class Commitment(IntEnum):
@@ -36,12 +48,38 @@ class Record(NamedTuple):
     unix_timestamp: int
 
 
+class Entry(NamedTuple):
+    """A record, packed or not, and what is asked of it most. ``addresses``: all that it names, 32 bytes
+    each."""
+
+    signature: bytes
+    slot: int
+    unix_timestamp: int
+    error: Any
+    addresses: bytes
+    body: Record | bytes
+
+    @property
+    def record(self) -> Record:
+        """The whole of it."""
+        return _unpacked(self.body) if isinstance(self.body, bytes) else self.body
+
+    def names(self, address: bytes) -> bool:
+        """Whether the transaction names ``address``."""
+        addresses = self.addresses
+        return any(addresses[at : at + 32] == address for at in range(0, len(addresses), 32))
+
+
 class Ledger:
-    """What landed on a bank; the oldest records go when there are too many."""
+    """What landed on a bank; the oldest records go when nobody can need them, or when there are too many.
+
+    What is final is seldom asked for: it is packed, to a fifth of the memory.
+    """
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        self.records: OrderedDict[bytes, Record] = OrderedDict()
+        self.entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._unpacked: deque[bytes] = deque()
         self._fees: OrderedDict[int, list[tuple[int, frozenset[bytes]]]] = OrderedDict()
         self.count = 0
 
@@ -50,14 +88,15 @@ class Ledger:
         envelope, details = executed.envelope, executed.details
         if not executed.landed or envelope is None or details is None:
             return
-        slot = self._bank.slot
-        record = Record(
-            envelope, details, executed.status.fee_lamports, slot, self._bank.clock.unix_timestamp
-        )
-        self.records[envelope.signature] = record
+        slot, unix_timestamp = self._bank.slot, self._bank.clock.unix_timestamp
+        record = Record(envelope, details, executed.status.fee_lamports, slot, unix_timestamp)
+        addresses = b"".join([named.pubkey for named in envelope.accounts])
+        signature = envelope.signature
+        self.entries[signature] = Entry(signature, slot, unix_timestamp, details.error, addresses, record)
+        self._unpacked.append(signature)
         self.count += 1
-        while len(self.records) > MAX_RECORDS:
-            self.records.popitem(last=False)
+        self._pack_final()
+        self._forget_old()
         writable = frozenset(named.pubkey for named in envelope.accounts if named.writable)
         self._fees.setdefault(slot, []).append((requested_price(envelope.calls), writable))
         while len(self._fees) > FEE_SLOTS:
@@ -65,13 +104,34 @@ class Ledger:
 
     def revert_after(self, slot: int) -> list[bytes]:
         """Forgets what landed after ``slot``; returns the signatures."""
-        lost = [signature for signature, record in self.records.items() if record.slot > slot]
+        lost = [entry.signature for entry in self.entries.values() if entry.slot > slot]
         for signature in lost:
-            del self.records[signature]
+            del self.entries[signature]
         for past in [past for past in self._fees if past > slot]:
             del self._fees[past]
         self.count -= len(lost)
         return lost
+
+    def _pack_final(self) -> None:
+        """A few at a time: no transaction waits for more."""
+        waiting, final = self._unpacked, self._bank.slot - DEPTHS[Commitment.FINALIZED]
+        for _ in range(min(PACKED_AT_ONCE, len(waiting))):
+            entry = self.entries.get(waiting[0])
+            if entry is not None and entry.slot >= final:
+                return
+            waiting.popleft()
+            if entry is not None and isinstance(entry.body, Record):
+                self.entries[entry.signature] = entry._replace(body=_packed(entry.body))
+
+    def _forget_old(self) -> None:
+        entries, clock = self.entries, self._bank.clock
+        while len(entries) > KEPT:
+            oldest = next(iter(entries.values()))
+            age_s = clock.unix_timestamp - oldest.unix_timestamp
+            is_young = clock.slot - oldest.slot <= KEPT_SLOTS or age_s <= KEPT_S
+            if is_young and len(entries) <= MAX_RECORDS:
+                return
+            entries.popitem(last=False)
 
     def commitment(self, slot: int, tip: int | None = None) -> Commitment:
         """How final a block of ``slot`` is, as a node at slot ``tip`` (the bank's, if not given) sees it."""
@@ -80,16 +140,13 @@ class Ledger:
 
     def in_slot(self, slot: int) -> list[Record]:
         """Transactions of one block, in order."""
-        return [record for record in self.records.values() if record.slot == slot]
+        return [entry.record for entry in self.entries.values() if entry.slot == slot]
 
-    def naming(self, address: bytes, until_slot: int) -> list[Record]:
+    def naming(self, address: bytes, until_slot: int) -> Iterator[Entry]:
         """Transactions that name ``address``, newest first."""
-        return [
-            record
-            for record in reversed(self.records.values())
-            if record.slot <= until_slot
-            and any(named.pubkey == address for named in record.envelope.accounts)
-        ]
+        for entry in reversed(self.entries.values()):
+            if entry.slot <= until_slot and entry.names(address):
+                yield entry
 
     def fees(self, addresses: frozenset[bytes], slot: int) -> list[tuple[int, int]]:
         """(slot, the least price in micro-lamports per unit that landed there), oldest first, of
@@ -100,3 +157,13 @@ class Ledger:
                 prices = [price for price, writable in self._fees.get(past, ()) if addresses <= writable]
                 found.append((past, min(prices, default=0)))
         return found
+
+
+def _packed(record: Record) -> bytes:
+    return zstandard.ZstdCompressor(1).compress(pickle.dumps(record, pickle.HIGHEST_PROTOCOL))
+
+
+def _unpacked(body: bytes) -> Record:
+    """Nothing but what ``_packed`` made comes here: a pickle from elsewhere may run anything."""
+    record: Record = pickle.loads(zstandard.ZstdDecompressor().decompress(body))
+    return record

@@ -11,7 +11,7 @@ from hft.chain.trackers import BLOCKHASH_LIFE
 from hft.simnet.details import error_json
 from hft.simnet.encoding import meta_json, transaction_json
 from hft.simnet.events import Outcome
-from hft.simnet.ledger import Commitment, Record
+from hft.simnet.ledger import Commitment, Entry, Record
 from hft.simnet.rpc import (
     INVALID_PARAMS,
     NODE_UNHEALTHY,
@@ -194,19 +194,19 @@ def get_signature_statuses(view: View, params: Params) -> Any:
     """``getSignatureStatuses``: ``null`` for those this node knows nothing of."""
     wanted = [signature(one) for one in sequence(required(params, 0), "signatures", MAX_STATUSES)]
     history = bool(config_at(params, 1).get("searchTransactionHistory", False))
-    value = [_status(view, view.cluster.ledger.records.get(one), history) for one in wanted]
+    value = [_status(view, view.cluster.ledger.entries.get(one), history) for one in wanted]
     return view.answer(Commitment.PROCESSED, value)
 
 
-def _status(view: View, record: Record | None, history: bool) -> dict[str, Any] | None:
+def _status(view: View, entry: Entry | None, history: bool) -> dict[str, Any] | None:
     newest = view.slot()
-    if record is None or record.slot > newest or (not history and record.slot < newest - _CACHE_SLOTS):
+    if entry is None or entry.slot > newest or (not history and entry.slot < newest - _CACHE_SLOTS):
         return None
-    level = view.cluster.ledger.commitment(record.slot, newest)
-    error = record.details.error
+    level = view.cluster.ledger.commitment(entry.slot, newest)
+    error = entry.error
     return {
-        "slot": record.slot,
-        "confirmations": None if level is Commitment.FINALIZED else newest - record.slot,
+        "slot": entry.slot,
+        "confirmations": None if level is Commitment.FINALIZED else newest - entry.slot,
         "err": error,
         "status": {"Ok": None} if error is None else {"Err": error},
         "confirmationStatus": level.name.lower(),
@@ -221,13 +221,13 @@ def get_transaction(view: View, params: Params) -> Any:
     level = commitment(config)
     if level is Commitment.PROCESSED:
         raise RpcError(INVALID_PARAMS, "Method does not support commitment below `confirmed`")
-    record = view.cluster.ledger.records.get(wanted)
-    if record is None or record.slot > view.slot(level):
+    entry = view.cluster.ledger.entries.get(wanted)
+    if entry is None or entry.slot > view.slot(level):
         return None
     return {
-        "slot": record.slot,
-        "blockTime": record.unix_timestamp,
-        **transaction_json(record, config),
+        "slot": entry.slot,
+        "blockTime": entry.unix_timestamp,
+        **transaction_json(entry.record, config),
     }
 
 
@@ -240,19 +240,19 @@ def get_signatures_for_address(view: View, params: Params) -> Any:
         raise RpcError(INVALID_PARAMS, f"Invalid limit; max {MAX_SIGNATURES}")
     found: list[dict[str, Any]] = []
     started = config.get("before") is None
-    for record in view.cluster.ledger.naming(address, view.slot(level)):
-        text = str(Signature(record.envelope.signature))
+    for entry in view.cluster.ledger.naming(address, view.slot(level)):
+        text = str(Signature(entry.signature))
         if text == config.get("until") or len(found) >= limit:
             break
         if started:
             found.append(
                 {
                     "signature": text,
-                    "slot": record.slot,
-                    "err": record.details.error,
+                    "slot": entry.slot,
+                    "err": entry.error,
                     "memo": None,
-                    "blockTime": record.unix_timestamp,
-                    "confirmationStatus": view.cluster.ledger.commitment(record.slot).name.lower(),
+                    "blockTime": entry.unix_timestamp,
+                    "confirmationStatus": view.cluster.ledger.commitment(entry.slot).name.lower(),
                 }
             )
         started = started or text == config.get("before")

@@ -21,7 +21,7 @@ from hft.chain.tips import TIP_ACCOUNTS
 from hft.chain.trackers import BLOCKHASH_LIFE
 from hft.chain.transaction import LAMPORTS_PER_SIGNATURE, priority_fee_lamports
 from hft.simnet.bank import Bank, Savepoint, is_token_account
-from hft.simnet.details import Details, error_json, token_balances
+from hft.simnet.details import Details, Ran, error_json, token_balances
 from hft.simnet.events import NO_INDEX, Outcome, SettlementStatus, TokenChange
 from hft.venues import ABSENT, Account, Pool, store, token_amount
 
@@ -181,7 +181,8 @@ class Settlement:
             tuple(after[pubkey].lamports for pubkey in pubkeys),
             token_balances(pubkeys, held, bank.accounts),
             token_balances(pubkeys, after, bank.accounts),
-            plan,
+            tuple(map(Ran.of, plan.steps)),
+            plan.budget.limit,
             message,
             meta,
             place,

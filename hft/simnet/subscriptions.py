@@ -178,9 +178,9 @@ class Hub(Listener):
     def on_executed(self, executed: Executed) -> None:
         """A transaction landed: tells those who follow it, and its logs."""
         if self._logs:
-            record = self._cluster.ledger.records.get(executed.status.signature)
-            if record is not None:
-                self._tell_logs(record, 0)
+            entry = self._cluster.ledger.entries.get(executed.status.signature)
+            if entry is not None:
+                self._tell_logs(entry.record, 0)
         for subscription in list(self._signatures.get(executed.status.signature, {}).values()):
             self._ask_signature(subscription)
 
@@ -258,15 +258,15 @@ class Hub(Listener):
         """Tells a signature subscription that is due, which ends by it."""
         if subscription.kind != "signature" or self._is_silent(subscription):
             return
-        record = self._cluster.ledger.records.get(subscription.key)
-        known = record is not None or self._cluster.is_queued(subscription.key)
+        entry = self._cluster.ledger.entries.get(subscription.key)
+        known = entry is not None or self._cluster.is_queued(subscription.key)
         context = f'{{"context":{{"slot":{self._bank.slot}}},"value":'
         if known and not subscription.received and subscription.config.get("enableReceivedNotification"):
             subscription.received = True
             subscription.tell(context + '"receivedSignature"}')
         view = View(self._cluster, subscription.channel.node)
-        if record is not None and record.slot <= view.slot(subscription.level):
-            subscription.tell(f'{context}{{"err":{json.dumps(record.details.error)}}}}}')
+        if entry is not None and entry.slot <= view.slot(subscription.level):
+            subscription.tell(f'{context}{{"err":{json.dumps(entry.error)}}}}}')
             self._end(subscription)
 
     def _table(self, one: Subscription) -> dict[int, Subscription]:

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+_KEY_BYTES = 32
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -18,9 +19,18 @@ def fit_text(value: str, limit: int) -> bytes:
     return encoded[:limit].decode("utf-8", "ignore").encode()
 
 
-@lru_cache(maxsize=4096)
 def base58(value: bytes) -> str:
     """``value`` in Bitcoin's base 58, as Solana writes keys and signatures."""
+    return _known(value) if len(value) == _KEY_BYTES else _base58(value)
+
+
+@lru_cache(maxsize=2048)
+def _known(key: bytes) -> str:
+    """Keys come again and again; no signature does."""
+    return _base58(key)
+
+
+def _base58(value: bytes) -> str:
     number = int.from_bytes(value, "big")
     digits: list[str] = []
     while number:

@@ -14,7 +14,8 @@ frozen, enabled:    gc.freeze() hides the heap of the start: full collections wa
                     that is, the oftener they come.
 runner's policy:    frozen and disabled; the young are collected in idle moments (here one every 1,000
                     cycles), once as many have come as the runner waits for. No cycle meets a collection; the
-                    first message after an idle moment may.
+                    first message after an idle moment may. What a service has had made since its start is
+                    collected as a whole some seconds apart, which such a run is too short for.
 """
 
 import gc
@@ -23,7 +24,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from hft.runtime.runner import GC_YOUNG_LIMIT
+from hft.runtime.garbage import YOUNG_LIMIT
 from perf.cases import WorkerCase, limits, samples_of
 from perf.engine import Case, Outcome, Plan, Shape
 from perf.workers import Stopwatch
@@ -51,7 +52,7 @@ class Service:
             start = now()
             kept.append([i, [i], [i]])
             lengths[i] = now() - start
-            if self._idle_only and i % CYCLES_BETWEEN_IDLE == 0 and gc.get_count()[0] > GC_YOUNG_LIMIT:
+            if self._idle_only and i % CYCLES_BETWEEN_IDLE == 0 and gc.get_count()[0] > YOUNG_LIMIT:
                 gc.collect(0)
         cpu_ns = watch.cpu_ns()
         gc.disable()
