@@ -1,6 +1,5 @@
 """Which process runs on which core: reading CPU lists, sharing cores out, saying what could not be had."""
 
-import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -244,24 +243,6 @@ def ranks(setting: str, assignment: Mapping[str, tuple[int, ...]], idle: Mapping
         for rank, name in enumerate(REAL_TIME_ORDER, 1)
         if idle.get(name) == "park" and assignment.get(name) and not others.intersection(assignment[name])
     }
-
-
-def take_rank(rank: int, *, own_thread: bool = False) -> str:
-    """Run all threads of this process (``own_thread``: the one that calls) in real time, and those that they
-    will make; returns why it could not, else the empty string.
-
-    Its other threads too: where one of low rank has the interpreter's lock, the duty cycle would wait for
-    every process that goes before that one.
-    """
-    if not hasattr(os, "sched_setscheduler"):
-        return "this system has no real-time priorities"
-    try:
-        for thread in ("0",) if own_thread else os.listdir("/proc/self/task"):
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(rank))
-    except OSError as error:
-        return str(error.strerror).lower()
-    return ""
 
 
 def describe(assignment: Mapping[str, tuple[int, ...]]) -> str:

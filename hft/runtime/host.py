@@ -18,6 +18,7 @@ from typing import NamedTuple
 import ringbuf
 from hft.runtime import cpus, idle, killstate, state, topology
 from hft.runtime.exit_codes import HftError
+from hft.runtime.real_time import set_policy
 from hft.runtime.segments import required_bytes
 from hft.runtime.settings import Config
 from ringbuf.segment import is_stale
@@ -108,7 +109,7 @@ def _refused(rank: int) -> str:
     """Why a thread of this process may not have that real-time priority; empty when it may."""
     told: list[str] = []
     # A thread of its own: priorities belong to threads, and this one's ends with it.
-    trial = threading.Thread(target=lambda: told.append(cpus.take_rank(rank, own_thread=True)))
+    trial = threading.Thread(target=lambda: told.append(set_policy(rank, own_thread=True)))
     trial.start()
     trial.join()
     return told[0]

@@ -22,6 +22,7 @@ from hft.runtime.clock import Clock
 from hft.runtime.context import Context, Run
 from hft.runtime.exit_codes import ExitCode
 from hft.runtime.notify import Notifier
+from hft.runtime.real_time import RealTime
 from hft.runtime.service import Service, ServiceState
 from hft.runtime.topology import service as service_spec
 from hft.runtime.usage import Usage, lock_memory
@@ -72,12 +73,15 @@ class Runner:
         *,
         source: bool,
         notifier: Notifier | None = None,
+        real_time: RealTime | None = None,
     ) -> None:
-        """``source``: the service's input never ends; ``notifier``: who wants to hear that it is alive."""
+        """``source``: the service's input never ends; ``notifier``: who wants to hear that it is alive;
+        ``real_time``: what to take back when there is nothing to do."""
         self._ctx = ctx
         self._notifier = notifier or Notifier()
         self._service = service
         self._idle = idle_strategy
+        self._real_time = real_time
         self._source = source
         self._next_housekeeping_ns = 0
         self._housekeepings = 0
@@ -92,6 +96,7 @@ class Runner:
         self._halted_ns = counters.index("runner_halted_ns")
         self._halts = counters.index("runner_halts")
         self._gc_runs = counters.index("runner_gc_runs")
+        self._given_up = counters.index("runner_real_time_given_up")
         self._collector = garbage.Collector(ctx.clock.monotonic_ns)
         self._usage = Usage(ctx)
         self._cycle_ns = counters.histogram_index("runner_cycle_ns")
@@ -178,9 +183,16 @@ class Runner:
         if self._housekeepings % SLOW_HOUSEKEEPING_EVERY == 1:
             self._usage.ask_kernel()
             self._watch_ground()
+            self._watch_real_time(idle_now)
         if self._collector.tidy(now_ns, idle_now=idle_now):
             counters.add(self._gc_runs)
         self._next_housekeeping_ns = now_ns + HOUSEKEEPING_NS
+
+    def _watch_real_time(self, idle_now: bool) -> None:
+        if self._real_time is not None:
+            if idle_now:
+                self._real_time.again()
+            self._ctx.counters.set(self._given_up, self._real_time.given_up)
 
     def _watch_ground(self) -> None:
         """A service by itself drains when the process that keeps its shared memory is gone."""
@@ -235,7 +247,8 @@ def run_service(name: str, run: Run, clock: Clock, log: Log, notifier: Notifier 
 
 def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Notifier) -> ExitCode:
     strategy = idle.make(ctx.run.idle[ctx.name], service)
-    runner = Runner(ctx, service, strategy, source=source, notifier=notifier)
+    real_time = _real_time(ctx)
+    runner = Runner(ctx, service, strategy, source=source, notifier=notifier, real_time=real_time)
     try:
         service.on_start()
         garbage.freeze()
@@ -246,7 +259,7 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
         memory = ", memory locked" if lock_memory() else ""
         log.line(
             f"runs, pid {os.getpid()}, CPU {cpus.format_list(owned) or 'any'}, "
-            f"idle {ctx.run.idle[ctx.name]}{_real_time(ctx)}{memory}"
+            f"idle {ctx.run.idle[ctx.name]}{'' if real_time is None else real_time.begin()}{memory}"
         )
         notifier.ready(status_of(ctx.control.killed))
         with roused(ctx, runner.look):
@@ -264,17 +277,14 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
     return ExitCode.OK
 
 
-def _real_time(ctx: Context) -> str:
-    """Take the service's real-time priority, if it has one; what its log says of that.
+def _real_time(ctx: Context) -> RealTime | None:
+    """The service's real-time priority, if it is to have one.
 
-    From the first duty cycle on only: a service that starts again beside the others must not hold them up.
+    Taken for the duty cycles only: a service that starts again beside the others must not hold them up.
     """
     run = ctx.run
     rank = cpus.ranks(run.config.cpus.real_time, run.cpus, run.idle).get(ctx.name)
-    if rank is None:
-        return ""
-    why_not = cpus.take_rank(rank)
-    return f", no real time ({why_not})" if why_not else f", real time {rank}"
+    return None if rank is None else RealTime(rank)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ RUNNER_COUNTERS: tuple[str, ...] = (
     "runner_halted_ns",
     "runner_halts",
     "runner_gc_runs",
+    "runner_real_time_given_up",
     "runner_memory_bytes",
     "runner_cpu",
     "runner_last_cpu",

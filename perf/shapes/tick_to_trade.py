@@ -64,7 +64,7 @@ class Trading:
     ) -> None:
         told = ", simulated" * (simulate == "on") + ", no real time" * (real_time == "off")
         self.label = f"{rate:,} updates/s{told}"
-        self.group = f"{rate}"
+        self.group = f"{rate}" if real_time == "auto" else "no real time"
         self._simulate, self._real_time = simulate, real_time
         self.reference = reference
         self._plan, self._rate = plan, rate

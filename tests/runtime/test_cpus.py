@@ -1,9 +1,6 @@
 """CPU lists, who gets which core, and clear words where it cannot be had."""
 
 import os
-import resource
-import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -146,57 +143,6 @@ def test_nobody_runs_in_real_time_beside_the_manager_or_unpinned() -> None:
     assert cpus.ranks("auto", {**placed, "manager": (0, 1)}, parked) == {}
     assert set(cpus.ranks("auto", {**placed, "feed": (0, 1)}, parked)) == {"scanner", "planner", "executor"}
     assert cpus.ranks("auto", dict.fromkeys(EVERY, ()), parked) == {}
-
-
-def told_by_a_child(tell: Callable[[], str]) -> str:
-    """What ``tell`` returns in a process of its own, whose scheduling and rights are nobody else's."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writing, tell().encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with os.fdopen(reading) as told:
-        return told.read()
-
-
-def test_a_rank_covers_threads_of_before_and_of_after() -> None:
-    def tell() -> str:
-        seen: list[int] = []
-        begun, ranked = threading.Event(), threading.Event()
-
-        def note() -> None:
-            begun.set()
-            ranked.wait()
-            seen.append(os.sched_getparam(0).sched_priority)
-
-        early, late = threading.Thread(target=note), threading.Thread(target=note)
-        early.start()
-        begun.wait()
-        why_not = cpus.take_rank(2)
-        ranked.set()
-        late.start()
-        early.join()
-        late.join()
-        return why_not or f"{os.sched_getscheduler(0) == os.SCHED_FIFO} {seen}"
-
-    told = told_by_a_child(tell)
-    if told == "operation not permitted":
-        pytest.skip("this process may not run in real time (ulimit -r)")
-    assert told == "True [2, 2]"
-
-
-def test_row_35_without_the_right_a_process_runs_as_it_did() -> None:
-    def tell() -> str:
-        resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
-        if os.geteuid() == 0:
-            os.setuid(65534)  # and no longer CAP_SYS_NICE
-        return f"{cpus.take_rank(1)}, {os.sched_getscheduler(0) == os.SCHED_OTHER}"
-
-    assert told_by_a_child(tell) == "operation not permitted, True"
 
 
 def test_the_owning_order_names_exactly_the_hot_services() -> None:

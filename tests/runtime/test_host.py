@@ -93,7 +93,7 @@ def kernel(folder: Path, limit_us: str) -> Path:
 def test_real_time_wants_the_right_and_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_us: str, refused: str, level: Level, found: str
 ) -> None:
-    monkeypatch.setattr(cpus, "take_rank", lambda _rank, own_thread: refused if own_thread else "all of it")
+    monkeypatch.setattr(host, "set_policy", lambda _rank, own_thread: refused if own_thread else "all of it")
     settings, placed = config.load(None), cpus.assign((0, 1)).cpus
     [told] = host.real_time(settings, placed, kernel(tmp_path, limit_us))
     assert (told.level, told.found) == (level, found)
