@@ -160,7 +160,8 @@ class Ledger:
 
 
 def _packed(record: Record) -> bytes:
-    return zstandard.ZstdCompressor(1).compress(pickle.dumps(record, pickle.HIGHEST_PROTOCOL))
+    packed = zstandard.ZstdCompressor(1).compress(pickle.dumps(record, pickle.HIGHEST_PROTOCOL))
+    return bytes(memoryview(packed))  # its own memory is as large as the worst case
 
 
 def _unpacked(body: bytes) -> Record:
