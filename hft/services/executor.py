@@ -188,6 +188,7 @@ class Executor:
 
     def on_close(self) -> None:
         self.work.close()
+        self._counters.set(self._open, len(self.work.open))
         if self.remote is not None:
             self.remote.close()
         self.access.close()

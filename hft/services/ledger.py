@@ -154,12 +154,12 @@ class Ledger:
         """Which of these (run id, result) are not booked yet: of each plan and each landed signature the
         first. An unknown end comes before a known one, never after it.
         """
-        plans = {result.plan_id for _, result in results}
+        plans = _padded({result.plan_id for _, result in results})
         landings = {(self._chain(run_id), result.signature) for run_id, result in results if _landed(result)}
         by_plan = select(EXECUTIONS.c.plan_id, EXECUTIONS.c.ended).where(EXECUTIONS.c.plan_id.in_(plans))
         by_signature = select(EXECUTIONS.c.chain, EXECUTIONS.c.signature).where(
             EXECUTIONS.c.chain.in_({chain for chain, _ in landings}),
-            EXECUTIONS.c.signature.in_({signature for _, signature in landings}),
+            EXECUTIONS.c.signature.in_(_padded({signature for _, signature in landings})),
             LANDED,
         )
         with guarded(self._place), self._engine.begin() as connection:
@@ -206,6 +206,13 @@ class Ledger:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _padded(values: set[bytes]) -> list[bytes]:
+    """As many as a power of two, one of them repeated: a few statements serve batches of any size, and each
+    stays prepared."""
+    found = list(values)
+    return found + found[:1] * ((1 << max(len(found) - 1, 0).bit_length()) - len(found))
 
 
 def _ended(result: ExecutionResult) -> int:
