@@ -2,11 +2,13 @@
 told. One way for both, so that what the one promises the other does.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from solders.account import Account as SvmAccount
 from solders.clock import Clock
 from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.litesvm import LiteSVM
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
@@ -19,6 +21,7 @@ from hft.chain.svm_envelope import Envelope
 from hft.chain.svm_rewrite import FAIL, Plan
 from hft.chain.svm_verdicts import Verdict, is_short_of_funds, svm_verdict
 from hft.venues import Account, ChainClock
+from hft.wire.account import AccountRecord
 
 BUDGET_UNITS: Final = 150
 """What a compute-budget instruction takes."""
@@ -42,10 +45,10 @@ def open_svm() -> LiteSVM:
     return LiteSVM().with_sigverify(False).with_blockhash_check(False).with_transaction_history(0)
 
 
-def svm_account(account: Account) -> SvmAccount:
-    """The same account for the SVM."""
+def svm_account(account: Account | AccountRecord, given: int = 0) -> SvmAccount:
+    """The same account for the SVM, with ``given`` lamports more."""
     return SvmAccount(
-        lamports=account.lamports,
+        lamports=account.lamports + given,
         data=account.data,
         owner=Pubkey(account.owner),
         executable=False,
@@ -67,8 +70,12 @@ def svm_clock(clock: ChainClock, epoch_start: int) -> Clock:
 
 def prepare(envelope: Envelope, plan: Plan) -> Prepared:
     """``plan``'s steps compiled, under the envelope's own first signature."""
-    instructions = [step.instruction for step in plan.steps]
-    message = MessageV0.try_compile(Pubkey(envelope.payer), instructions, [], Hash(envelope.blockhash))
+    return compile_steps(envelope, [step.instruction for step in plan.steps])
+
+
+def compile_steps(envelope: Envelope, instructions: Sequence[Instruction]) -> Prepared:
+    """``instructions`` in place of the envelope's own."""
+    message = MessageV0.try_compile(Pubkey(envelope.payer), list(instructions), [], Hash(envelope.blockhash))
     signers = message.header.num_required_signatures
     signatures = [Signature(envelope.signature)] + [Signature.default()] * (signers - 1)
     given = LAMPORTS_PER_SIGNATURE * (signers - len(envelope.signatures))

@@ -225,5 +225,9 @@ def _table(
             Refusal.LOOKUP_TABLE_NOT_FOUND, signature, f"{Pubkey(pubkey)} is no active address lookup table"
         )
     keys = [bytes(data[at : at + 32]) for at in range(_TABLE_KEYS_AT, len(data) - 31, 32)]
-    extended_in = int.from_bytes(data[_EXTENDED_SLOT_AT : _EXTENDED_SLOT_AT + 8], "little")
-    return keys[: data[_EXTENDED_START_AT]] if extended_in == slot else keys
+    return keys[: data[_EXTENDED_START_AT]] if extended_slot(data) == slot else keys
+
+
+def extended_slot(data: bytes) -> int:
+    """The slot that a lookup table was extended in last."""
+    return int.from_bytes(data[_EXTENDED_SLOT_AT : _EXTENDED_SLOT_AT + 8], "little")

@@ -181,15 +181,20 @@ def _rewrite_swap(state: State, plan: Plan, index: int, swap: SwapCall, envelope
     plan.quotes[pool.key] = quoted
 
 
+def is_read_otherwise(pool: Pool, swap: SwapCall) -> bool:
+    """Where a host could share the fee: whether the swap names one and the pool was read without, or the
+    other way round."""
+    return swap.venue in _HOSTED and pool.settings.own_host_fee != (swap.host is not None)
+
+
 def _quote(state: State, pool: Pool, swap: SwapCall) -> Quote:
     """The venue's price. Where a host could share the fee, the pool is read as the swap names one or not."""
-    named = swap.host is not None
-    if swap.venue in _HOSTED and pool.settings.own_host_fee != named:
+    if is_read_otherwise(pool, swap):
         stored = {
             pubkey: state.account(pubkey)._replace(data=data)
             for pubkey, data in store(pool, state.accounts).items()
         }
-        settings = pool.settings._replace(own_host_fee=named)
+        settings = pool.settings._replace(own_host_fee=swap.host is not None)
         read = ChainMap(stored, state.accounts)  # type: ignore[arg-type]  # nobody writes to it
         pool = decode(pool.key, read, settings)
     return quote(pool, pool.mint_a if swap.a_to_b else pool.mint_b, swap.amount_in, state.clock)

@@ -11,7 +11,6 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from solders.address_lookup_table_account import AddressLookupTableAccount
-from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hft.chain.accounts import NO_TOKEN_ACCOUNTS
@@ -70,13 +69,11 @@ class Template:
         layout = parse_message(self._bytes)
         data_at = [instruction.data_at for instruction in layout.instructions]
         first, second = swap_indexes(order)
-        swap_1 = _marked(order.pool_1, user, order.base_mint)
-        swap_2 = _marked(order.pool_2, user, _mid_mint(order))
         self._places = _Places(
             limit=data_at[0] + 1,
             price=data_at[1] + 1,
-            swap_1=data_at[first] + _amounts_at(swap_1),
-            swap_2=data_at[second] + _amounts_at(swap_2),
+            swap_1=data_at[first] + amounts_at(order.pool_1, user, order.base_mint),
+            swap_2=data_at[second] + amounts_at(order.pool_2, user, _mid_mint(order)),
             tip=data_at[-1] + 4,
             tip_account=self._bytes.index(order.tip_account),
             blockhash=layout.blockhash_at,
@@ -178,17 +175,21 @@ class Templates:
 
         ``TransactionError``, ``QuoteError``, ``PoolError`` as there.
         """
-        if len(blockhash) != 32 or not _in_range(order):
-            check_order(order)
+        template = self.template(order, slot)
+        if len(blockhash) != 32:
             raise TransactionError(
                 TransactionErrorCode.BLOCKHASH, f"blockhash of {len(blockhash)} bytes: 32 belong there"
             )
-        if order.accounts is not NO_TOKEN_ACCOUNTS:
-            template = Template(order, self._user, self._usable(slot))
-        else:
-            route = self._route(order, slot)
-            template = route.template or self._compile(route, order)
         return template.message(order, blockhash)
+
+    def template(self, order: TwoHop, slot: int = 0) -> Template:
+        """What the message of ``order`` is patched in; errors as ``message``."""
+        if not _in_range(order):
+            check_order(order)
+        if order.accounts is not NO_TOKEN_ACCOUNTS:
+            return Template(order, self._user, self._usable(slot))
+        route = self._route(order, slot)
+        return route.template or self._compile(route, order)
 
     def prepare(self, order: TwoHop, slot: int = 0) -> None:
         """Makes the route of ``order`` known, so that ``refresh`` compiles it before it is wanted."""
@@ -300,13 +301,9 @@ def _in_range(order: TwoHop) -> bool:
     )
 
 
-def _marked(pool: Pool, user: Pubkey, input_mint: bytes) -> Instruction:
-    """The pool's swap with marks in place of amounts: equal as long as nothing else changed."""
-    return swap_instruction(pool, user, input_mint, _MARK_IN, _MARK_OUT)
-
-
-def _amounts_at(swap: Instruction) -> int:
-    """Where amount in and minimum out stand, next to each other, in a venue's instruction."""
+def amounts_at(pool: Pool, user: Pubkey, input_mint: bytes) -> int:
+    """Where amount in and minimum out stand, next to each other, in the data of the pool's swap."""
+    swap = swap_instruction(pool, user, input_mint, _MARK_IN, _MARK_OUT)
     data = bytes(swap.data)
     at = data.find(_MARKS)
     if at < 0 or data.find(_MARKS, at + 1) >= 0:

@@ -8,7 +8,6 @@ those and a margin, kept for the route and its crossings, instead of the venues'
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from solders.pubkey import Pubkey
@@ -28,7 +27,7 @@ from hft.services.going_rates import GoingRates
 from hft.services.plans import minimum_out
 from hft.strategy.pricing import Leg, Offer, Policy, Priced, Wallet, price
 from hft.strategy.validation import Rejection, validate
-from hft.venues import WRAPPED_SOL, Account, Pool, PoolError, QuoteError, associated_token_address
+from hft.venues import WRAPPED_SOL, Account, Pool, PoolError, Quote, QuoteError, associated_token_address
 from hft.wire import TwoHopOpportunity
 from hft.wire.enums import RejectReason, ValidationFactor
 
@@ -40,7 +39,6 @@ HISTOGRAMS: tuple[str, ...] = ("simulation_ns",)
 ROUNDS: Final = 3
 """Simulations of one opportunity: with the limit kept, after measuring anew, and of the plan that follows."""
 LIMITS_KEPT: Final = 1_024
-_NO_BLOCKHASH: Final = bytes(32)
 _Route = tuple[bytes, bytes, bytes, int, int]
 
 
@@ -85,6 +83,7 @@ class Appraisal:
         self._tables.update(accounts, slot)
         self._templates.refresh(self._pool, slot, limit=1, examine=8)
         counters, simulator = self._counters, self._simulator
+        simulator.prepare(self._book.clock)
         counters.set(counters.index("simulations"), simulator.runs)
         counters.set(counters.index("simulation_accounts_written"), simulator.written)
         counters.set(counters.index("unit_limits_measured"), len(self._limits))
@@ -93,8 +92,8 @@ class Appraisal:
         """The opportunity priced, and why it must not be planned, if it must not."""
         found, leg_1, leg_2 = quoted.found, quoted.leg_1, quoted.leg_2
         rated, clock = self._rates.over(policy), self._book.clock
-        crossings = leg_1.quote.crossings, leg_2.quote.crossings
-        route = (found.pool_1, found.pool_2, found.base_mint, *crossings)
+        quotes = leg_1.quote, leg_2.quote
+        route = (found.pool_1, found.pool_2, found.base_mint, quotes[0].crossings, quotes[1].crossings)
         limit = self._limits.get(route)
         for _ in range(ROUNDS):
             priced = price(quoted.offer, leg_1, leg_2, clock, quoted.wallet, rated, limit)
@@ -102,11 +101,11 @@ class Appraisal:
             if rejection is not None or self._simulator is None:
                 return priced, rejection
             order = self._order(quoted, priced)
-            done = self._run(order)
+            done = self._run(order, quotes)
             if done is None:
                 return priced, failed(0, 0)
             if done.name in OUT_OF_UNITS and priced.compute_unit_limit < MAX_COMPUTE_UNITS:
-                measured = self._run(order._replace(compute_unit_limit=MAX_COMPUTE_UNITS))
+                measured = self._run(order._replace(compute_unit_limit=MAX_COMPUTE_UNITS), quotes)
                 if measured is None or not (measured.ok and measured.measured):
                     return priced, failed(done.code, done.failed_at)
                 limit = self._keep(route, measured.units)
@@ -135,14 +134,13 @@ class Appraisal:
             self._tips.account(quoted.sequence),
         )
 
-    def _run(self, order: TwoHop) -> Simulated | None:
+    def _run(self, order: TwoHop, quotes: tuple[Quote, Quote]) -> Simulated | None:
         """What the order's transaction would do now; None if there is no such transaction."""
         assert self._simulator is not None
         begin_ns, clock = self._clock.monotonic_ns(), self._book.clock
-        pools: Mapping[bytes, Pool] = {order.pool_1.key: order.pool_1, order.pool_2.key: order.pool_2}
         try:
-            message = self._templates.message(order, _NO_BLOCKHASH, clock.slot)
-            return self._simulator.run(message, pools, clock, self._purse)
+            template = self._templates.template(order, clock.slot)
+            return self._simulator.run_two_hop(template, order, quotes, clock, self._purse)
         except (TransactionError, EnvelopeError, QuoteError, PoolError):
             return None
         finally:
