@@ -5,8 +5,8 @@ is another than the one there. Swaps of venues whose programs were loaded run in
 are priced and settled by transfers (see ``svm_rewrite``). Tip accounts hold some lamports here as they do on
 chain, nobody watches them.
 
-A two-hop whose like went well before is patched in what was made ready of that (see ``svm_template``) and told
-if it goes well too; any other runs the general way, so that both tell the same.
+A two-hop whose like went well before is patched in what was made ready of that (see ``svm_template``), and
+told if it goes well too; any other runs the general way, so that both tell the same.
 """
 
 from collections import OrderedDict

@@ -34,7 +34,12 @@ from hft.wire.enums import RejectReason, ValidationFactor
 if TYPE_CHECKING:
     from hft.runtime.context import Context
 
-COUNTERS: tuple[str, ...] = ("simulations", "simulation_accounts_written", "unit_limits_measured")
+COUNTERS: tuple[str, ...] = (
+    "simulations",
+    "simulations_patched",
+    "simulation_accounts_written",
+    "unit_limits_measured",
+)
 HISTOGRAMS: tuple[str, ...] = ("simulation_ns",)
 ROUNDS: Final = 3
 """Simulations of one opportunity: with the limit kept, after measuring anew, and of the plan that follows."""
@@ -85,6 +90,7 @@ class Appraisal:
         counters, simulator = self._counters, self._simulator
         simulator.prepare(self._book.clock)
         counters.set(counters.index("simulations"), simulator.runs)
+        counters.set(counters.index("simulations_patched"), simulator.patched)
         counters.set(counters.index("simulation_accounts_written"), simulator.written)
         counters.set(counters.index("unit_limits_measured"), len(self._limits))
 

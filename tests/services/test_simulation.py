@@ -48,6 +48,22 @@ def test_a_simulated_plan_is_told_and_lands(house: Make) -> None:
     assert run.count("planner", "unit_limits_measured") == 0  # no program was run
 
 
+def test_a_route_simulated_before_is_patched(house: Make) -> None:
+    """Between plans its transaction was made ready; plans of its like land as the first did."""
+    run = house(settings(simnet=QUIET, planner=ON))
+    run.open("simnet", "manager", "auditor", "executor", "planner", "scanner", "feed")
+    run.until(lambda: run.count("feed", "pools") > 0 and run.count("feed", "slot") > 0)
+    run.until(lambda: run.services["executor"].access.watchers.blockhash() is not None)
+    for landed in range(12):
+        dislocate(run)
+        run.until(lambda wanted=landed: run.count("executor", "end_landed_ok") > wanted)  # type: ignore[misc]
+        run.until(lambda: caught_up(run))
+        if run.count("planner", "simulations_patched") > 0:
+            break
+    assert 0 < run.count("planner", "simulations_patched") < run.count("planner", "simulations")
+    assert {result.end_state for result in results(run)} == {EndState.LANDED_OK}
+
+
 def test_a_plan_whose_simulation_fails_is_refused_with_its_code(house: Make) -> None:
     run = house(settings(simnet=QUIET, planner=ON))
     opportunity = one_opportunity(run)
