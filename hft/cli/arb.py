@@ -59,14 +59,19 @@ def arb(
     paying: Annotated[
         bool, typer.Option("--paying", help="Only routes that earn something before costs.")
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Only the N best routes.")] = _ALL,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=0, help="Only the N best routes; 0: all.")
+    ] = _ALL,
     at_time: files.AtTime = None,
     at_slot: files.AtSlot = None,
     config_file: options.ConfigFile = None,
     sets: options.Sets = None,
     as_json: files.AsJson = False,
 ) -> int:
-    """Size every two-hop route exactly: best input, profit, and what is left after network costs."""
+    """Size every two-hop route: best input and its profit.
+
+    To the unit, before and after network costs.
+    """
     config = options.load_config(config_file, None, sets)
     loaded = files.load(accounts, at_time, at_slot)
     mints = sorted({mint for pool in loaded.pools.values() for mint in (pool.mint_a, pool.mint_b)})

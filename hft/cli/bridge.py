@@ -36,14 +36,18 @@ def run(
     set_: options.Sets = None,
     state_dir: options.StateDir = None,
 ) -> int:
-    """Feed a link of the running instance from a stream, in place of its writer.
+    """Feed a link from a stream, in place of its writer.
 
-    In order, each message once, also over restarts; messages of this instance itself are left out. Into a
-    link with gating readers nothing is dropped. For opportunities there is [service:bridge] enabled = on.
+    A link of the running instance. In order, each message once, also over restarts; messages of this
+    instance itself are left out. Into a link with gating readers nothing is dropped. For opportunities
+    there is [service:bridge] enabled = on.
     """
     stream = from_.upper()
     if stream not in BY_NAME:
         raise HftError(f"no stream {from_!r}; there are {', '.join(BY_NAME)}", ExitCode.CONFIG)
+    every = [entry.name for entry in topology.LINKS]
+    if to not in every:
+        raise HftError(f"no link {to!r}; there are {', '.join(every)}", ExitCode.CONFIG)
     loaded = options.load_config(config, overlay, [*(set_ or ()), *([f"nats.url={url}"] if url else ())])
     instance = options.running(options.state_folder(state_dir, loaded))
     there = [entry.name for entry in topology.links(instance.config.optional)]

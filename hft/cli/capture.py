@@ -43,10 +43,11 @@ def capture(
     sets: options.Sets = None,
     state_dir: options.StateDir = None,
 ) -> int:
-    """Write what a feed takes into a file, until Ctrl-C, --duration or --limit-bytes.
+    """Write what a feed takes into a file, for hft replay.
 
-    A process of its own beside the pipeline, with the same pools, off the hot services' cores: nothing ever
-    waits for it. Without addresses it asks where the running instance does.
+    Until Ctrl-C, --duration or --limit-bytes. A process of its own beside the pipeline, with the same
+    pools, off the hot services' cores: nothing ever waits for it. Without addresses it asks where the
+    running instance does.
     """
     config, folder = _where(config_file, overlays, sets, state_dir, rpc_url, ws_url)
     recorder = Recorder(config, folder, output, SystemClock(), limit_bytes=limit_bytes)

@@ -28,9 +28,10 @@ def check(
     sets: options.Sets = None,
     state_dir: options.StateDir = None,
 ) -> int:
-    """Look at cores, memory, clock, disk, NATS, endpoints, keys, ledger.
+    """Say whether this machine and these settings fit a run.
 
-    Each a line, with what to do. Exit code 21 when a run would fail or must not be, else 0.
+    Cores, memory, clock, disk, NATS, endpoints, keys, ledger: each a line, with what to do. Exit code 21
+    when a run would fail or must not be, else 0.
     """
     try:
         config = options.load_config(config_file, overlays, sets)

@@ -25,7 +25,7 @@ from hft.runtime.nats_address import check_instance
 from hft.runtime.nats_options import Identity, read_seed
 
 command = typer.Typer(
-    help="Commands over NATS to instances on other machines: kill, resume, key.",
+    help="Commands to other machines by NATS: kill, resume, key.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -35,7 +35,7 @@ SenderKey = Annotated[
     typer.Option("--sender-key", metavar="FILE", help="NKey seed that signs, mode 0600: hft command key."),
 ]
 Instance = Annotated[
-    str, typer.Option("--instance", metavar="NAME", help="[nats] command_instance of one; default: all.")
+    str, typer.Option("--instance", metavar="NAME", help="[nats] command_instance of one, or all.")
 ]
 Wait = Annotated[float, typer.Option("--wait", metavar="S", min=0.1, max=60, help="Time for answers.")]
 
@@ -43,7 +43,9 @@ Wait = Annotated[float, typer.Option("--wait", metavar="S", min=0.1, max=60, hel
 @command.command()
 def kill(
     sender_key: SenderKey,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the latch.")] = "by hand",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="WORDS", help="Why; kept with the latch.")
+    ] = "by hand",
     instance: Instance = EVERYONE,
     wait_s: Wait = 1.0,
     url: Url = "",
@@ -52,9 +54,9 @@ def kill(
     set_: options.Sets = None,
     state_dir: options.StateDir = None,
 ) -> int:
-    """Halt at once: set the kill latch of every instance that listens, or of one.
+    """Halt at once: every instance that listens, or one.
 
-    Exit code 11 when none answered: nothing says then that anything is halted.
+    Sets the kill latch. Exit code 11 when none answered: nothing says then that anything is halted.
     """
     client = reach(url, config, overlay, set_, state_dir).options
     signed = _signed(sender_key, Kind.KILL, instance, reason)
@@ -64,7 +66,9 @@ def kill(
 @command.command()
 def resume(
     sender_key: SenderKey,
-    reason: Annotated[str, typer.Option("--reason", help="Why it is safe again, for the person there.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="WORDS", help="Why it is safe again, for the person there.")
+    ],
     instance: Instance = EVERYONE,
     wait_s: Wait = 1.0,
     url: Url = "",
@@ -82,9 +86,14 @@ def resume(
 @command.command()
 def key(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="New file for the seed, mode 0600.")],
-    name: Annotated[str, typer.Option("--name", help="What the settings should call it.")] = "operator",
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What the settings should call it.")
+    ] = "operator",
 ) -> int:
-    """Make a sender's key, and show what belongs into [nats] command_senders."""
+    """Make a sender's key, and show its settings line.
+
+    The line belongs into [nats] command_senders.
+    """
     seed: bytes = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
     try:
         write_private(file, seed + b"\n")
@@ -97,11 +106,14 @@ def key(
 def _signed(sender_key: Path, kind: Kind, instance: str, reason: str) -> Signed:
     try:
         check_instance(instance)
+    except ValueError as error:
+        raise HftError(f"--instance: {error}", ExitCode.CONFIG) from None
+    try:
         identity = Identity(read_seed(sender_key.expanduser()))
     except KeystoreError as error:
         raise HftError(f"--sender-key: {error}", ExitCode.CONFIG) from None
     except ValueError as error:
-        raise HftError(str(error), ExitCode.CONFIG) from None
+        raise HftError(f"--sender-key: {sender_key}: {error}", ExitCode.CONFIG) from None
     by = f"{getpass.getuser()}@{socket.gethostname()}"
     return sign(
         identity, kind, instance, by, reason, secrets.token_bytes(NONCE_BYTES), SystemClock().unix_ns()

@@ -65,10 +65,10 @@ def export(
     overlay: options.Overlays = None,
     sets: options.Sets = None,
 ) -> int:
-    """Write what the ledger holds, oldest first, in columns whose order stays.
+    """Write what the ledger holds, oldest first.
 
-    Times are UTC; a day begins at 00:00. Amounts are whole lamports or base units. May run beside the
-    pipeline.
+    The order of columns stays. Times are UTC; a day begins at 00:00. Amounts are whole lamports or base
+    units. May run beside the pipeline.
     """
     config = options.load_config(config_file, overlay, sets)
     from_ns, to_ns = moment("--from", start, 0), moment("--to", end, END_NS)

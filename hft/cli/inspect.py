@@ -31,8 +31,11 @@ def inspect(
         bool, typer.Option("--json", help="Of a segment one JSON object a line, every field.")
     ] = False,
 ) -> None:
-    """Print a message as JSON, by name and with units, or each record of a journal's segment by name with
-    its sequence. Exit code 1 if it is no valid message, or the segment is damaged."""
+    """Print a message, or a journal segment's records, by name.
+
+    A message as JSON with units; records with their sequences. Exit code 1 if it is no valid message, or the
+    segment is damaged.
+    """
     try:
         data = _read(source)
         if data.startswith(MAGIC):

@@ -114,7 +114,10 @@ def export(
     state_dir: StateDir = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Write a wallet's secret, unencrypted, to a new file that only you can read."""
+    """Write a wallet's secret, unencrypted, to a new file.
+
+    Nobody but you can read it.
+    """
 
     def write() -> None:
         store = _store(keys_dir, state_dir)

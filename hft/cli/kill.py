@@ -19,7 +19,9 @@ BY_HAND: Final = "by hand"
 
 
 def kill(
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the latch.")] = BY_HAND,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="WORDS", help="Why; kept with the latch.")
+    ] = BY_HAND,
     state_dir: options.StateDir = None,
 ) -> int:
     """Halt at once: set the kill latch.

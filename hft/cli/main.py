@@ -1,6 +1,7 @@
 """``hft``: one program, one module a command."""
 
 import importlib
+import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -53,6 +54,13 @@ COMMANDS: Mapping[str, Command] = {
 
 GROUPS = ("shm", "command", "streams", "keys", "programs")
 """Commands that are nothing without one of their own."""
+NOISE = (
+    ("Value error, ", ""),
+    ("Input should be", "it must be"),
+    (", unable to parse string as a number", ""),
+    (", unable to parse string as an integer", ""),
+)
+"""What a person does not need of typer's messages."""
 FILE_LISTS = ("--market", "--accounts")
 
 
@@ -123,8 +131,7 @@ def run(arguments: list[str]) -> int:
         complain(str(error))
         return int(exit_code_of(error))
     except typer.TyperException as error:
-        said = error.format_message().replace("Value error, ", "")
-        complain(f"{said} (hft --help lists commands and options)")
+        complain(refusal(error.format_message(), arguments))
         return int(ExitCode.CONFIG)
     except typer.Abort:
         return int(ExitCode.FAILURE)
@@ -135,6 +142,19 @@ def run(arguments: list[str]) -> int:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return int(ExitCode.FAILURE)
     return int(code or 0)
+
+
+def refusal(said: str, arguments: list[str]) -> str:
+    """What typer said of wrong arguments, with the value that was given, and where help is."""
+    for noise, word in NOISE:
+        said = said.replace(noise, word)
+    named = re.match(r"Invalid value for '(--[\w-]+)': ", said)
+    if named and named[1] in arguments[:-1]:
+        given = arguments[arguments.index(named[1]) + 1]
+        what = said[named.end() :]
+        said = f"{named[1]}: {what}" if repr(given) in what else f"{named[1]} {given}: {what}"
+    known = [name for name in arguments[:1] if name in COMMANDS]
+    return f"{said.rstrip('.')} ({' '.join(('hft', *known, '--help'))} lists what there is)"
 
 
 def complain(message: str) -> None:

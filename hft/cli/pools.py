@@ -40,7 +40,7 @@ def pools(
     at_slot: files.AtSlot = None,
     as_json: files.AsJson = False,
 ) -> int:
-    """List the pools of account files with price, fee and depth."""
+    """List pools of account files: price, fee, depth."""
     loaded = files.load(accounts, at_time, at_slot)
     chosen = files.of_venue(loaded, venue)
     now = int(time.time())

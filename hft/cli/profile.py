@@ -41,7 +41,7 @@ def profile(
     ] = 200,
     state_dir: options.StateDir = None,
 ) -> int:
-    """Record a flame graph (SVG) of a service of the running instance.
+    """Record a flame graph (SVG) of a running service.
 
     The service is not stopped for it. Names of functions only: no values, no secrets.
     """

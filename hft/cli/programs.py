@@ -25,13 +25,13 @@ def fetch(
         typer.Option("--program", metavar="ID", help="Only this program; default: those of all venues."),
     ] = None,
 ) -> int:
-    """Download the programs that the venues know from an RPC into a folder for ``hft simnet --programs``."""
+    """Download the venues' programs into a folder.
+
+    From any RPC; the folder is one for hft simnet --programs and [chain] programs.
+    """
     from hft.simnet.programs import fetch_program, venue_programs, write_program
 
-    try:
-        wanted = [bytes(Pubkey.from_string(one)) for one in program or ()] or list(venue_programs())
-    except ValueError as error:
-        raise HftError(f"--program {program}: {error}", ExitCode.CONFIG) from error
+    wanted = [_program(one) for one in program or ()] or list(venue_programs())
     for one in wanted:
         elf = fetch_program(rpc, one)
         try:
@@ -40,3 +40,12 @@ def fetch(
             raise HftError(f"{out}: can't be written: {error.strerror}", ExitCode.FAILURE) from error
         print(f"{path}: {len(elf)} bytes", flush=True)
     return int(ExitCode.OK)
+
+
+def _program(text: str) -> bytes:
+    try:
+        return bytes(Pubkey.from_string(text))
+    except ValueError:
+        raise HftError(
+            f"--program {text}: a program's id, 32 bytes in base58, belongs there", ExitCode.CONFIG
+        ) from None

@@ -34,7 +34,7 @@ def quote(
     at_slot: files.AtSlot = None,
     as_json: files.AsJson = False,
 ) -> int:
-    """Quote one swap exactly as the on-chain program would do it."""
+    """Quote one swap exactly as the program would do it."""
     loaded = files.load(accounts, at_time, at_slot)
     found = loaded.find(pool)
     paid = files.mint_of(loaded, input_mint, (found.mint_a, found.mint_b), "--in")

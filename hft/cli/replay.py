@@ -60,11 +60,11 @@ def replay(
         typer.Option("--state-dir", metavar="DIR", help="Keep the ledger there; default: it is not kept."),
     ] = None,
 ) -> int:
-    """Run captured market data through the pipeline's own services: one capture, one ledger.
+    """Run a capture through the pipeline's own services.
 
-    One process, real rings, the capture's time. Trades settle as on the local cluster, on the capture's
-    newest accounts; what a trade does to a pool lasts until the capture has a newer version of it (a price
-    taker). Ends with a report of profit and latency. Ctrl-C ends it early.
+    One capture, one ledger. One process, real rings, the capture's time. Trades settle as on the local
+    cluster, on the capture's newest accounts; what a trade does to a pool lasts until the capture has a
+    newer version of it (a price taker). Ends with a report of profit and latency. Ctrl-C ends it early.
     """
     config = options.load_config(config_file, overlays, sets)
     if report_file is not None and not report_file.absolute().parent.is_dir():

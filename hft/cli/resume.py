@@ -16,7 +16,10 @@ from hft.runtime.exit_codes import ExitCode, HftError
 
 def resume(
     approve: Annotated[
-        str, typer.Option("--approve", help="Who approves and why it is safe again; kept in the log.")
+        str,
+        typer.Option(
+            "--approve", metavar="WORDS", help="Who approves and why it is safe again; kept in the log."
+        ),
     ],
     state_dir: options.StateDir = None,
 ) -> int:

@@ -15,9 +15,10 @@ def run(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of hft topology.")],
     state_dir: options.StateDir = None,
 ) -> int:
-    """Run one service in the foreground, on the shared memory of hft shm up.
+    """Run one service in the foreground, beside hft shm up.
 
-    SIGTERM drains it. It tells systemd when it is ready, alive and stopping.
+    On the shared memory that hft shm up keeps. SIGTERM drains it. It tells systemd when it is ready, alive
+    and stopping.
     """
     known = [spec.name for spec in topology.SERVICES]
     if service not in known:

@@ -16,7 +16,10 @@ def schema(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List records: size, link, and each field with its type, unit and meaning."""
+    """List the record types with all their fields.
+
+    Size and link of each, type, unit and meaning of every field.
+    """
     try:
         codecs = [wire.codec_named(record)] if record else list(wire.CODECS)
     except KeyError as error:

@@ -16,7 +16,7 @@ from hft.runtime.notify import Notifier
 from hft.runtime.runner import Log
 
 shm = typer.Typer(
-    help="Shared memory, kill latch and nats-server for services that run by themselves (systemd).",
+    help="What services share that systemd starts: up, down.",
     no_args_is_help=True,
 )
 

@@ -26,12 +26,21 @@ def run(
         list[Path] | None,
         typer.Option("--market", metavar="FILE", help="Account files; default: [simnet] market."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of market and wallet.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of market and wallet.")
+    ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65_535, help="Loopback port; 0: a free one.")
+        int, typer.Option("--port", metavar="PORT", min=0, max=65_535, help="Loopback port; 0: a free one.")
     ] = 8899,
     grpc_port: Annotated[
-        int | None, typer.Option("--grpc-port", min=-1, max=65_535, help="Yellowstone gRPC; 0: a free port.")
+        int | None,
+        typer.Option(
+            "--grpc-port",
+            metavar="PORT",
+            min=-1,
+            max=65_535,
+            help="Yellowstone gRPC; 0: a free one, -1: none.",
+        ),
     ] = None,
     programs: Annotated[
         Path | None, typer.Option("--programs", metavar="DIR", help="Folder of <program id>.so files.")
@@ -68,16 +77,23 @@ def fault(
     kind: Annotated[
         str, typer.Argument(metavar="KIND", help=f"list, clear, or one of: {', '.join(EXPLAINED)}")
     ],
-    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="The cluster's port.")] = 8899,
-    node: Annotated[str, typer.Option("--node", help="Only requests to this node.")] = "",
-    method: Annotated[str, typer.Option("--method", help="Only this JSON-RPC method.")] = "",
-    times: Annotated[int, typer.Option("--times", min=0, help="How often; 0: until cleared.")] = 1,
-    ms: Annotated[int, typer.Option("--ms", min=0, help="latency: how much.")] = 0,
-    slots: Annotated[int, typer.Option("--slots", min=0, help="How many slots.")] = 0,
-    status: Annotated[int, typer.Option("--status", help="server_error: HTTP status.")] = 503,
-    code: Annotated[int, typer.Option("--code", help="rpc_error: its code.")] = -32005,
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=1, max=65_535, help="The cluster's port.")
+    ] = 8899,
+    node: Annotated[str, typer.Option("--node", metavar="NAME", help="Only requests to this node.")] = "",
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="Only this JSON-RPC method.")] = "",
+    times: Annotated[
+        int, typer.Option("--times", metavar="N", min=0, help="How often; 0: until cleared.")
+    ] = 1,
+    ms: Annotated[int, typer.Option("--ms", metavar="MS", min=0, help="latency: how much.")] = 0,
+    slots: Annotated[int, typer.Option("--slots", metavar="N", min=0, help="How many slots.")] = 0,
+    status: Annotated[int, typer.Option("--status", metavar="N", help="server_error: HTTP status.")] = 503,
+    code: Annotated[int, typer.Option("--code", metavar="N", help="rpc_error: its code.")] = -32005,
 ) -> int:
-    """Make something go wrong on a running cluster; ``list`` shows what does, ``clear`` ends it."""
+    """Make something go wrong on a running cluster.
+
+    list shows what does, clear ends it.
+    """
     if kind == "list":
         answer = _ask(port, "GET", None)
     elif kind == "clear":

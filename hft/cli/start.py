@@ -31,7 +31,7 @@ class Mode(Enum):
 CpuList = Annotated[str | None, typer.Option("--cpus", metavar="LIST", help="CPUs to use, such as 0-3,5.")]
 ModeOption = Annotated[
     Mode | None,
-    typer.Option("--mode", help="paper and live: as [hft] mode, which is the default; replay: --capture."),
+    typer.Option("--mode", help="paper or live; default: [hft] mode. replay: what --capture names."),
 ]
 CaptureFile = Annotated[
     Path | None,

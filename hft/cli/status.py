@@ -35,7 +35,7 @@ def status(
         else:
             console.print(f"nothing runs with state folder {folder}", soft_wrap=True)
             console.print(
-                f"kill latch: {'killed, ' + latch.message if latch.killed else 'running'}", soft_wrap=True
+                f"kill latch: {'set, ' + latch.message if latch.killed else 'not set'}", soft_wrap=True
             )
             _draw_request(console, folder)
         return int(ExitCode.NOT_RUNNING)

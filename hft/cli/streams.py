@@ -36,9 +36,9 @@ def init(
     set_: options.Sets = None,
     state_dir: options.StateDir = None,
 ) -> int:
-    """Make the streams that are missing, and tell what differs in the others. Safe to repeat.
+    """Make the streams that are missing.
 
-    Exit code 13 while a stream is not as the table says.
+    Tells what differs in the others. Safe to repeat. Exit code 13 while a stream is not as the table says.
     """
     there = reach(url, config, overlay, set_, state_dir)
     wanted = table.table(there.config.nats)

@@ -36,7 +36,8 @@ KIND_WIDTH = 13
 def tail(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help=f"One of {', '.join(BY_NAME)}.")],
     count: Annotated[
-        int | None, typer.Option("--count", min=1, help="End after so many messages; default: follow.")
+        int | None,
+        typer.Option("--count", metavar="N", min=1, help="End after so many messages; default: follow."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, every field.")] = False,
     from_start: Annotated[

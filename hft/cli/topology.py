@@ -12,7 +12,7 @@ from hft.runtime.exit_codes import ExitCode
 def show() -> int:
     """Show the wiring: services and links.
 
-    Who writes, who reads, who waits for whom, and why they are that large.
+    Who writes, who reads, who waits for whom, and how large links are and why.
     """
     console = Console()
     console.print(Text(topology.DIAGRAM, style="cyan"), soft_wrap=True)

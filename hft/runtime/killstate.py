@@ -58,7 +58,7 @@ def load(folder: Path) -> Latch:
             return RUNNING
         return _closed(f"{KILL_FILE} is missing although {traces[0]} is there")
     except (OSError, UnicodeDecodeError) as error:
-        return _closed(f"{KILL_FILE} cannot be read: {error}")
+        return _closed(f"{KILL_FILE} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}")
     try:
         values = json.loads(text)
         checksum = values.pop("crc32")

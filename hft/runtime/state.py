@@ -34,6 +34,11 @@ def prepare(folder: Path) -> None:
         probe = folder / f".probe-{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()
+    except FileExistsError as error:
+        raise HftError(
+            f"state folder {folder}: {error.filename} is no folder; choose another with --state-dir",
+            ExitCode.STATE_FOLDER,
+        ) from error
     except OSError as error:
         raise HftError(
             f"state folder {folder}: {error.strerror}; choose another with --state-dir", ExitCode.STATE_FOLDER

@@ -78,8 +78,10 @@ def write_program(folder: Path, program: bytes, elf: bytes) -> Path:
 
 
 def _account(url: str, pubkey: bytes) -> tuple[bytes, bytes]:
-    if urlparse(url).scheme not in ("http", "https"):
-        raise HftError(f"{url}: an http or https address of a Solana RPC belongs there", ExitCode.CONFIG)
+    place = urlparse(url)
+    if place.scheme not in ("http", "https") or not place.hostname:
+        raise HftError("--rpc: http://HOST[:PORT]/… or https of a Solana RPC belongs there", ExitCode.CONFIG)
+    host = place.netloc.rpartition("@")[2]  # a URL's path may hold a provider's key
     name = str(Pubkey(pubkey))
     question = {
         "jsonrpc": "2.0",
@@ -95,11 +97,11 @@ def _account(url: str, pubkey: bytes) -> tuple[bytes, bytes]:
     except OSError as error:
         reason = getattr(error, "reason", error)
         told = getattr(reason, "strerror", None) or reason
-        raise HftError(f"{url}: {told}", ExitCode.FAILURE) from error
+        raise HftError(f"{host}: {told}", ExitCode.FAILURE) from error
     except (ValueError, KeyError, TypeError) as error:
         raise HftError(
-            f"{url}: no answer to getAccountInfo of {name}: {error!r:.200}", ExitCode.FAILURE
+            f"{host}: no answer to getAccountInfo of {name}: {error!r:.200}", ExitCode.FAILURE
         ) from error
     if value is None:
-        raise HftError(f"{url}: no account {name} is there", ExitCode.FAILURE)
+        raise HftError(f"{host}: no account {name} is there", ExitCode.FAILURE)
     return bytes(Pubkey.from_string(value["owner"])), base64.b64decode(value["data"][0])

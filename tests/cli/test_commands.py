@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             ["start", "--mode", "reckless"],
             ExitCode.CONFIG,
-            "'--mode': 'reckless' is not one of 'paper', 'live'",
+            "--mode: 'reckless' is not one of 'paper', 'live'",
         ),
         (["start", "--wrong"], ExitCode.CONFIG, "--wrong"),
         (["resume", "--approve", " "], ExitCode.CONFIG, "say who approves"),
@@ -94,7 +94,7 @@ def test_kill_without_a_run_halts_the_next_and_resume_ends_it(folder: Path, caps
     assert "before the holidays" in capsys.readouterr().out
     assert not killstate.load(folder).killed
     assert run(["status"]) == ExitCode.NOT_RUNNING
-    assert "kill latch: running" in capsys.readouterr().out
+    assert "kill latch: not set" in capsys.readouterr().out
 
 
 def test_a_state_folder_in_use_is_refused(folder: Path, capsys: Capture) -> None:
@@ -121,6 +121,56 @@ def test_a_group_alone_shows_its_commands_and_the_version_is_told(capsys: Captur
         assert not said.err
     assert run(["--version"]) == ExitCode.OK
     assert capsys.readouterr().out == f"hft {version('hft')}\n"
+
+
+def test_what_a_command_does_is_never_cut_short(capsys: Capture) -> None:
+    for name in ("", "simnet", *GROUPS):
+        assert run([name, "--help"] if name else ["--help"]) == ExitCode.OK
+        listed = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
+        assert listed
+        assert not [line for line in listed if line.endswith("...")]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "start --duration 0",
+            "--duration 0: it must be greater than or equal to 0.1 (hft start --help lists what there is)",
+        ),
+        ("tail PLANNED --count x", "--count x: it must be a valid integer (hft tail --help lists"),
+        ("replay f --speed 2x", "--speed: '2x' is not one of 'max', '1x' (hft replay --help lists"),
+        ("start --nothing", "No such option: --nothing (hft start --help lists"),
+        ("nothing", "No such command 'nothing' (hft --help lists"),
+        ("run", "Missing argument 'SERVICE' (hft run --help lists"),
+        ("bridge --from PLANNED --to x", "no link 'x'; there are market_data, "),
+        (
+            "programs fetch --rpc ftp://h/secret --out x",
+            "--rpc: http://HOST[:PORT]/… or https of a Solana RPC",
+        ),
+        (
+            "programs fetch --rpc http://h --out x --program y",
+            "--program y: a program's id, 32 bytes in base58",
+        ),
+    ],
+)
+def test_a_wrong_word_is_told_with_what_is_right_and_where_help_is(
+    folder: Path, capsys: Capture, words: str, told: str
+) -> None:
+    assert run(words.split()) == ExitCode.CONFIG
+    said = capsys.readouterr().err
+    assert f"error: {told}" in said
+    assert "secret" not in said
+
+
+def test_a_file_in_the_state_folders_place_is_named(folder: Path, capsys: Capture) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.with_name("file")
+    file.write_text("x")
+    assert run(["kill", "--state-dir", str(file)]) == ExitCode.STATE_FOLDER
+    assert f"{file} is no folder; choose another with --state-dir" in capsys.readouterr().err
+    assert run(["status", "--state-dir", str(file)]) == ExitCode.NOT_RUNNING
+    assert "kill latch: set, kill.json cannot be read: Not a directory" in capsys.readouterr().out
 
 
 def test_help_lists_every_command(capsys: Capture) -> None:
