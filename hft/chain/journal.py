@@ -13,6 +13,7 @@ import asyncio
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
@@ -230,9 +231,10 @@ class Journal:
 class JournalWriter:
     """A journal for coroutines: where the disk is waited for, it is in a thread of its own."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, begin_thread: Callable[[], None] | None = None) -> None:
+        """``begin_thread``: called first in that thread."""
         self.journal = journal
-        self._thread = ThreadPoolExecutor(1, "journal")
+        self._thread = ThreadPoolExecutor(1, "journal", begin_thread)
 
     async def begin(self, intent: Intent) -> None:
         """``Journal.begin``."""

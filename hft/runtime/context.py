@@ -10,7 +10,7 @@ from typing import Any
 import ringbuf
 from hft import wire
 from hft.runtime import config as configuration
-from hft.runtime import topology
+from hft.runtime import cpus, topology
 from hft.runtime.clock import Clock, SystemClock
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.settings import Config
@@ -120,6 +120,18 @@ class Context:
         self._subscriptions: dict[str, ringbuf.Subscription] = {}
         self._peers: dict[str, ringbuf.Counters] = {}
         self._table: ringbuf.Table | None = None
+
+    @property
+    def rank(self) -> int:
+        """This service's real-time priority, 0 where it has none."""
+        run = self.run
+        return cpus.ranks(self.config.cpus.real_time, run.cpus, run.idle).get(self.name, 0)
+
+    def step_aside(self) -> None:
+        """For a thread that waits for a disk, called in it: it leaves a core that works in real time, where
+        the kernel's own work for that disk comes after everything else."""
+        if self.rank:
+            cpus.pin(cpus.of_others(self.run.cpus))
 
     def publication(self, link: str) -> ringbuf.Publication:
         """The writing end of ``link``; ``ValueError`` when the topology gives it to another service."""

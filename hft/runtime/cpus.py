@@ -235,14 +235,18 @@ def ranks(setting: str, assignment: Mapping[str, tuple[int, ...]], idle: Mapping
     """
     if setting == "off":
         return {}
-    others = {
-        number for name, numbers in assignment.items() if name not in OWN_CORE_ORDER for number in numbers
-    }
+    others = set(of_others(assignment))
     return {
         name: rank
         for rank, name in enumerate(REAL_TIME_ORDER, 1)
         if idle.get(name) == "park" and assignment.get(name) and not others.intersection(assignment[name])
     }
+
+
+def of_others(assignment: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """CPUs on which services that are not hot may run, ascending."""
+    lists = (numbers for name, numbers in assignment.items() if name not in OWN_CORE_ORDER)
+    return tuple(sorted(set().union(*lists)))
 
 
 def describe(assignment: Mapping[str, tuple[int, ...]]) -> str:

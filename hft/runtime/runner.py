@@ -247,7 +247,8 @@ def run_service(name: str, run: Run, clock: Clock, log: Log, notifier: Notifier 
 
 def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Notifier) -> ExitCode:
     strategy = idle.make(ctx.run.idle[ctx.name], service)
-    real_time = _real_time(ctx)
+    # Taken for the duty cycles only: who starts again beside the others must not hold them up.
+    real_time = RealTime(ctx.rank) if ctx.rank else None
     runner = Runner(ctx, service, strategy, source=source, notifier=notifier, real_time=real_time)
     try:
         service.on_start()
@@ -275,16 +276,6 @@ def _serve(ctx: Context, service: Service, source: bool, log: Log, notifier: Not
         return ExitCode.DRAIN_TIMEOUT
     log.line("drained and stopped")
     return ExitCode.OK
-
-
-def _real_time(ctx: Context) -> RealTime | None:
-    """The service's real-time priority, if it is to have one.
-
-    Taken for the duty cycles only: a service that starts again beside the others must not hold them up.
-    """
-    run = ctx.run
-    rank = cpus.ranks(run.config.cpus.real_time, run.cpus, run.idle).get(ctx.name)
-    return None if rank is None else RealTime(rank)
 
 
 @contextlib.contextmanager

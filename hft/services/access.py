@@ -64,7 +64,7 @@ class Access:
         self.loop = SteppedLoop()
         self.orphans: list[Journal] = []
         found = endpoints(ctx.run)
-        self.writer = JournalWriter(self._journal())
+        self.writer = JournalWriter(self._journal(), ctx.step_aside)
         tables = TableCache(bytes(Pubkey.from_string(key)) for key in self._settings.lookup_tables)
         self.loop.run(self._open(found, wallet, tables))
         # A duty cycle asks these, most often for nothing: without a call of ours in between.

@@ -1,13 +1,15 @@
 """The intent journal on a real disk, damaged byte by byte; the wallet's lock between real processes."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from hft.chain.journal import FILE_NAME, Journal, Resign
+from hft.chain.journal import FILE_NAME, Journal, JournalWriter, Resign
 from hft.chain.journal_records import (
     FILE_MAGIC,
     MAX_PAYLOAD,
@@ -141,6 +143,21 @@ def test_the_journal_is_rewritten_when_it_has_grown(tmp_path: Path, monkeypatch:
     with pytest.raises(JournalError) as caught:
         record_bytes(intent(1, MAX_PAYLOAD))
     assert caught.value.code is JournalErrorCode.TOO_LARGE
+
+
+def test_the_disk_is_waited_for_in_a_thread_that_begins_as_it_is_told_to(tmp_path: Path) -> None:
+    begun: list[str] = []
+    writer = JournalWriter(Journal(tmp_path), lambda: begun.append(threading.current_thread().name))
+
+    async def write() -> None:
+        for number in (1, 2):
+            await writer.begin(intent(number))
+
+    asyncio.run(write())
+    writer.close()
+    assert len(begun) == 1
+    assert begun[0].startswith("journal")
+    assert threading.current_thread().name != begun[0]
 
 
 HOLDER = """

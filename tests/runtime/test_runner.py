@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 import ringbuf
-from hft.runtime import state, topology
+from hft.runtime import cpus, state, topology
 from hft.runtime.clock import ManualClock
 from hft.runtime.context import Context, Run
 from hft.runtime.notify import Notifier
@@ -331,3 +332,31 @@ def test_a_successor_goes_on_where_its_predecessor_stopped(run: Run, segments: S
     figures = segments.rings["market_data"].stats()["subscriptions"]
     assert [(entry["label"], entry["cursor"]) for entry in figures] == [("scanner", 1)]
     feed.close()
+
+
+def test_a_thread_that_waits_for_a_disk_leaves_a_core_that_works_in_real_time(
+    run: Run, segments: Segments
+) -> None:
+    here = cpus.available()
+    if len(here) < 2:
+        pytest.skip("nobody runs in real time on one CPU")
+    placed = cpus.assign(here[:2]).cpus
+    seen: dict[str, tuple[int, ...]] = {}
+
+    def note(ctx: Context, idle: str) -> None:
+        cpus.pin(placed[ctx.name])
+        ctx.step_aside()
+        seen[f"{ctx.name} {idle}"] = cpus.available()
+
+    for name, idle in (("executor", "park"), ("executor", "yield"), ("auditor", "park")):
+        ctx = Context(name, replace(run, cpus=placed, idle=dict.fromkeys(placed, idle)))
+        thread = threading.Thread(target=note, args=(ctx, idle))
+        thread.start()
+        thread.join()
+        ctx.close()
+    assert seen == {
+        "executor park": here[:1],
+        "executor yield": here[1:2],
+        "auditor park": here[:1],
+    }
+    assert cpus.available() == here
