@@ -177,4 +177,4 @@ def assert_whole(report: dict[str, Any]) -> None:
     assert set(report["streams"]) == set(BY_NAME)
     for name, entry in report["links"].items():
         assert entry["in"] == entry["out"] + sum(entry["dropped"].values()), name
-    assert report["plans"] == sum(report["executions"].values())
+    assert report["plans"] == sum(report["executions"].values()), (report["plans"], report["executions"])
