@@ -171,10 +171,14 @@ class Pipeline:
                 self.process.communicate()
 
 
-def assert_whole(report: dict[str, Any]) -> None:
-    """What every good run's report shows: money agrees, streams have messages, links balance."""
+def assert_whole(report: dict[str, Any], *, recovered: int = 0) -> None:
+    """What every good run's report shows: money agrees, streams have messages, links balance.
+
+    recovered: plans of an earlier run that ended unknown, whose end this one tells.
+    """
     assert report["wallet_delta_lamports"] == report["ledger_pnl_lamports"]
     assert set(report["streams"]) == set(BY_NAME)
     for name, entry in report["links"].items():
         assert entry["in"] == entry["out"] + sum(entry["dropped"].values()), name
-    assert report["plans"] == sum(report["executions"].values()), (report["plans"], report["executions"])
+    plans = report["plans"] + recovered
+    assert plans == sum(report["executions"].values()), (plans, report["executions"])
