@@ -38,6 +38,8 @@ UNSIGNED: Final = b"\x01" + bytes(SIGNATURE_BYTES)
 """What stands before a message that nobody signed."""
 READY_KEPT: Final = MAX_ROUTES
 WANTED_KEPT: Final = 16
+FOLLOWED: Final = 16
+"""Transactions whose accounts one ``follow`` looks at."""
 _SYSTEM_PROGRAM: Final = bytes(32)
 _NO_BLOCKHASH: Final = bytes(32)
 
@@ -163,6 +165,7 @@ class Simulator:
         self._payer_record: AccountRecord | None = None
         self._ready: OrderedDict[Template, _Ready] = OrderedDict()
         self._wanted: dict[Template, _Wanted] = {}
+        self._turn: list[SvmTemplate] = []
         self.runs = 0
         self.patched = 0
         """Of the runs, those of a transaction that was ready."""
@@ -242,6 +245,16 @@ class Simulator:
             return None
         units = general.meta().compute_units_consumed() - result.meta().compute_units_consumed()
         return _Ready(made, tables, purse, purses[0], units)
+
+    def follow(self) -> None:
+        """Brings accounts of what is ready up to date, some in each call: a run that comes then has less to
+        write."""
+        if not self._turn:
+            self._turn = [ready.template for ready in self._ready.values()]
+        for made in self._turn[:FOLLOWED]:
+            for account, pubkey in made.accounts:
+                self._bring(account, pubkey)
+        del self._turn[:FOLLOWED]
 
     def _run_ready(
         self, template: Template, order: TwoHop, quotes: tuple[Quote, Quote], clock: ChainClock, purse: bytes

@@ -89,6 +89,7 @@ class Appraisal:
         self._templates.refresh(self._pool, slot, limit=1, examine=8)
         counters, simulator = self._counters, self._simulator
         simulator.prepare(self._book.clock)
+        simulator.follow()
         counters.set(counters.index("simulations"), simulator.runs)
         counters.set(counters.index("simulations_patched"), simulator.patched)
         counters.set(counters.index("simulation_accounts_written"), simulator.written)

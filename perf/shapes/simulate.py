@@ -1,6 +1,7 @@
 """A plan's figures in, what its transaction would do out: in the planner's process, before it is told.
 
-    order ──patch──> message ──open──> calls ──price──> transfers ──compile──> SVM ──> units, base units
+    general way: order ──patch──> message ──open──> calls ──price──> transfers ──compile──> SVM ──> the answer
+    ready: order and its two quotes ──patch──> what was compiled of an order like it ──> SVM ──> the answer
 
 Two swaps and a tip, AMM v4 → Whirlpool and CLMM → DAMM v2, SOL/USDC, by their prices; no program is loaded.
 
@@ -28,6 +29,8 @@ from perf.sampled import Sampled, Timed
 
 PLANS = 64
 AMOUNT = 10**8
+WAYS = (("all new", True, True), ("known", True, False), ("general way, all new", False, True))
+"""Label; whether it is made ready first; whether all comes anew before each run."""
 ROUTES = (("raydium_v4", "whirlpool"), ("raydium_clmm", "meteora_damm_v2"))
 BLOCKHASH = bytes(32)
 WALLET = paper_keypair(1)
@@ -58,20 +61,26 @@ class _Known:
         )
 
 
-def simulated(first: str, second: str, renewed: bool) -> Timed:
-    """Message and simulation. ValueError if one does not succeed."""
+def simulated(first: str, second: str, ready: bool, renewed: bool) -> Timed:
+    """Message and simulation. ValueError if one does not succeed, or not the way that was asked for."""
     known, user = _Known(), bytes(WALLET.pubkey())
     pool_1, pool_2 = known.pools[known.pool(first)], known.pools[known.pool(second)]
     purses = [associated_token_address(user, mint) for mint in (WRAPPED_SOL, USDC_MINT)]
-    mid = quote(pool_1, WRAPPED_SOL, AMOUNT, known.clock).amount_out
+    quote_1 = quote(pool_1, WRAPPED_SOL, AMOUNT, known.clock)
+    mid = quote_1.amount_out
+    quotes = quote_1, quote(pool_2, USDC_MINT, mid, known.clock)
     order = TwoHop(pool_1, pool_2, WRAPPED_SOL, AMOUNT, mid, 1, 400_000, 1_000, 5_000, TIP_ACCOUNTS[0])
     simulator, templates = Simulator(known.records.get), Templates(user)
     moved = [pool_1.vault_a, pool_1.vault_b, pool_2.vault_a, pool_2.vault_b, *purses, user]
 
     def step(least: int) -> None:
-        message = templates.message(order._replace(minimum_out=least), BLOCKHASH)
-        done = simulator.run(message, known.pools, known.clock, purses[0])
-        if not done.ok:
+        made = order._replace(minimum_out=least)
+        before, template = simulator.patched, templates.template(made)
+        if ready:
+            done = simulator.run_two_hop(template, made, quotes, known.clock, purses[0])
+        else:
+            done = simulator.run(template.message(made, BLOCKHASH), known.pools, known.clock, purses[0])
+        if not done.ok or (simulator.patched > before) != ready:
             raise ValueError(f"{Pubkey(pool_1.key)} → {Pubkey(pool_2.key)}: {done}")
 
     def renew(least: int) -> tuple[int]:
@@ -79,12 +88,15 @@ def simulated(first: str, second: str, renewed: bool) -> Timed:
             known.records[key] = known.records[key]._replace()
         return (least,)
 
+    if ready:
+        simulator.run_two_hop(templates.template(order), order, quotes, known.clock, purses[0])
+        simulator.prepare(known.clock)
     given = [(number,) for number in range(1, PLANS + 1)]
     return Timed(step, given, renew=renew if renewed else None)
 
 
 def cases(plan: Plan) -> Sequence[Case]:
-    """Both routes, with what they rest on new and known."""
+    """Both routes: ready, with what they rest on new and known, and the general way."""
     return [
         Hiccups(plan),
         *(
@@ -94,12 +106,13 @@ def cases(plan: Plan) -> Sequence[Case]:
                 simulated,
                 first,
                 second,
+                ready,
                 renewed,
                 group=f"{first}→{second}",
-                reference=renewed,
+                reference=ready and renewed,
             )
             for first, second in ROUTES
-            for word, renewed in (("all new", True), ("known", False))
+            for word, ready, renewed in WAYS
         ),
     ]
 

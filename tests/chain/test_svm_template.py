@@ -274,3 +274,18 @@ def test_what_was_wanted_in_vain_is_dropped(market: Market) -> None:
     bank.rollback(save)
     assert not run.quick.prepare(bank.clock)
     run.made_ready(order)
+
+
+def test_what_changed_between_two_runs_is_brought_before_the_next(market: Market) -> None:
+    bank, run = market.bank, both(market)
+    pool_1, pool_2 = any_route(market)
+    order = market.order(pool_1, pool_2)
+    run.made_ready(order)
+    vault = pool_2.vaults(WRAPPED_SOL)[0]
+    bank.write({vault: with_token_amount(bank.account(vault), 5)})
+    wrote = run.quick.written
+    run.quick.follow()
+    assert run.quick.written == wrote + 1
+    run.quick.follow()
+    assert run.told(order)[1]
+    assert run.quick.written == wrote + 1
