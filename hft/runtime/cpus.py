@@ -14,9 +14,10 @@ MAXIMUM_CPU = 4095
 """No CPU number above this is believed."""
 
 
-AUTO_PLACEMENT = "split"
-"""What ``[cpus] placement = auto`` means. ``python -m perf run placement`` compares the two: on two cores a
-parked service wakes sooner when its neighbour on the data's way shares its core and nobody else does."""
+AUTO_PLACEMENT = "split_feed"
+"""What ``[cpus] placement = auto`` means; ``python -m perf run placement`` compares them. On two cores a parked
+service wakes sooner when its neighbour on the data's way shares its core and nobody else does; and the feed
+reads the next update while a trade is under way when it is elsewhere."""
 
 SHARED_CORES = 2
 """Cores that no service owns: the local cluster and nats-server need about one each under load."""
@@ -165,7 +166,8 @@ def assign(
 
     Hot services get a core of their own in the order of ``OWN_CORE_ORDER`` while at least ``SHARED_CORES``
     remain for all others together. Those that get none: ``shared`` puts them among the others, ``split`` on
-    one core for them alone, away from the others, while there are two; ``auto`` is ``AUTO_PLACEMENT``.
+    one core for them alone, away from the others, while there are two, ``split_feed`` too but for the feed,
+    which goes among the others; ``auto`` is ``AUTO_PLACEMENT``.
     ``own_lists``: services whose own section names their CPUs; they stay out of the sharing.
     """
     every = [spec.name for spec in topology.SERVICES]
@@ -175,10 +177,12 @@ def assign(
         )
     listed = own_lists or {}
     hot = [name for name in OWN_CORE_ORDER if name not in listed]
-    split = (AUTO_PLACEMENT if placement == "auto" else placement) == "split"
+    asked = AUTO_PLACEMENT if placement == "auto" else placement
     spare = max(0, len(numbers) - SHARED_CORES)
-    if split and spare < len(hot) and len(numbers) > 1:
+    if asked != "shared" and spare < len(hot) and len(numbers) > 1:
         owners, together = hot[: max(0, spare - 1)], hot[max(0, spare - 1) :]
+        if asked == "split_feed":
+            together = [name for name in together if name != "feed"]
     else:
         owners, together = hot[:spare], []
     cores = iter(reversed(numbers))
@@ -196,16 +200,18 @@ def _sharing_notes(
     sharing = [name for name in hot if name not in owners]
     if not sharing:
         return ()
-    where = (
-        f"CPU {numbers[-1 - len(owners)]} among themselves"
-        if together
-        else f"{format_list(shared)} with the rest"
-    )
+    among = [name for name in sharing if name not in together]
+    where = [_shares(together, (numbers[-1 - len(owners)],), "among themselves")] if together else []
+    where += [_shares(among, shared, "with the rest")] if among else []
     return (
-        f"{_count(len(numbers))} ({format_list(numbers)}): {', '.join(sharing)} "
-        f"share{'s' if len(sharing) == 1 else ''} {where}; "
+        f"{_count(len(numbers))} ({format_list(numbers)}): {', '.join(where)}; "
         f"{len(OWN_CORE_ORDER) + SHARED_CORES} or more give every hot service a core of its own",
     )
+
+
+def _shares(names: list[str], numbers: tuple[int, ...], with_whom: str) -> str:
+    verb = "shares" if len(names) == 1 else "share"
+    return f"{', '.join(names)} {verb} CPU {format_list(numbers)} {with_whom}"
 
 
 def _count(number: int) -> str:
@@ -231,7 +237,8 @@ def ranks(setting: str, assignment: Mapping[str, tuple[int, ...]], idle: Mapping
     setting: ``[cpus] real_time``; idle: service → its strategy. A hot service gets one if it parks, for one
     that spins or yields would keep all else, the kernel's own threads among it, off its core; and if only hot
     services may run on its CPUs: one that never comes to its end must not hold up the manager, which halts,
-    nor the supervisor, which ends it.
+    nor the supervisor, which ends it. But the feed may go before others than hot services: nothing that
+    comes from outside is worth waiting for with, and it gives real time up when it runs on and on.
     """
     if setting == "off":
         return {}
@@ -239,7 +246,9 @@ def ranks(setting: str, assignment: Mapping[str, tuple[int, ...]], idle: Mapping
     return {
         name: rank
         for rank, name in enumerate(REAL_TIME_ORDER, 1)
-        if idle.get(name) == "park" and assignment.get(name) and not others.intersection(assignment[name])
+        if idle.get(name) == "park"
+        and assignment.get(name)
+        and not (hot_ones if name == "feed" else others).intersection(assignment[name])
     }
 
 

@@ -23,7 +23,7 @@ from hft.runtime.settings_limits import Risk, Venues
 from hft.runtime.settings_strategies import Strategies, Strategy
 
 IDLE_STRATEGIES: tuple[str, ...] = ("auto", "busy_spin", "yield", "backoff", "park")
-PLACEMENTS: tuple[str, ...] = ("auto", "shared", "split")
+PLACEMENTS: tuple[str, ...] = ("auto", "shared", "split", "split_feed")
 
 
 def _idle() -> Any:
@@ -96,7 +96,8 @@ class Cpus:
     placement: str = choice(
         "auto",
         PLACEMENTS,
-        "Hot services without a core of their own. split (auto): apart from all others; shared: among them.",
+        "Hot services without a core of their own. split: apart from all others; split_feed (auto): so but for "
+        "the feed; shared: among them.",
     )
     nice: int = number(
         5,
