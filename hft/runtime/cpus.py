@@ -15,9 +15,9 @@ MAXIMUM_CPU = 4095
 
 
 AUTO_PLACEMENT = "split_feed"
-"""What ``[cpus] placement = auto`` means; ``python -m perf run placement`` compares them. On two cores a parked
-service wakes sooner when its neighbour on the data's way shares its core and nobody else does; and the feed
-reads the next update while a trade is under way when it is elsewhere."""
+"""What ``[cpus] placement = auto`` means; ``python -m perf run placement`` compares them. On two cores a
+parked service wakes sooner when its neighbour on the data's way shares its core and nobody else does; and the
+feed reads the next update while a trade is under way when it is elsewhere."""
 
 SHARED_CORES = 2
 """Cores that no service owns: the local cluster and nats-server need about one each under load."""
@@ -237,18 +237,15 @@ def ranks(setting: str, assignment: Mapping[str, tuple[int, ...]], idle: Mapping
     setting: ``[cpus] real_time``; idle: service → its strategy. A hot service gets one if it parks, for one
     that spins or yields would keep all else, the kernel's own threads among it, off its core; and if only hot
     services may run on its CPUs: one that never comes to its end must not hold up the manager, which halts,
-    nor the supervisor, which ends it. But the feed may go before others than hot services: nothing that
-    comes from outside is worth waiting for with, and it gives real time up when it runs on and on.
+    nor the supervisor, which ends it. The feed alone may go before those: for the second at most that it runs
+    on without a pause (see ``real_time``), and never beside a hot service, before whose trade it would go.
     """
     if setting == "off":
         return {}
-    others = set(of_others(assignment))
     return {
         name: rank
         for rank, name in enumerate(REAL_TIME_ORDER, 1)
-        if idle.get(name) == "park"
-        and assignment.get(name)
-        and not (hot_ones if name == "feed" else others).intersection(assignment[name])
+        if idle.get(name) == "park" and _goes_first(name, assignment)
     }
 
 
@@ -256,6 +253,15 @@ def of_others(assignment: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """CPUs on which services that are not hot may run, ascending."""
     lists = (numbers for name, numbers in assignment.items() if name not in OWN_CORE_ORDER)
     return tuple(sorted(set().union(*lists)))
+
+
+def _goes_first(name: str, assignment: Mapping[str, tuple[int, ...]]) -> bool:
+    """May this hot service hold up whoever shares its CPUs?"""
+    own = set(assignment.get(name, ()))
+    beside = {other for other, numbers in assignment.items() if other != name and own.intersection(numbers)}
+    if beside <= set(OWN_CORE_ORDER):
+        return bool(own)
+    return name == "feed" and beside.isdisjoint(OWN_CORE_ORDER)
 
 
 def describe(assignment: Mapping[str, tuple[int, ...]]) -> str:

@@ -96,8 +96,8 @@ class Cpus:
     placement: str = choice(
         "auto",
         PLACEMENTS,
-        "Hot services without a core of their own. split: apart from all others; split_feed (auto): so but for "
-        "the feed; shared: among them.",
+        "Hot services without a core of their own. split: apart from all others; split_feed (auto): so but "
+        "for the feed; shared: among them.",
     )
     nice: int = number(
         5,

@@ -58,7 +58,7 @@ OURS = {
     "simnet_notifications": {"accountSubscribe": "rate_per_s"},
     "simnet_two_hop": {"two-hop": "p50_ns"},
     "feed": {"vault, paced": "p50_ns"},
-    "placement": {"split, 1,000 swaps/s": "p50_ns", "shared, 1,000 swaps/s": "p50_ns"},
+    "placement": {f"{one}, 1,000 swaps/s": "p50_ns" for one in ("split_feed", "split", "shared")},
     "tick_to_trade": {"1,000 updates/s": "p50_ns", "1,000 updates/s: planner→executor": "p50_ns"},
     "kill_under_load": {"trip to last service": "submissions", "trip to last service: feed": "p50_ns"},
     "load": {"500 opportunities/s": "planned"},

@@ -53,13 +53,17 @@ def test_hot_services_own_cores_while_two_remain(count: int, owners: int) -> Non
     ("count", "owners", "together"),
     [(1, 0, ()), (2, 0, (1,)), (3, 0, (2,)), (4, 1, (2,)), (5, 2, (2,)), (6, 4, ())],
 )
+@pytest.mark.parametrize("placement", ["split", "split_feed"])
 def test_split_keeps_hot_services_apart_from_the_others(
-    count: int, owners: int, together: tuple[int, ...]
+    count: int, owners: int, together: tuple[int, ...], placement: str
 ) -> None:
-    assigned = cpus.assign(tuple(range(count)), "split").cpus
+    assigned = cpus.assign(tuple(range(count)), placement).cpus
     own = cpus.OWN_CORE_ORDER[:owners]
     assert len({assigned[name] for name in own}) == owners
     rest = [name for name in cpus.OWN_CORE_ORDER if name not in own]
+    if placement == "split_feed" and together and "feed" in rest:
+        rest.remove("feed")
+        assert assigned["feed"] == assigned["manager"]
     others = {assigned[name] for name in EVERY - set(cpus.OWN_CORE_ORDER)}
     assert len(others) == 1
     if together:
@@ -120,6 +124,7 @@ def test_idle_strategies_follow_the_cores() -> None:
         ([], (0, 1, 2, 3), ("feed", "planner", "executor")),
         ([], tuple(range(8)), ()),
         ([], (0,), ()),
+        (["cpus.placement=split"], (0, 1), cpus.REAL_TIME_ORDER),
         (["cpus.placement=shared"], (0, 1), ()),
         (["cpus.real_time=off"], (0, 1), ()),
         (["hft.idle=busy_spin"], (0, 1), ()),
@@ -127,7 +132,7 @@ def test_idle_strategies_follow_the_cores() -> None:
         (["service:planner.idle=park"], tuple(range(8)), ("planner",)),
     ],
 )
-def test_hot_services_run_in_real_time_that_park_and_share_with_none_but_hot_ones(
+def test_hot_services_run_in_real_time_that_park_where_nobody_must_not_be_held_up(
     sets: list[str], numbers: tuple[int, ...], ranked: tuple[str, ...]
 ) -> None:
     loaded = config.load(None, sets=sets)
@@ -142,7 +147,19 @@ def test_nobody_runs_in_real_time_beside_the_manager_or_unpinned() -> None:
     assert set(cpus.ranks("auto", placed, parked)) == set(cpus.REAL_TIME_ORDER)
     assert cpus.ranks("auto", {**placed, "manager": (0, 1)}, parked) == {}
     assert set(cpus.ranks("auto", {**placed, "feed": (0, 1)}, parked)) == {"scanner", "planner", "executor"}
+    assert set(cpus.ranks("auto", {**placed, "feed": (0,)}, parked)) == set(cpus.REAL_TIME_ORDER)
+    assert set(cpus.ranks("auto", {**placed, "scanner": (0,)}, parked)) == {"feed", "planner", "executor"}
     assert cpus.ranks("auto", dict.fromkeys(EVERY, ()), parked) == {}
+
+
+def test_who_shares_with_whom_is_told() -> None:
+    (told,) = cpus.assign((0, 1)).notes
+    assert told.startswith("2 CPUs (0-1): scanner, planner, executor share CPU 1 among themselves, ")
+    assert "feed shares CPU 0 with the rest; 6 or more" in told
+    (told,) = cpus.assign((3,)).notes
+    assert told.startswith("1 CPU (3): scanner, feed, planner, executor share CPU 3 with the rest; ")
+    (told,) = cpus.assign((0, 1, 2, 3, 4)).notes
+    assert told.startswith("5 CPUs (0-4): planner, executor share CPU 2 among themselves; ")
 
 
 def test_the_owning_order_names_exactly_the_hot_services() -> None:
