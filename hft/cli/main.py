@@ -154,6 +154,8 @@ def refusal(said: str, arguments: list[str]) -> str:
         what = said[named.end() :]
         said = f"{named[1]}: {what}" if repr(given) in what else f"{named[1]} {given}: {what}"
     known = [name for name in arguments[:1] if name in COMMANDS]
+    if known and known[0] in (*GROUPS, "simnet") and not said.startswith("No such command"):
+        known += [name for name in arguments[1:2] if not name.startswith("-")]
     return f"{said.rstrip('.')} ({' '.join(('hft', *known, '--help'))} lists what there is)"
 
 

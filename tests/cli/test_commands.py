@@ -142,6 +142,11 @@ def test_what_a_command_does_is_never_cut_short(capsys: Capture) -> None:
         ("replay f --speed 2x", "--speed: '2x' is not one of 'max', '1x' (hft replay --help lists"),
         ("start --nothing", "No such option: --nothing (hft start --help lists"),
         ("nothing", "No such command 'nothing' (hft --help lists"),
+        (
+            "simnet fault hang --ms -1",
+            "--ms -1: it must be greater than or equal to 0 (hft simnet fault --help",
+        ),
+        ("streams nothing", "No such command 'nothing' (hft streams --help lists"),
         ("run", "Missing argument 'SERVICE' (hft run --help lists"),
         ("bridge --from PLANNED --to x", "no link 'x'; there are market_data, "),
         (
