@@ -102,7 +102,7 @@ def keep_shared_memory(systemd: Systemd) -> None:
 def test_services_by_themselves_trade_restart_and_stop_in_order(systemd: Systemd) -> None:
     pipeline = systemd.pipeline
     keep_shared_memory(systemd)
-    for wave in topology.START_WAVES:
+    for wave in topology.start_waves("paper"):
         for name in wave:
             systemd.start(name, "run", name)
         for name in wave:
