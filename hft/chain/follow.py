@@ -283,5 +283,5 @@ class Follower:
 
 
 def _engine_only(outcome: SendOutcome) -> bool:
-    """Whether the block engine alone was handed the bytes."""
-    return outcome.state is SendState.ACCEPTED and outcome.path is Path.JITO
+    """Whether the block engine alone was handed the bytes, and once."""
+    return outcome.state is SendState.ACCEPTED and outcome.path is Path.JITO and not outcome.again

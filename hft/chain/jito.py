@@ -65,9 +65,9 @@ class JitoClient(Caller):
         deadline_ns: int,
         guard: Callable[[], bool],
         attempts: int | None = None,
-    ) -> tuple[str, str]:
-        """Hands over at most five signed transactions: (bundle id, endpoint). ``guard`` is asked right before
-        each socket write."""
+    ) -> tuple[str, str, bool]:
+        """Hands over at most five signed transactions: (bundle id, endpoint, whether an attempt before it may
+        have handed them over as well). ``guard`` is asked right before each socket write."""
         if not 1 <= len(signed) <= MAX_TRANSACTIONS:
             raise ValueError(f"{len(signed)} transactions: 1 to {MAX_TRANSACTIONS} make a bundle")
         words = [b64encode(one).decode() for one in signed]
@@ -81,7 +81,7 @@ class JitoClient(Caller):
         )
         if not isinstance(answer.result, str) or not 0 < len(answer.result) <= MAX_ID:
             raise RpcFault(FaultKind.MALFORMED, answer.endpoint, f"bundle id {str(answer.result)[:80]!r}")
-        return answer.result, answer.endpoint
+        return answer.result, answer.endpoint, answer.again
 
     async def send_transaction(
         self, signed: bytes, *, deadline_ns: int, guard: Callable[[], bool], bundle_only: bool = True

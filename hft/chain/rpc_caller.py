@@ -39,11 +39,13 @@ CALL_RULE: Final = CallRule()
 
 
 class Answer(NamedTuple):
-    """A result, which endpoint gave it, and the answer's ``x-bundle-id`` header (empty if none)."""
+    """A result, which endpoint gave it, the answer's ``x-bundle-id`` header (empty if none). ``again``: an
+    attempt before this one may have been carried out too, or may still be."""
 
     result: Any
     endpoint: str
     bundle_id: str
+    again: bool = False
 
 
 class GuardedBody(BytesPayload):
@@ -183,7 +185,7 @@ class Caller:
             done_ns = self._clock_ns()
             state.breaker.succeeded()
             state.health.succeeded(done_ns, done_ns - now_ns)
-            return answer
+            return answer._replace(again=maybe_done)
         if last is not None:
             raise last
         self.faults[FaultKind.DEADLINE] += 1

@@ -42,7 +42,8 @@ class SendState(Enum):
 
 class SendOutcome(NamedTuple):
     """How sending went. ``path``: by which way they were taken, or last tried; ``fault``: the last one;
-    ``written_ns``: when the first socket write was allowed, 0 if none was."""
+    ``written_ns``: when the first socket write was allowed, 0 if none was; ``again``: an engine may hold a
+    second copy, which its word on the first says nothing of."""
 
     state: SendState
     path: Path | None = None
@@ -51,6 +52,7 @@ class SendOutcome(NamedTuple):
     fault: RpcFault | None = None
     reason: str = ""
     written_ns: int = 0
+    again: bool = False
 
 
 class SendRule(NamedTuple):
@@ -198,7 +200,7 @@ class Submitter:
         self, jito: JitoClient, intent: Intent, deadline_ns: int, guard: _Guard
     ) -> SendOutcome:
         try:
-            bundle_id, endpoint = await jito.send_bundle(
+            bundle_id, endpoint, again = await jito.send_bundle(
                 [intent.signed],
                 deadline_ns=deadline_ns,
                 guard=guard,
@@ -206,7 +208,7 @@ class Submitter:
             )
         except RpcFault as fault:
             return _after(fault, Path.JITO)
-        return SendOutcome(SendState.ACCEPTED, Path.JITO, bundle_id, endpoint)
+        return SendOutcome(SendState.ACCEPTED, Path.JITO, bundle_id, endpoint, again=again)
 
     async def _by_rpc(self, intent: Intent, deadline_ns: int, guard: _Guard) -> SendOutcome:
         try:
@@ -226,7 +228,7 @@ class Submitter:
 
     def _noted(self, intent: Intent, outcome: SendOutcome) -> SendOutcome:
         """The journal knows who took the bytes; that is a help for the next start, not a condition."""
-        if outcome.state is SendState.ACCEPTED and outcome.path is not None:
+        if outcome.state is SendState.ACCEPTED and outcome.path is not None and not outcome.again:
             try:
                 self._journal.journal.sent(Sent(intent.plan_id, outcome.path, outcome.bundle_id))
             except JournalError as error:
@@ -244,7 +246,7 @@ def _after(fault: RpcFault, path: Path) -> SendOutcome:
         state = SendState.KILLED
     else:
         state = SendState.REFUSED
-    return SendOutcome(state, path, "", fault.endpoint, fault, str(fault))
+    return SendOutcome(state, path, "", fault.endpoint, fault, str(fault), again=fault.maybe_done)
 
 
 def error_of(error: Any) -> tuple[int | None, int | None, str]:

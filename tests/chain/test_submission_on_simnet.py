@@ -150,6 +150,25 @@ def test_row_14_one_plan_by_both_ways_lands_once_and_is_counted_once(simnet: Sim
     with_desk(simnet, tmp_path, work, jito="engine", hasty=True)
 
 
+def test_row_14_a_bundle_handed_over_twice_is_not_given_up_on_the_engine_s_word(
+    simnet: Simnet, tmp_path: Path
+) -> None:
+    """The first answer is lost: what the engine says of the one copy it says of the one it was asked for."""
+    simnet.fault("lost_answer", node="engine", method="sendBundle", times=1)
+
+    async def work(desk: Bench) -> None:
+        intent = await desk.intent()
+        outcome = await desk.submit(intent)
+        assert (outcome.state, outcome.path) == (SendState.ACCEPTED, Way.JITO)
+        assert outcome.again
+        assert not desk.writer.journal.open[intent.plan_id].sent
+        followed = desk.follower._followed.get(intent.signature)
+        assert followed is None or not followed.engine_only
+        assert (await desk.the_end()).state is EndState.LANDED_OK
+
+    with_desk(simnet, tmp_path, work, jito="engine", hasty=True)
+
+
 def test_row_21_nothing_is_written_after_a_kill(simnet: Simnet, tmp_path: Path) -> None:
     """Set before the plan, and set while the block engine is being waited for."""
 
