@@ -14,10 +14,11 @@ MAXIMUM_CPU = 4095
 """No CPU number above this is believed."""
 
 
-AUTO_PLACEMENT = "split_feed"
-"""What ``[cpus] placement = auto`` means; ``python -m perf run placement`` compares them. On two cores a
-parked service wakes sooner when its neighbour on the data's way shares its core and nobody else does; and the
-feed reads the next update while a trade is under way when it is elsewhere."""
+AUTO_PLACEMENT = "split"
+"""What ``[cpus] placement = auto`` means; ``python -m perf run placement burst`` compares. On two cores a
+parked service wakes sooner when its neighbour on the data's way shares its core and nobody else does. A feed
+elsewhere reads the next update while a trade is under way; but beside the local cluster it interrupts each
+of its writes, and takes a burst message by message."""
 
 SHARED_CORES = 2
 """Cores that no service owns: the local cluster and nats-server need about one each under load."""

@@ -96,7 +96,7 @@ class Cpus:
     placement: str = choice(
         "auto",
         PLACEMENTS,
-        "Hot services without a core of their own. split: apart from all others; split_feed (auto): so but "
+        "Hot services without a core of their own. split (auto): apart from all others; split_feed: so but "
         "for the feed; shared: among them.",
     )
     nice: int = number(

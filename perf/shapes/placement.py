@@ -1,12 +1,12 @@
 """Where hot services run that get no core of their own: together on one core, so but for the feed, or among
 all others on all.
 
-    split_feed                       split                            shared
+    split                            split_feed                       shared
     +------------------------------+ +------------------------------+ +------------------------------+
-    | cpu 1: scanner planner       | | cpu 1: feed scanner planner  | | cpu 0 and 1: feed scanner    |
+    | cpu 1: feed scanner planner  | | cpu 1: scanner planner       | | cpu 0 and 1: feed scanner    |
     |        executor              | |        executor              | |   planner executor, simnet,  |
     +------------------------------+ +------------------------------+ |   sidecar, auditor, manager, |
-    | cpu 0: feed, all others      | | cpu 0: all others            | |   nats-server                |
+    | cpu 0: all others            | | cpu 0: feed, all others      | |   nats-server                |
     +------------------------------+ +------------------------------+ +------------------------------+
 
 Whole pipelines in paper mode, one after the other on the same CPUs, a new one each round: the time from
@@ -29,7 +29,7 @@ from perf.cases import limits
 from perf.engine import BUDGET_S, Case, Outcome, Plan, Shape
 
 RATES = (50, 1_000)
-PLACEMENTS = ("split_feed", "split", "shared")
+PLACEMENTS = ("split", "split_feed", "shared")
 SECONDS, QUICK_SECONDS = 20, 5
 LIMIT_S = 180
 
@@ -48,7 +48,7 @@ class Placed:
     def __init__(self, placement: str, rate: int, plan: Plan) -> None:
         self.label = f"{placement}, {rate:,} swaps/s"
         self.group = f"{rate} swaps/s"
-        self.reference = placement == "split_feed"
+        self.reference = placement == "split"
         self._seconds = SECONDS if plan.budget_s >= BUDGET_S else QUICK_SECONDS
         self._options = (
             *("--cpus", ",".join(str(cpu) for cpu in sorted(set(plan.cpus)))),

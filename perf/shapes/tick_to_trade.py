@@ -3,7 +3,7 @@
     +---------+   WebSocket  +------+ market_data +---------+ opportunities +---------+ planned  +----------+
     | cluster |=============>| feed |------------>| scanner |-------------->| planner |=========>| executor |
     +---------+   loopback   +------+             +---------+               +---------+          +----------+
-       cpu 0                 cpu 0                  cpu 1, parked, as `hft start` places them
+       cpu 0                    cpu 1: all four, parked, as `hft start` places them
 
 The pipeline's own processes; the local cluster with the shipped market, whose pools its order flow moves.
 Trades come of that market: each is signed, journalled, sent, landed. Everything is read from the stamps in

@@ -124,7 +124,7 @@ def test_idle_strategies_follow_the_cores() -> None:
         ([], (0, 1, 2, 3), ("feed", "planner", "executor")),
         ([], tuple(range(8)), ()),
         ([], (0,), ()),
-        (["cpus.placement=split"], (0, 1), cpus.REAL_TIME_ORDER),
+        (["cpus.placement=split_feed"], (0, 1), cpus.REAL_TIME_ORDER),
         (["cpus.placement=shared"], (0, 1), ()),
         (["cpus.real_time=off"], (0, 1), ()),
         (["hft.idle=busy_spin"], (0, 1), ()),
@@ -153,7 +153,11 @@ def test_nobody_runs_in_real_time_beside_the_manager_or_unpinned() -> None:
 
 
 def test_who_shares_with_whom_is_told() -> None:
-    (told,) = cpus.assign((0, 1)).notes
+    (told,) = cpus.assign((0, 1), "split").notes
+    assert told.startswith(
+        "2 CPUs (0-1): scanner, feed, planner, executor share CPU 1 among themselves; 6 or"
+    )
+    (told,) = cpus.assign((0, 1), "split_feed").notes
     assert told.startswith("2 CPUs (0-1): scanner, planner, executor share CPU 1 among themselves, ")
     assert "feed shares CPU 0 with the rest; 6 or more" in told
     (told,) = cpus.assign((3,)).notes
