@@ -14,8 +14,9 @@ from hft.venues.encoders import encode
 from hft.venues.spl import key
 from perf.made_up import CLOCK, MINT_A, SETTINGS, VARIANTS, meteora_dlmm, raydium_cpmm, raydium_v4, whirlpool
 
-# Functions whose results never become amounts: the screen's and the sizing's look-outs.
+# Functions whose results never become amounts: look-outs of the screen, of sizing and of the judge of prices.
 FLOAT_FUNCTIONS = {"spot_price", "rates", "depths", "marginal", "marginal_at", "_keep", "_price"}
+FLOAT_FUNCTIONS |= {"glance", "held_price"}
 U64 = (1 << 64) - 1
 
 
