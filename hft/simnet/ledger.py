@@ -16,10 +16,10 @@ from hft.simnet.settlement import Executed
 
 KEPT: Final = 1024
 """So many of the newest stay however old they are: whoever was away finds what it sent last."""
-KEPT_SLOTS: Final = 300
+KEPT_SLOTS: Final = 250
 """Others go when they are older: a blockhash lives for 150, a block is final after 32, and a client that
 reads what landed asks for 63 more (25 s)."""
-KEPT_S: Final = 120
+KEPT_S: Final = 100
 """The same where slots are shorter."""
 MAX_RECORDS: Final = 8192
 FEE_SLOTS: Final = 150
