@@ -32,8 +32,6 @@ _POSTGRESQL: Final = {
     "application_name": "hft",
     "options": "-c statement_timeout=1000 -c lock_timeout=500 -c synchronous_commit=on -c timezone=UTC",
 }
-PAGE_CACHE_KIB: Final = 512
-"""Of SQLite's own: full soon, so that the auditor's memory is flat. The kernel has the file's pages too."""
 _CREATION_LOCK: Final = 0x6866_7431
 """Two programs that find an empty database do not both make the tables."""
 
@@ -127,7 +125,6 @@ def engine_of(place: Place, *, read_only: bool = False) -> Engine:
         if not read_only:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA cache_size=-{PAGE_CACHE_KIB}")
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
