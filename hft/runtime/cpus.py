@@ -30,7 +30,7 @@ RECORDING: tuple[str, ...] = ("sidecar", "event_logger")
 """Services that nothing waits for but a full ring: where others want the same core, they come last."""
 
 
-REAL_TIME_ORDER: tuple[str, ...] = ("feed", "scanner", "planner", "executor")
+REAL_TIME_ORDER: tuple[str, ...] = tuple(spec.name for spec in topology.SERVICES if spec.hot)
 """Hot services along the data's way, by real-time priority from 1 on: a trade under way goes before new
 updates. ``python -m perf run tick_to_trade`` compares it with none. What the kernel runs so has 50."""
 

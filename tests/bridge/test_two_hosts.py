@@ -106,7 +106,9 @@ def test_a_scanner_of_another_instance_feeds_the_planner(
 
 
 @pytest.mark.slow
-def test_how_many_a_second(server: NatsServer, tmp_path: Path, target: Callable[..., Target]) -> None:
+def test_all_of_fifty_thousand_at_once_come_over_in_order(
+    server: NatsServer, tmp_path: Path, target: Callable[..., Target]
+) -> None:
     count = 50_000
     make_streams(server.url)
 
@@ -126,9 +128,5 @@ def test_how_many_a_second(server: NatsServer, tmp_path: Path, target: Callable[
     made = target(server.url, depth=1 << 16)
     made.open()
     made.until(lambda: made.written() > 0)
-    begin, first = time.monotonic(), made.written()
     made.until(lambda: made.written() == count, 60)
-    rate = (count - first) / (time.monotonic() - begin)
-    print(f"{rate:,.0f} messages/s")
     assert [wire.two_hop_opportunity.decode(m).sequence for m in made.taken()] == list(range(count))
-    assert rate > 1000

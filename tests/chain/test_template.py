@@ -2,8 +2,6 @@
 
 import copy
 import random
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Any
 
 import pytest
 from chain_pools import order_of, pools_by_venue, route_table, table_form, twin
-from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from hft.chain.accounts import token_accounts
@@ -256,23 +253,3 @@ def test_row_18_a_template_refuses_what_a_build_refuses(
         assert caught.value.code is code
     with pytest.raises(TransactionError, match="blockhash of 5 bytes"):
         cache.sign(order, b"short")
-
-
-def test_a_template_is_three_times_faster_than_a_full_build(pools: dict[Venue, Pool]) -> None:
-    """Patch and sign beside solders' full build, taken in turns so that both see the same machine."""
-    order = route(pools, Venue.WHIRLPOOL, Venue.METEORA_DAMM_V2)
-    signer = LocalSigner.of(PAYER)
-    cache = TemplateCache(signer)
-    cache.sign(order, BLOCKHASH)
-    prepared: list[int] = []
-    full: list[int] = []
-    user = Pubkey(signer.public_key)
-    for number in range(400):
-        plan = order._replace(amount_in=10**9 + number)
-        start = time.perf_counter_ns()
-        cache.sign(plan, BLOCKHASH)
-        middle = time.perf_counter_ns()
-        build_two_hop(plan, PAYER, BLOCKHASH, user)
-        full.append(time.perf_counter_ns() - middle)
-        prepared.append(middle - start)
-    assert statistics.median(full) >= 3 * statistics.median(prepared)
