@@ -14,6 +14,7 @@ nothing whole follows, from corruption in the middle.
 """
 
 import zlib
+from collections.abc import Iterable
 from enum import IntEnum
 from struct import Struct
 from struct import error as StructError
@@ -145,6 +146,17 @@ def scan(data: bytes) -> Scan:
         records.append(found[0])
         at = found[1]
     return Scan(records, at)
+
+
+def open_intents(records: Iterable[Record]) -> list[Intent]:
+    """Those without an end, in the order in which they were signed."""
+    found: dict[bytes, Intent] = {}
+    for record in records:
+        if isinstance(record, Intent):
+            found[record.plan_id] = record
+        elif isinstance(record, Ended):
+            found.pop(record.plan_id, None)
+    return list(found.values())
 
 
 def _record_at(data: bytes, at: int) -> tuple[Record, int] | None:

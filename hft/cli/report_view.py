@@ -9,7 +9,7 @@ from rich.text import Text
 
 from hft.cli import panels, text
 from hft.cli.grid import Grid
-from hft.runtime import topology
+from hft.runtime import intents, topology
 from hft.runtime.report import Report, as_json, losses, strategies
 
 WIDE = 110
@@ -145,6 +145,8 @@ def _verdict(report: Report) -> RenderableType:
         lines.append(
             Text(f"    {balance.name}: {balance.taken:,} ≠ {parts} ({balance.missing:+,})", style="red")
         )
+    for line in intents.told(report.open_signatures).splitlines():
+        lines.append(Text(f"  {line}" if line.startswith(" ") else f"  ! {line}", style="yellow"))
     for service, reasons in losses(report.reading).items():
         told = ", ".join(f"{text.words(reason)} {n:,}" for reason, n in reasons.items())
         lines.append(Text(f"  ! {service} dropped messages: {told}", style="yellow"))

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import ringbuf
 from hft.cli import options
-from hft.runtime import state, topology
+from hft.runtime import intents, state, topology
 from hft.runtime.context import Run
 from hft.runtime.exit_codes import ExitCode, HftError
 from ringbuf.segment import Owner
@@ -23,7 +23,10 @@ def stop(
     limit: options.WaitLimit = 300.0,
     state_dir: options.StateDir = None,
 ) -> int:
-    """End the running instance in order, and wait for it."""
+    """End the running instance in order, and wait for it.
+
+    Exit code 10 if a submission has no end by then: the next start resolves it.
+    """
     folder = options.state_folder(state_dir)
     pid = state.holder(folder)
     if pid <= 0:
@@ -31,13 +34,14 @@ def stop(
     console = Console(highlight=False)
     console.print(f"stopping pid {pid}: every service drains in turn")
     deadline = time.monotonic() + limit
-    if (folder / state.RUN_FILE).exists():
-        run = Run.load(folder / state.RUN_FILE)
-        if run.standing:
-            _stop_services(run, console, deadline)
+    run = Run.load(folder / state.RUN_FILE) if (folder / state.RUN_FILE).exists() else None
+    if run is not None and run.standing:
+        _stop_services(run, console, deadline)
     os.kill(pid, signal.SIGTERM)
     wait_for_end(folder, pid, max(0.0, deadline - time.monotonic()))
     console.print("stopped")
+    if run is not None and (left := intents.without_end(run)):
+        raise HftError(intents.told(left), ExitCode.DRAIN_TIMEOUT)
     return int(ExitCode.OK)
 
 

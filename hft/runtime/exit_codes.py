@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
     SERVICE_FAILED = 9
     """A service did not become ready, or crashed more often than its restart limit allows."""
     DRAIN_TIMEOUT = 10
-    """A service still had work in flight when its drain limit passed."""
+    """Work was still in flight when a drain limit passed, or a submission has no end yet."""
     NATS = 11
     """nats-server is missing, did not start, or cannot be reached."""
     STATE_FOLDER = 12

@@ -74,6 +74,8 @@ class Report(NamedTuple):
     reading: Reading
     restarts: int
     balances: tuple[Balance, ...]
+    open_signatures: tuple[str, ...] = ()
+    """Of submissions without an end, in base 58: the next start resolves them."""
 
     @property
     def money_agrees(self) -> bool:
@@ -199,6 +201,7 @@ def as_json(report: Report) -> dict[str, Any]:
         },
         "restarts": report.restarts,
         "kill_state": "killed" if reading.kill.killed else "running",
+        "open_signatures": list(report.open_signatures),
     }
 
 

@@ -89,7 +89,7 @@ class Runner:
         self._drain_until_ns = 0
         self._latch = ctx.control.latch
         self._halted = self._looking = False
-        self._ground_gone = False
+        self._ground_gone = self._timed_out = False
         counters = ctx.counters
         self._cycles = counters.index("runner_cycles")
         self._busy_cycles = counters.index("runner_busy_cycles")
@@ -142,7 +142,7 @@ class Runner:
     @property
     def timed_out(self) -> bool:
         """Did the drain end by its limit, with work still in flight?"""
-        return self._drain_until_ns > 0 and self._pending() > 0
+        return self._timed_out
 
     def _drain_step(self) -> bool:
         now_ns = self._ctx.clock.monotonic_ns()
@@ -163,6 +163,7 @@ class Runner:
 
     def _drained(self, now_ns: int) -> bool:
         """A last housekeeping: gauges show what is left, not what was under way some milliseconds ago."""
+        self._timed_out = self._pending() > 0  # asked now: a close gives up what is in flight
         self._housekeeping(now_ns, idle_now=False)
         return False
 

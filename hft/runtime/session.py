@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from hft.runtime import probes, report, state
+from hft.runtime import intents, probes, report, state
 from hft.runtime.clock import Clock
 from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.monitor import Monitor, Reading
@@ -83,10 +83,12 @@ class Session:
         undrained = supervisor.stop(before_cluster_ends=count_both)
         reading = monitor.read()
         on_tick(supervisor, reading)
-        failure = supervisor.failure
-        if failure is None and undrained:
-            failure = HftError(f"did not drain in time: {', '.join(undrained)}", ExitCode.DRAIN_TIMEOUT)
-        return self._report(supervisor, reading, duration_ns, wallet, sequences), failure
+        done = self._report(supervisor, reading, duration_ns, wallet, sequences)
+        try:
+            done = done._replace(open_signatures=intents.without_end(supervisor.run))
+        except HftError as error:
+            return done, supervisor.failure or error
+        return done, supervisor.failure or _undrained(undrained, done.open_signatures)
 
     def _watch(
         self,
@@ -146,3 +148,10 @@ class Session:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _undrained(services: list[str], signatures: tuple[str, ...]) -> HftError | None:
+    """What a stop left under way, if anything."""
+    late = [f"did not drain in time: {', '.join(services)}"] if services else []
+    left = [intents.told(signatures)] if signatures else []
+    return HftError("\n".join(late + left), ExitCode.DRAIN_TIMEOUT) if late or left else None

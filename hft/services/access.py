@@ -25,14 +25,13 @@ from hft.chain.subscribe_signatures import SignatureSource
 from hft.chain.watchers import Watchers
 from hft.runtime.endpoints import Endpoints, endpoints
 from hft.runtime.exit_codes import ExitCode, HftError
+from hft.runtime.intents import OWN_CLUSTER, folder_of
 from hft.services.nodes import MILLISECOND_NS, engines_of, nodes_of, watch_times
 from hft.wire.enums import EndState
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
 
-FOLDER: Final = "intents"
-OWN_CLUSTER: Final = "cluster-"
 CLOSE_LIMIT_S: Final = 2.0
 
 COUNTERS: tuple[str, ...] = (
@@ -223,10 +222,7 @@ class Access:
 
     def _journal(self) -> Journal:
         """The journal of this chain; those of local clusters that are gone are left to ``orphans``."""
-        run = self._ctx.run
-        mode = run.config.hft.mode
-        own = mode == "paper" and not self._settings.rpc_urls
-        folder = run.state_dir / FOLDER / (f"{OWN_CLUSTER}{run.run_id.hex()}" if own else mode)
+        folder = folder_of(self._ctx.run)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             gone = [one for one in folder.parent.glob(f"{OWN_CLUSTER}*") if one != folder]

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hft import wire
+from hft.chain.base58 import b58encode
 from hft.chain.desk import DeskEvent, Settled, Submitted
 from hft.chain.journal_records import Intent
 from hft.chain.watchers import Funds
+from hft.runtime.runner import Log
 from hft.services.common import Outbox
 from hft.services.outcome import End, Signing, method_of, refused, result_fields, settled
 from hft.services.strategies import places_of
@@ -65,6 +67,7 @@ class Submissions:
         self._counters = ctx.counters
         self._forget = forget
         self._is_doomed = is_doomed
+        self._log = Log("executor", ctx.clock)
         self.out = Outbox(ctx, "executed")
         self.open: dict[bytes, Work] = {}
         """By signature; by plan id while that is not there yet."""
@@ -193,6 +196,7 @@ class Submissions:
                 self.release(work)
                 self.finish(work, refused(ExecutionReason.SHUTDOWN, "not signed yet"))
                 continue
+            self._log.line(f"no end yet; the next start resolves it: {b58encode(work.intent.signature)}")
             self.finish(work, End(EndState.UNKNOWN, ExecutionReason.SHUTDOWN))
         self.out.flush()
         self.note()

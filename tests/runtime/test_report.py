@@ -29,6 +29,7 @@ KEYS = {
     "latency_ns",
     "restarts",
     "kill_state",
+    "open_signatures",
 }
 
 
@@ -101,6 +102,9 @@ def test_the_json_has_the_documented_keys_and_its_links_balance() -> None:
     assert set(told) == KEYS
     assert told["duration_s"] == 60.0
     assert told["kill_state"] == "running"
+    assert told["open_signatures"] == []
+    left = report.as_json(finished(reading())._replace(open_signatures=("a",)))
+    assert left["open_signatures"] == ["a"]
     assert told["latency_ns"] == {"tick_to_signed": {"p50": 1, "p99": 2, "p999": 3, "max": 4}}
     assert told["links"]["planned"] == {"in": 10, "out": 10, "dropped": {}}
     assert told["links"]["planned>auditor"] == {

@@ -44,7 +44,8 @@ class Worker:
     def on_housekeeping(self, now_ns: int) -> None:
         self.housekept.append(now_ns)
 
-    def on_close(self) -> None: ...
+    def on_close(self) -> None:
+        self.in_flight = 0
 
 
 class Idler:
@@ -288,6 +289,7 @@ def test_row_34_a_drain_that_never_ends_is_cut_at_its_limit(stepped: Stepped) ->
     assert stepped.runner.step()
     stepped.clock.advance(stepped.ctx.config.hft.drain_limit_ms * 1_000_000)
     assert not stepped.runner.step()
+    stepped.worker.on_close()
     assert stepped.runner.timed_out
 
 
