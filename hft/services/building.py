@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from hft.chain.lookup import TableCache
 from hft.chain.signers import Signer
@@ -11,8 +11,9 @@ from hft.chain.tips import MINIMUM_TIP_LAMPORTS, TIP_ACCOUNTS, TipAccounts
 from hft.chain.transaction import SignedTransaction, TransactionError, TwoHop, check_transaction
 from hft.services.book import TableBook
 from hft.services.outcome import BUILD_REASONS, End, refused
-from hft.venues import WRAPPED_SOL, Pool, PoolError, QuoteError, Settings
+from hft.venues import WRAPPED_SOL, Pool, PoolError, QuoteError, Settings, names_in
 from hft.wire import ExecutionPlan
+from hft.wire.account import DATA, HEADER_BYTES, OWNER
 from hft.wire.enums import ExecutionReason
 
 if TYPE_CHECKING:
@@ -25,17 +26,31 @@ EXAMINED: Final = 4
 """Routes looked at in one ``refresh``."""
 
 
+class _Named(NamedTuple):
+    """A pool as it was decoded, and the bytes by which its swaps name what they do: of its account (owner,
+    length, ``tell`` of its data) and of others (key, owner and data; None: not known)."""
+
+    pool: Pool
+    owner: bytes
+    length: int
+    tell: Callable[[bytes], object]
+    names: object
+    others: tuple[tuple[bytes, tuple[bytes, bytes] | None], ...]
+
+
 class PlanBook(TableBook):
     """A book for who asks for a pool only now and then, and only which accounts its swaps name, of a market
     that moves all the time: what changed is kept aside, and of that only what those names rest on is read.
+    A pool is decoded anew when that speaks of other names than before.
 
-    Vaults, ticks and bins of its pools are as old as their first decoding: nothing is to be quoted on them.
+    Price, vaults, ticks and bins of its pools are as old as some decoding: nothing is to be quoted on them.
     """
 
     def __init__(self, table: "Table", settings: Settings) -> None:
         super().__init__(table, settings)
+        self._get = table.get
         self._aside: set[bytes] = set()
-        self._names: dict[bytes, frozenset[bytes]] = {}
+        self._names: dict[bytes, _Named] = {}
 
     def refresh(self) -> int:
         """Keeps aside what the feed has written since; returns how much it was."""
@@ -50,22 +65,46 @@ class PlanBook(TableBook):
 
     def newest(self, *keys: bytes) -> list[Pool | None]:
         """The pools ``keys`` as they are now but for what is said above; None for one that is not usable."""
-        self.refresh()
-        return [self._named(key) for key in keys]
+        return [self._standing(key) or self._renewed(key) for key in keys]
 
-    def _named(self, key: bytes) -> Pool | None:
-        names = self._names.get(key)
-        if names is None:
+    def _standing(self, key: bytes) -> Pool | None:
+        """The pool as it was decoded, if its swaps still name the same by the newest bytes."""
+        named = self._names.get(key)
+        if named is None:
+            return None
+        pool, owner, length, tell, names, others = named
+        get = self._get
+        packed = get(key)
+        if packed is None or len(packed) != length or packed[OWNER] != owner or tell(packed[DATA]) != names:
+            return None
+        for other, content in others:
+            packed = get(other)
+            if (None if packed is None else (packed[OWNER], packed[DATA])) != content:
+                return None
+        return pool
+
+    def _renewed(self, key: bytes) -> Pool | None:
+        """The pool, decoded up to the newest bytes of what its names rest on."""
+        self.refresh()
+        named = self._names.pop(key, None)
+        if named is None:
             self._take(set(self._aside))
         else:
-            self._take(names & self._aside)
+            self._take({key, *(other for other, _ in named.others)} & self._aside)
         entry = self.entry(key)
         pool = None if entry is None else entry.pool
-        if pool is None:
-            self._names.pop(key, None)
-        elif names is None:
-            self._names[key] = frozenset(pool.names_rest_on())
+        account = self.account(key)
+        if pool is not None and account is not None:
+            tell = names_in(pool.venue)
+            others = tuple((other, self._content(other)) for other in pool.names_rest_on() if other != key)
+            length = HEADER_BYTES + len(account.data)
+            self._names[key] = _Named(pool, account.owner, length, tell, tell(account.data), others)
         return pool
+
+    def _content(self, key: bytes) -> tuple[bytes, bytes] | None:
+        """Owner and data as they were decoded."""
+        record = self.account(key)
+        return None if record is None else (record.owner, record.data)
 
     def _take(self, keys: AbstractSet[bytes]) -> None:
         if keys:

@@ -24,6 +24,7 @@ from hft.venues.meteora_damm_v2_accounts import (
     TWO_AMOUNTS,
     encode,
     figures,
+    names_in,
     recognises,
     required_accounts,
 )
@@ -476,4 +477,5 @@ SPEC = VenueSpec(
     figures=figures,
     encode=encode,
     error_names=ERROR_NAMES,
+    names_in=names_in,
 )

@@ -3,7 +3,8 @@
 Offsets count from the start of the account data. Source: IDL ``cp_amm`` 0.2.0 (MeteoraAg/damm-v2-sdk).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from struct import Struct
 from typing import Any
 
@@ -18,6 +19,10 @@ POOL_HEAD = bytes.fromhex("f19a6d0411b16dbc")
 TWO_AMOUNTS = Struct("<QQ")
 PROTOCOL_FEES_AT = 392
 AMOUNTS_AT = 680
+names_in: Callable[[bytes], object] = itemgetter(
+    slice(64), slice(152, 360), slice(424, 456), slice(472, 488), slice(696, 697)
+)
+"""See ``VenueSpec``: all but the dynamic fee's state, liquidity, fees owed and price."""
 
 
 def u128(data: bytes, at: int) -> int:

@@ -39,6 +39,7 @@ from hft.venues.meteora_dlmm_accounts import (
     extension_address,
     figures,
     more_arrays,
+    names_in,
     read_bin,
     recognises,
     required_accounts,
@@ -205,9 +206,7 @@ class MeteoraDlmmPool(Pool):
             pubkey = array_address(self.key, index)
             if data is None or pubkey in changed:
                 account = accounts.get(pubkey)
-                data = None
-                if account is not None and account.data:
-                    data = check_array(self.key, pubkey, index, account)
+                data = check_array(self.key, pubkey, index, account) if account and account.data else None
             arrays[index] = data
         self.arrays, self.bins = arrays, {}
         if not arrays:
@@ -497,4 +496,5 @@ SPEC = VenueSpec(
     figures=figures,
     encode=encode,
     error_names=ERROR_NAMES,
+    names_in=names_in,
 )

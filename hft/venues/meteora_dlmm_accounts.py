@@ -5,6 +5,7 @@ Offsets count from the start of the account data. Source: IDL ``lb_clmm`` 0.12.0
 
 from collections.abc import Mapping
 from functools import lru_cache
+from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -48,6 +49,10 @@ FIRST_BIN_AT = 56
 BIN_ORDERS = Struct("<QQQIB")
 BIN_ORDERS_AT = 112
 BIN_FULFILLED_AT = 48
+# parameters; up to the pair type; from the bin step to the vaults; mints of the rewards; oracle and bitmap
+_FIXED = itemgetter(
+    slice(40), slice(64, 76), slice(80, 216), slice(264, 296), slice(408, 440), slice(552, 712)
+)
 
 _BITMAP_SPAN = 13 * 512  # array indexes −6656..6655: the pair's 1024 bits between both sides of the extension
 _SIDE_BITS = 12 * 512
@@ -71,6 +76,11 @@ class Bin(NamedTuple):
 def array_index(bin_id: int) -> int:
     """Index of the array that holds a bin."""
     return bin_id // ARRAY_BINS
+
+
+def names_in(data: bytes) -> object:
+    """See ``VenueSpec``: the active bin's array, and which arrays there are, besides what never moves."""
+    return *_FIXED(data), array_index(int.from_bytes(data[76:80], "little", signed=True))
 
 
 @lru_cache(maxsize=65_536)

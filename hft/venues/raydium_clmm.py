@@ -57,6 +57,7 @@ from hft.venues.raydium_clmm_accounts import (
     extension_address,
     figures,
     more_arrays,
+    names_in,
     parse_tick_array,
     read_gross,
     read_net,
@@ -460,4 +461,5 @@ SPEC = VenueSpec(
     figures=figures,
     encode=encode,
     error_names=ERROR_NAMES,
+    names_in=names_in,
 )

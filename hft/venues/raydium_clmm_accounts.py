@@ -5,6 +5,7 @@ Offsets count from the start of the account data. Source: IDL ``amm_v3`` (raydiu
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ CONFIG_RATES = Struct("<IIHI")  # protocol fee rate, trade fee rate, tick spacin
 CONFIG_RATES_AT = 43
 TICK_ORDERS = Struct("<QQQ")  # order phase, orders amount, part-filled remaining
 TICK_ORDERS_AT = 116
+# up to the tick spacing; status and fee mode; bitmap
+_FIXED = itemgetter(slice(237), slice(389, 391), slice(904, 1032))
 
 _BITMAP_SPAN = 15 * 512  # array indexes −7680..7679: the pool's 1024 bits between both extensions
 _EMPTY_EXTENSION = bytes(14 * 64)
@@ -83,6 +86,13 @@ def array_start(tick: int, tick_spacing: int) -> int:
     """First tick of the array that holds ``tick``."""
     span = ARRAY_TICKS * tick_spacing
     return tick // span * span
+
+
+def names_in(data: bytes) -> object:
+    """See ``VenueSpec``: the tick's array, and which arrays there are, besides what never moves."""
+    span = ARRAY_TICKS * int.from_bytes(data[235:237], "little")
+    tick = int.from_bytes(data[269:273], "little", signed=True)
+    return (*_FIXED(data), tick // span) if span else None
 
 
 @lru_cache(maxsize=65_536)

@@ -4,7 +4,8 @@ Program CPMMoo8L3F4NbTegBCKVNunggL7H1ZpdTHKxQB5qKP1C (raydium-io/raydium-cp-swap
 Roundings follow the mainnet binary of 2024-11, the creator fee the program's own calculator source.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -46,6 +47,8 @@ _POOL_FEES_AT = 341
 _CREATOR_FEES = Struct("<QQ")
 _CREATOR_FEES_AT = 397
 _CONFIG_RATES = Struct("<QQQ")  # trade, protocol, fund
+names_in: Callable[[bytes], object] = itemgetter(slice(333), slice(389, 391))
+"""See ``VenueSpec``: all but supply and fees owed."""
 _KEYS = {"config": 8, "creator": 40, "lp_mint": 136, "observation": 296}
 
 
@@ -447,4 +450,5 @@ SPEC = VenueSpec(
     figures=figures,
     encode=encode,
     error_names=ERROR_NAMES,
+    names_in=names_in,
 )

@@ -4,7 +4,8 @@ Program 675kPX9MHTjS2zt1qfr1NYHuzeLXfQM9H24wFSUt1Mp8 (raydium-io/raydium-amm; no
 mainnet binary of 2025-06; ``Settings.dust_rule`` says which era's fee rounding holds below 200 base units.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from struct import Struct
 from typing import Any
 
@@ -37,6 +38,8 @@ POOL_SIZE = 752
 SWAP_ONLY = 6
 
 _FEES_AND_PNL = Struct("<QQQQ")  # swap fee numerator, denominator, need_take_pnl coin, pc
+names_in: Callable[[bytes], object] = itemgetter(slice(192), slice(336, 752))
+"""See ``VenueSpec``: all but what it owes and has traded."""
 _OTHER_KEYS = {"lp_mint": 464, "open_orders": 496, "market": 528, "market_program": 560, "target_orders": 592}
 _SWAP_BASE_IN = 9
 _SWAP_ARGS = Struct("<BQQ")
@@ -333,4 +336,5 @@ SPEC = VenueSpec(
     figures=figures,
     encode=encode,
     error_names=ERROR_NAMES,
+    names_in=names_in,
 )

@@ -3,7 +3,7 @@
 Adding a venue: its file, and one line in ``VENUES``.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
@@ -136,6 +136,13 @@ def parse_swap(program_id: bytes, account_keys: Sequence[bytes], data: bytes) ->
 def store(pool: Pool, accounts: Mapping[bytes, Account]) -> dict[bytes, bytes]:
     """New data of the accounts that hold ``pool``'s swap state, vault balances aside."""
     return pool.store(accounts)
+
+
+def names_in(venue: Venue) -> Callable[[bytes], object]:
+    """What tells of a pool account's data which accounts its swaps name (see ``VenueSpec``): while that is
+    equal, and with it every other account of ``Pool.names_rest_on``, they name the same.
+    """
+    return BY_VENUE[venue].names_in
 
 
 def minimum_out_error(venue: Venue) -> int:

@@ -383,8 +383,9 @@ class VenueSpec(NamedTuple):
     ``recognises(account)``: is it a pool (owner already compared); ``pool_bytes`` and ``pool_head``: the
     size of a pool's data and what it begins with, for asking a node for all pools. ``minimum_out_error``:
     the custom program error of an output below the minimum; ``error_names`` what its custom errors are
-    called. ``figures`` and
-    ``encode`` turn a pool's accounts into plain JSON-able figures and back into bytes.
+    called. ``figures`` and ``encode`` turn a pool's accounts into plain JSON-able figures and back into
+    bytes. ``names_in(data)``: what of a pool account's data ``swap_names`` and whatever ``decode`` refuses
+    rest on, but for refused figures that only quotes rest on; by default all of it.
     """
 
     venue: Venue
@@ -399,6 +400,7 @@ class VenueSpec(NamedTuple):
     figures: Callable[[bytes, Mapping[bytes, Account]], dict[str, Any]]
     encode: Callable[[Mapping[str, Any]], dict[bytes, Account]]
     error_names: Mapping[int, str]
+    names_in: Callable[[bytes], object] = bytes
 
 
 def check_amount(amount: int) -> None:

@@ -53,6 +53,7 @@ from hft.venues.whirlpool_accounts import (
     encode,
     figures,
     fixed_net,
+    names_in,
     oracle_address,
     parse_oracle,
     parse_tick_array,
@@ -366,4 +367,5 @@ SPEC = VenueSpec(
     figures=figures,
     encode=encode,
     error_names=ERROR_NAMES,
+    names_in=names_in,
 )

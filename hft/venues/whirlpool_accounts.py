@@ -6,6 +6,7 @@ Offsets count from the start of the account data. Source: IDL ``whirlpool`` (orc
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
+from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -36,6 +37,8 @@ POOL_FIELDS_AT = 41
 ORACLE_CONSTANTS = Struct("<QHHHIIHH")
 # last reference update, last major swap, volatility reference, group reference, volatility accumulator
 ORACLE_VARIABLES = Struct("<QQIiI")
+# up to the fee rates; mint and vault a; mint and vault b
+_FIXED = itemgetter(slice(49), slice(101, 165), slice(181, 245))
 
 
 class TickArray(NamedTuple):
@@ -56,6 +59,14 @@ def array_start(tick: int, tick_spacing: int) -> int:
     """First tick of the array that holds ``tick``."""
     span = ARRAY_TICKS * tick_spacing
     return tick // span * span
+
+
+def names_in(data: bytes) -> object:
+    """See ``VenueSpec``: the arrays of the tick and of one spacing above it, besides what never moves."""
+    spacing = int.from_bytes(data[41:43], "little")
+    tick = int.from_bytes(data[81:85], "little", signed=True)
+    span = ARRAY_TICKS * spacing
+    return (*_FIXED(data), tick // span, (tick + spacing) // span) if span else None
 
 
 @lru_cache(maxsize=65_536)

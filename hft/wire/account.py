@@ -20,6 +20,9 @@ _HEADER: Final = Struct(_FORMAT)
 _SLOT: Final = Struct("<Q").unpack_from
 
 HEADER_BYTES: Final = _HEADER.size
+DATA: Final = slice(HEADER_BYTES, None)
+OWNER: Final = slice(40, HEADER_BYTES)
+"""Of a record, for who wants these alone."""
 LAYOUT_HASH: Final = int.from_bytes(sha256(_FORMAT.encode()).digest()[:8], "little")
 """Names this layout to a table's header (u64)."""
 

@@ -11,11 +11,12 @@ from hft import wire
 from hft.chain.keys import paper_keypair
 from hft.chain.tips import tip_account
 from hft.chain.transaction import TwoHop, build_two_hop
-from hft.services.book import TableBook
+from hft.services.book import UNKNOWN, TableBook
 from hft.services.building import Builder, PlanBook
 from hft.services.outcome import End
 from hft.venues import ChainClock, Pool, Quote, QuoteError, Venue, quote
 from hft.wire import ExecutionPlan
+from hft.wire.account import pack, unpack
 from hft.wire.enums import ExecutionReason
 
 Make = Callable[..., House]
@@ -83,6 +84,35 @@ def test_a_pool_that_moved_is_built_as_it_is_now(prepared: tuple[House, Executio
     assert builder._templates.invalidated > invalidated
     assert moved in (plan.pool_1, plan.pool_2)
     assert builder.signed(plan, BLOCKHASH, 1) != before
+
+
+def test_a_pool_is_decoded_anew_only_when_its_bytes_speak_of_other_names(
+    prepared: tuple[House, ExecutionPlan, Builder],
+) -> None:
+    run, plan, builder = prepared
+    book, table = builder._book, run.contexts["feed"].table
+    for key in (plan.pool_1, plan.pool_2):
+        (before,) = book.newest(key)
+        entry, packed = book.entries[key], table.get(key)
+        assert packed is not None
+        record = unpack(packed)
+        table.put(key, pack(*record._replace(slot=record.slot + 1, lamports=record.lamports + 1)))
+        assert book.newest(key) == [before]
+        changes = entry.changes
+        table.put(
+            key, pack(*record._replace(data=record.data[:8] + bytes([record.data[8] ^ 1]) + record.data[9:]))
+        )
+        book.newest(key)
+        assert entry.changes == changes + 1
+        for gone in (UNKNOWN, record._replace(owner=bytes(32)), record._replace(data=record.data[:-1])):
+            table.put(key, pack(*record))
+            assert book.newest(key) != [None]
+            table.put(key, pack(*gone))
+            end = builder.signed(plan, BLOCKHASH, 1)
+            assert isinstance(end, End)
+            assert end.reason == ExecutionReason.BUILD_FAILED
+        table.put(key, pack(*record))
+    assert builder.signed(plan, BLOCKHASH, 1) == full_build(run, plan, builder, BLOCKHASH)
 
 
 def test_what_swaps_name_is_as_a_whole_decoding_has_it_on_every_venue(house: Make) -> None:

@@ -10,12 +10,18 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
-from venue_vectors import Pools, clock_of, key, lines
+from venue_vectors import SETTINGS, Pools, clock_of, key, lines
 
 from hft.venues import (
+    Account,
+    Pool,
+    PoolError,
+    PoolErrorCode,
     QuoteError,
     associated_token_address,
+    decode,
     minimum_out_error,
+    names_in,
     parse_swap,
     swap_instruction,
 )
@@ -109,6 +115,45 @@ def test_instructions_are_equal_exactly_while_what_they_name_is(
     for told in seen.values():
         for names, instruction in told[1:]:
             assert (names == told[0][0]) == (instruction == told[0][1])
+
+
+def sound_or_none(pubkey: bytes, accounts: dict[bytes, Account]) -> Pool | None:
+    """The pool, or None if only figures of it are refused."""
+    try:
+        return decode(pubkey, accounts, SETTINGS)
+    except PoolError as error:
+        if error.code not in (PoolErrorCode.BAD_VALUE, PoolErrorCode.ZERO_LIQUIDITY):
+            raise
+        return None
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_what_tells_the_names_differs_with_every_byte_that_could_change_them(
+    shared_data: Path, pools: Pools, name: str
+) -> None:
+    """Each byte of a pool's account flipped: while what tells is the same, the pool decodes and its
+    instructions are the same, or only its figures are refused."""
+    line = next(lines(shared_data, name))
+    place, pubkey = f"{name}/{line['set']}", key(line["pool"])
+    before, accounts = pools.pool(place, line["pool"]), pools.accounts(place)
+    account, tell = accounts[pubkey], names_in(before.venue)
+    told, same = tell(account.data), 0
+    for at in range(len(account.data)):
+        for bit in (0x01, 0x80):
+            data = bytearray(account.data)
+            data[at] ^= bit
+            if tell(bytes(data)) != told:
+                continue
+            same += 1
+            pool = sound_or_none(pubkey, {**accounts, pubkey: account._replace(data=bytes(data))})
+            if pool is None:
+                continue
+            for mint in (before.mint_a, before.mint_b):
+                assert pool.swap_names(mint) == before.swap_names(mint), at
+                assert swap_instruction(pool, USER, mint, 1, 1) == swap_instruction(
+                    before, USER, mint, 1, 1
+                ), at
+    assert same > 80
 
 
 def test_array_start_rounds_down() -> None:
