@@ -14,6 +14,7 @@ from hft.chain.loop import end_all
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.rpc_parse import ShapeError
 from hft.chain.subscribe_channel import Channel, ChannelError, ChannelErrorCode
+from hft.chain.why import why
 
 
 class SessionRule(NamedTuple):
@@ -48,6 +49,8 @@ class Session(ABC):
         self._clock_ns = clock_ns
         self._random = random
         self.live = False
+        self.why = ""
+        """What it failed by, in words, until it is live again."""
         self.lost: Counter[str] = Counter()
         self.waits_ns: list[int] = []
 
@@ -68,6 +71,7 @@ class Session(ABC):
             except (ChannelError, RpcFault, ShapeError) as error:
                 reason = error.code.name.lower() if isinstance(error, ChannelError) else "snapshot"
                 self.lost[reason] += 1
+                self.why = why(error, self.why)
                 was_live, self.live = self.live, False
                 self.on_lost(reason, was_live)
             finally:
@@ -112,6 +116,6 @@ class Session(ABC):
 
     async def _set_up_and_work(self, channel: Channel) -> None:
         await self.set_up(channel)
-        self.live = True
+        self.live, self.why = True, ""
         self.on_live()
         await self.work(channel)

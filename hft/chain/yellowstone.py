@@ -24,6 +24,7 @@ from hft.chain.rpc import MAX_ACCOUNTS, RpcClient
 from hft.chain.rpc_faults import RpcFault
 from hft.chain.subscribe import AccountFeed
 from hft.chain.subscribe_merge import Version
+from hft.chain.why import why
 from hft.venues import Account
 
 pb: Any = geyser_pb2
@@ -114,6 +115,8 @@ class GeyserSource:
         feed.on_reverted.append(self._want)
         feed.on_watched.append(self._rewatch)
         self.live = False
+        self.why = ""
+        """What it failed by, in words, until it is live again."""
         self.lost: Counter[str] = Counter()
         self.resumed = 0
         self.snapshots = 0
@@ -124,22 +127,23 @@ class GeyserSource:
         failures = 0
         while True:
             was_live = False
-            reason = "closed"
+            reason = told = "closed"
             channel = self._channel()
             try:
                 await self._life(channel)
             except TimeoutError:
-                reason = "silent"
+                reason = told = "silent"
             except grpc.aio.AioRpcError as error:
-                reason = error.code().name.lower()
+                reason = told = error.code().name.lower()
                 if _is_slot_refused(error):
                     self._resume = None  # the server keeps no slot so old
-            except RpcFault:
-                reason = "snapshot"
+            except RpcFault as fault:
+                reason, told = "snapshot", why(fault, self.why)
             finally:
                 was_live, self.live = self.live, False
                 await channel.close()
             self.lost[reason] += 1
+            self.why = told.replace("_", " ")
             if was_live:
                 self._feed.source_lost(self.endpoint.name, reason)
             failures = 0 if was_live else failures + 1
@@ -199,7 +203,7 @@ class GeyserSource:
                 self._moved.clear()
                 await self._moved.wait()
             self.resumed += 1
-        self.live = True
+        self.live, self.why = True, ""
         self._feed.source_live(self.endpoint.name, slot)
         if self._told != self._feed.watches.keys():
             self._rewatch()  # the watches changed while it became live

@@ -5,7 +5,7 @@ It runs on shared memory of its own, so that nothing of a running pipeline waits
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +96,10 @@ class _TappedSources:
     @property
     def reference_failures(self) -> int:
         return self._inner.reference_failures
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        return self._inner.troubles
 
     def start(self) -> None:
         self._inner.start()

@@ -1,7 +1,8 @@
 """A capture as the feed's source, and the clock that follows it."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from hft.chain.subscribe import AccountChanged, AccountUnusable, FeedEvent, Reverted, SlotSeen
@@ -118,6 +119,7 @@ class CapturedOrigin:
     """The feed's origin in a replay. Nothing ever fails here: what failed is in the capture."""
 
     silences = failures = survey_failures = reference_failures = 0
+    troubles: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, clock: CaptureClock) -> None:
         self.accounts = CapturedAccounts(clock)

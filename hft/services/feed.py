@@ -35,6 +35,7 @@ from hft.services.simulation_needs import simulation_needs
 from hft.services.sources import Origin, Sources
 from hft.services.store import Store
 from hft.services.tally import Tally
+from hft.services.troubles import Troubles
 from hft.services.watchset import WatchSet
 from hft.venues import WRAPPED_SOL, associated_token_address
 
@@ -80,6 +81,7 @@ class Feed:
         self._judge = Judge(self._book, self._announcer, sanity, self._watchset.needs)
         self._moved: dict[bytes, None] = {}
         self._log = Log("feed", ctx.clock)
+        self._troubles = Troubles(self._log.line)
         self._live = False
         self._vouched = False
         self._slot = SlotSeen(0, 0, 0, 0)
@@ -113,6 +115,7 @@ class Feed:
         """Shows gauges, lets go of accounts that no pool needs any more."""
         self._system.poll()
         self._sources.check()
+        self._troubles.take(self._sources.troubles)
         if not self._connected:
             self._take_survey()
         self._let_go(now_ns)

@@ -13,9 +13,11 @@ from hft.chain.endpoint import Endpoint, EndpointError, Reach, check_endpoints
 from hft.chain.jupiter import JupiterClient
 from hft.chain.pyth import PPM, HermesClient, PythPrice
 from hft.chain.rpc_faults import RpcFault
+from hft.chain.why import why
 from hft.runtime.config import ConfigError
 from hft.runtime.settings import Feed
 from hft.services.secret_files import secret_of
+from hft.services.troubles import place_of
 from hft.venues.tokens import SOL_MINT, USDC_MINT, Token
 from hft.wire.enums import QuoteSource
 
@@ -66,6 +68,8 @@ class References:
         if wrong:
             raise ConfigError(wrong)
         self.failures = 0
+        self.troubles: dict[str, str] = {}
+        """Place → why nothing comes from there."""
 
     def tasks(self, http: aiohttp.ClientSession, tell: Tell) -> "list[Coroutine[None, None, None]]":
         """What is to run in the loop; none if nothing is set."""
@@ -74,18 +78,21 @@ class References:
             client = JupiterClient(http, [self._jupiter], clock_ns=self._clock_ns)
             mints = [mint for mint, token in self._tokens.items() if mint != SOL_MINT and token.enabled]
             turn = cycle(mints)
-            found.append(self._repeat(lambda: self._ask_jupiter(client, next(turn), tell)))
+            found.append(self._repeat(self._jupiter, lambda: self._ask_jupiter(client, next(turn), tell)))
         if self._pyth is not None:
             hermes = HermesClient(http, [self._pyth], clock_ns=self._clock_ns)
-            found.append(self._repeat(lambda: self._ask_pyth(hermes, tell)))
+            found.append(self._repeat(self._pyth, lambda: self._ask_pyth(hermes, tell)))
         return found
 
-    async def _repeat(self, ask: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, endpoint: Endpoint, ask: Callable[[], Awaitable[None]]) -> None:
+        place = place_of(endpoint)
         while True:
             try:
                 await ask()
-            except RpcFault:
+                self.troubles.pop(place, None)
+            except RpcFault as fault:
                 self.failures += 1
+                self.troubles[place] = why(fault, self.troubles.get(place, ""))
             await asyncio.sleep(self._every_s)
 
     async def _ask_jupiter(self, client: JupiterClient, mint: bytes, tell: Tell) -> None:

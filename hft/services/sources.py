@@ -5,7 +5,7 @@ Nothing here blocks a duty cycle. A task that ends by an error of ours ends the 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
@@ -18,6 +18,7 @@ from hft.chain.rpc_faults import RpcFault
 from hft.chain.subscribe import AccountFeed, AccountSource, FeedEvent
 from hft.chain.subscribe_merge import Version, Watch
 from hft.chain.subscribe_session import SessionRule
+from hft.chain.why import why
 from hft.runtime.config import ConfigError
 from hft.runtime.endpoints import LIVE, Endpoints, endpoints
 from hft.runtime.wallet import wallet_address
@@ -25,6 +26,7 @@ from hft.services.pools import Survey, named_pools, survey
 from hft.services.references import References, Tell
 from hft.services.secret_files import secret_of
 from hft.services.simulation_needs import simulation_needs
+from hft.services.troubles import place_of
 from hft.venues.tokens import TokenError, load_tokens
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class Origin(Protocol):
     def survey_failures(self) -> int: ...
     @property
     def reference_failures(self) -> int: ...
+    @property
+    def troubles(self) -> Mapping[str, str]: ...
     def start(self) -> None: ...
     def connect(self, tell: Tell) -> None: ...
     def check(self) -> None: ...
@@ -111,6 +115,7 @@ class Sources:
         self._start_wait_ns = config.feed.start_wait_ms * 1_000_000
         self.found: Survey | None = None
         self.survey_failures = 0
+        self._untold: dict[str, str] = {}
         self._besides = simulation_needs(ctx.config, wallet_address(ctx.run))
 
     @property
@@ -127,6 +132,12 @@ class Sources:
     def reference_failures(self) -> int:
         """Questions to Jupiter and Pyth that got no answer."""
         return self._references.failures
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Source → why it tells nothing now, of those alone that don't."""
+        failed = {place_of(source.endpoint): source.why for source in self._sources if source.why}
+        return failed | self._references.troubles | self._untold
 
     def start(self) -> None:
         """Looks for the pools, and waits a while for what is found; ``ConfigError`` if one that is named
@@ -155,10 +166,18 @@ class Sources:
         while self.found is None:
             try:
                 self.found = await survey(self.rpc, self._named, self._listed, self._besides, live=self._live)
-            except RpcFault:
+                self._untold = {}
+            except RpcFault as fault:
                 self.survey_failures += 1
+                before = next(iter(self._untold.values()), "")
+                self._untold = dict.fromkeys(self._asked(fault), why(fault, before))
                 await asyncio.sleep(ASK_AGAIN_S)
         self.loop.wake()
+
+    def _asked(self, fault: RpcFault) -> list[str]:
+        """The nodes that a fault names."""
+        nodes = [state.endpoint for state in self.rpc.states]
+        return [place_of(node) for node in nodes if node.name in fault.endpoint.split(", ")]
 
 
 def _yellowstone(ctx: "Context", reach: Reach, rpc: RpcClient, accounts: AccountFeed) -> Any:

@@ -10,13 +10,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from hft.chain.endpoint import Endpoint, Reach, open_session
+from hft.chain.rpc import RpcClient
+from hft.chain.rpc_faults import RpcFault
 from hft.chain.subscribe import AccountChanged, AccountFeed, AccountSource, FeedEvent
 from hft.chain.subscribe_channel import Channel, ChannelError, ChannelErrorCode
 from hft.chain.subscribe_merge import Watch
+from hft.chain.why import why
 from hft.runtime import config, reach
 from hft.runtime.host import Level
 from tests.certificates import Authority, Pair
-from tests.chain.rpc_support import SECOND, run, until
+from tests.chain.rpc_support import PATIENT, SECOND, run, until
 from tests.chain.simnet_support import Simnet
 
 PATH = "/node/secret-path"
@@ -119,7 +122,16 @@ def test_a_certificate_of_nobody_known_or_of_another_host_is_refused_and_named(
                 await channel.open()
             assert caught.value.code is ChannelErrorCode.CERTIFICATE
             assert "secret-path" not in str(caught.value)
+            words = why(caught.value)
+            assert words.startswith("its certificate is not trusted: ")
+            assert said in words
             await channel.close()
+            async with open_session(reaching) as http:
+                rpc = RpcClient(http, [Endpoint("node", f"https://127.0.0.1:{port}{PATH}")], PATIENT)
+                with pytest.raises(RpcFault) as refused:
+                    await rpc.slot(deadline_ns=rpc.now_ns + 20 * SECOND)
+            # Its authorities were read when aiohttp was imported: it knows neither of ours.
+            assert why(refused.value).startswith("JSON-RPC: its certificate is not trusted: ")
             sets = [f"chain.ws_urls=wss://127.0.0.1:{port}{PATH}", "hft.mode=live"]
             checked = await asyncio.to_thread(reach.chain, config.load(None, sets=sets))
             [found] = checked

@@ -1,7 +1,9 @@
 """The feed on a local cluster's own WebSocket and JSON-RPC: newest bytes only, unsound pools apart, silence
 and forks noticed."""
 
+import socket
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -402,3 +404,36 @@ def test_a_yellowstone_server_outside_is_refused_by_its_key(quiet: House) -> Non
     chosen = replace(config, chain=replace(config.chain, yellowstone_url="https://grpc.example.org:443"))
     object.__setattr__(quiet.run, "config", chosen)
     assert "[chain] yellowstone_url" in refused(quiet)
+
+
+def test_a_node_that_tells_nothing_is_told_of_once_a_change_by_its_host_alone(
+    house: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place, chain = f"127.0.0.1:{port}", f"127.0.0.1:{port}/node/secret-path"
+    http = f"http://{chain}"
+    nodes = {"rpc_urls": (http,), "ws_urls": (f"ws://{chain}",), "jito_urls": (http,), "tip_floor_url": http}
+    feed = {"stale_after_ms": 60_000, "start_wait_ms": 0}
+    run = house(settings(simnet={**QUIET, "port": port}, feed=feed, chain=nodes))
+    told: list[str] = []
+
+    def said(text: str) -> bool:
+        lines = capfd.readouterr().err.splitlines()
+        told.extend(line.partition(" feed: ")[2] for line in lines if " feed: node0 " in line)
+        return text in told
+
+    run.open("feed")
+    run.until(lambda: run.count("feed", "survey_failures") >= 3)
+    assert said(f"node0 at {place}: JSON-RPC: nobody listens there")
+    assert len(told) == 1, told
+    run.open("simnet")
+    run.until(lambda: run.count("feed", "connects") == 1)
+    run.until(lambda: said(f"node0 at {place}: answers again"))
+    run.shut("simnet")
+    failures = run.count("feed", "connection_failures")
+    run.until(lambda: run.count("feed", "connection_failures") >= failures + 4)
+    assert said(f"node0 at {place}: nobody listens there")
+    assert told.count(f"node0 at {place}: nobody listens there") == 1, told
+    assert "secret-path" not in "".join(told)
