@@ -138,7 +138,10 @@ class Recorder:
         self._surveyed = False
         self.writer: CaptureWriter | None = None
         links = {name: replace(link, depth=LINK_DEPTH) for name, link in config.links.items()}
-        self._run = Run(os.urandom(16), state_dir, config.hft.prefix, replace(config, links=links), {}, {})
+        # Who asked for two seconds gets no more: the pools are looked for while they pass.
+        feed = replace(config.feed, start_wait_ms=0)
+        own = replace(config, links=links, feed=feed)
+        self._run = Run(os.urandom(16), state_dir, config.hft.prefix, own, {}, {})
         self._segments = Segments.create(self._run, {"feed": declared_page("feed")})
         try:
             self._context = Context("feed", self._run, clock)
@@ -183,7 +186,8 @@ class Recorder:
             if self.writer is not None:
                 self.writer.close()
         if self.writer is None and error is None:
-            raise CaptureError(f"{self._file}: not written: no market data came; is the chain reachable?")
+            told = "; ".join(f"{place}: {why}" for place, why in self._sources.troubles.items())
+            raise CaptureError(f"{self._file}: not written: no market data came{': ' if told else ''}{told}")
 
     def step(self, wait_ns: int) -> None:
         """Takes what came by now; waits at most ``wait_ns`` where nothing did."""
