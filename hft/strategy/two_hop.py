@@ -12,11 +12,9 @@ from hft.venues import ChainClock, Pool, Quote, QuoteError
 _ROUNDS = 24  # quotes of both legs at most while bracketing
 _STALLS = 3  # secants that hardly narrow the bracket before it is halved
 _CLOSE_LAMPORTS = 0.25  # a move that promises less than this ends the bracketing
-# Amounts tried to either side of the optimum for the luck of the roundings, where the profit is below: the
-# smaller a profit, the more a unit or two are worth the time.
-_NEIGHBOURS = ((1_000, 8), (100_000, 4))
+_LUCK_COUNTS = 1_000  # roundings are looked into where they may decide on more than this part of the profit
+_NEIGHBOURS = ((1_000, 8), (inf, 4))  # amounts then tried to either side of the optimum, by profit below
 _FINE = 0.7  # units of the middle token for one of base: from here on single units of base are looked at
-_ROUNDING_LUCK = 64  # base units that luck can at most bring
 
 
 class TwoHop(NamedTuple):
@@ -229,12 +227,16 @@ def _search(route: _Route, low: int, high: int, at_zero: float, guess: float) ->
         amount = following
 
 
-def _refine(route: _Route, low: int, high: int) -> None:
-    """Integer search around the best for the luck of the roundings, as wide as it is worth."""
-    if route.best is None:
-        return
-    profit, quote_1, quote_2 = route.best
-    reach = next((count for below, count in _NEIGHBOURS if profit < below), 1)
+def _luck(quote_1: Quote) -> float:
+    """Base units that the luck of the roundings can bring: two units of the middle token, for what they cost
+    in base (pool 1 rounds its output, pool 2 its fee), and a few of base."""
+    return 4 + 2 / quote_1.marginal
+
+
+def _refine(route: _Route, best: tuple[int, Quote, Quote], low: int, high: int) -> None:
+    """Integer search around the ``best`` for the luck of the roundings."""
+    profit, quote_1, quote_2 = best
+    reach = next(count for below, count in _NEIGHBOURS if profit < below)
     amount, mid = quote_1.amount_in, quote_1.amount_out
     mids: set[int] = set()
     inputs: set[int] = set()
@@ -244,10 +246,9 @@ def _refine(route: _Route, low: int, high: int) -> None:
         # A unit of the middle token costs several of base: look for the cheapest input of each middle amount.
         near = min(reach, 4)
         mids.update(range(mid - near + 1, mid + near))
-    if reach > 1:
-        # A fee's rounding up is wasted least where the fee comes out whole.
-        inputs.update(_whole_fees(quote_1, route.pool_1.fee_ppm(route.clock)))
-        mids.update(_whole_fees(quote_2, route.pool_2.fee_ppm(route.clock)))
+    # A fee's rounding up is wasted least where the fee comes out whole.
+    inputs.update(_whole_fees(quote_1, route.pool_1.fee_ppm(route.clock)))
+    mids.update(_whole_fees(quote_2, route.pool_2.fee_ppm(route.clock)))
     inputs.discard(amount)
     for candidate in sorted(inputs):
         if low <= candidate <= high:
@@ -315,9 +316,11 @@ def size(
     _search(route, minimum_in, maximum_in, at_zero, guess)
     if route.best is None:
         return None
-    if route.best[0] < minimum_profit - _ROUNDING_LUCK:
+    luck = _luck(route.best[1])
+    if route.best[0] < minimum_profit - luck:
         return None
-    _refine(route, minimum_in, maximum_in)
+    if route.best[0] < luck * _LUCK_COUNTS:
+        _refine(route, route.best, minimum_in, maximum_in)
     profit, quote_1, quote_2 = route.best
     if profit < max(1, minimum_profit):
         return None
