@@ -298,8 +298,9 @@ def size(
 ) -> TwoHop | None:
     """The input in ``minimum_in``..``maximum_in`` that earns most through pool 1 and back through pool 2.
 
-    None if no input there earns ``minimum_profit`` (at least 1). Raises QuoteError UNKNOWN_MINT if
-    the pools don't trade
+    None if no input there earns ``minimum_profit`` (at least 1). A profit is at most a unit below the best,
+    or, where that is less than a thousandth of it, what the roundings of one swap can take: two units of the
+    middle token for their price and four of base. Raises QuoteError UNKNOWN_MINT if the pools don't trade
     ``base_mint`` against the same other mint, ValueError for limits that are not 1 ≤ minimum ≤ maximum.
     """
     if not 1 <= minimum_in <= maximum_in:

@@ -125,6 +125,17 @@ def test_sizing_is_within_a_lamport_of_brute_force(pool_1: tuple[int, int], pool
     assert best.gross_profit >= brute - 1
 
 
+@pytest.mark.parametrize("sol", [1_001, 1_003, 1_010, 1_050, 1_200, 1_700])
+def test_a_profit_far_above_its_roundings_gives_no_more_than_them(sol: int) -> None:
+    first, second = v4_pool(1, 997 * 10**9, 31 * 10**9), v4_pool(2, sol * 10**9 + 4 * 10**9, 31 * 10**9)
+    best = size(first, second, SOL_MINT, CLOCK, minimum_in=500, maximum_in=10**12)
+    assert best is not None
+    near = range(best.amount_in - 2_000, best.amount_in + 2_000)
+    most = max(profit(first, second, amount) for amount in near)
+    roundings = 4 + 2 / best.marginal_1
+    assert best.gross_profit >= max(most - roundings, most * 0.999)
+
+
 def small(variant: str, shift: int) -> Pool:
     """A made-up pool made small enough for a scan of every amount, its price moved by about ``shift`` bp."""
     figures = VARIANTS[variant]()
