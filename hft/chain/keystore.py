@@ -131,6 +131,8 @@ class Keystore:
     def list(self) -> tuple[KeyInfo, ...]:
         """All keys, by name; nothing is opened. ``KeystoreError`` for a file that is none or too open."""
         if not self.folder.is_dir():
+            if self.folder.exists():
+                raise KeystoreError(KeystoreErrorCode.MALFORMED, f"{self.folder} is no folder")
             return ()
         return tuple(self._info(path) for path in sorted(self.folder.glob("*" + SUFFIX)))
 
@@ -221,10 +223,11 @@ def read_private(path: Path) -> Secret:
         raise KeystoreError(KeystoreErrorCode.MISSING, f"there is no file {path}") from None
     except OSError as error:
         raise KeystoreError(KeystoreErrorCode.PERMISSIONS, f"{path}: {error.strerror}") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise KeystoreError(KeystoreErrorCode.PERMISSIONS, f"{path} is no regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise KeystoreError(KeystoreErrorCode.PERMISSIONS, f"{path} is no regular file")
         if status.st_mode & 0o077:
             raise KeystoreError(
                 KeystoreErrorCode.PERMISSIONS,

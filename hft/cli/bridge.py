@@ -48,7 +48,7 @@ def run(
     every = [entry.name for entry in topology.LINKS]
     if to not in every:
         raise HftError(f"no link {to!r}; there are {', '.join(every)}", ExitCode.CONFIG)
-    loaded = options.load_config(config, overlay, [*(set_ or ()), *([f"nats.url={url}"] if url else ())])
+    loaded = options.with_url(url, config, overlay, set_)
     instance = options.running(options.state_folder(state_dir, loaded))
     there = [entry.name for entry in topology.links(instance.config.optional)]
     if to not in there:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from hft.chain.keys import paper_keypair
 from hft.cli import options, text
 from hft.replay.recorder import Recorder
 from hft.runtime import cpus
@@ -21,6 +22,9 @@ from hft.runtime.settings import Config
 WAIT_NS = 20_000_000
 TICK_NS = 500_000_000
 PLAIN_TICK_NS = 5_000_000_000
+SENDERS = ("[chain] rpc_urls", "[chain] jito_urls", "[chain] tip_floor_url")
+STREAMS = {"[chain] ws_urls": "--ws-url"}
+"""Settings for which options stand in."""
 
 
 def capture(
@@ -33,7 +37,12 @@ def capture(
         int, typer.Option("--limit-bytes", metavar="N", min=4096, help="Stop at this size.")
     ] = LIMIT_BYTES,
     rpc_url: Annotated[
-        list[str] | None, typer.Option("--rpc-url", metavar="URL", help="JSON-RPC; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--rpc-url",
+            metavar="URL",
+            help="JSON-RPC; may be repeated. Elsewhere than here: with hft.mode=live and chain.pools set.",
+        ),
     ] = None,
     ws_url: Annotated[
         list[str] | None, typer.Option("--ws-url", metavar="URL", help="WebSocket; may be repeated.")
@@ -50,7 +59,8 @@ def capture(
     running instance does.
     """
     config, folder = _where(config_file, overlays, sets, state_dir, rpc_url, ws_url)
-    recorder = Recorder(config, folder, output, SystemClock(), limit_bytes=limit_bytes)
+    with options.named(dict.fromkeys(SENDERS, "--rpc-url") | STREAMS if rpc_url else {}):
+        recorder = Recorder(config, folder, output, SystemClock(), limit_bytes=limit_bytes)
     everywhere = cpus.available()
     stop: list[int] = []
 
@@ -95,9 +105,10 @@ def _where(
         chain = replace(config.chain, rpc_urls=tuple(rpc_url), ws_urls=tuple(ws_url), yellowstone_url="")
         config = replace(config, chain=chain)
     if config.chain.rpc_urls and config.chain.ws_urls:
-        # Nothing is ever sent: whoever has data has all that is needed.
-        first = config.chain.rpc_urls[:1]
-        return replace(config, chain=replace(config.chain, jito_urls=first, tip_floor_url=first[0])), folder
+        # Nothing is ever signed or sent: whoever has data has all that is needed.
+        first, nobody = config.chain.rpc_urls[0], str(paper_keypair(config.simnet.seed).pubkey())
+        chain = replace(config.chain, jito_urls=(first,), tip_floor_url=first, signer="vault")
+        return replace(config, chain=replace(chain, wallet_address=nobody)), folder
     try:
         return options.running(folder).config, folder
     except HftError as error:

@@ -1,10 +1,11 @@
 """``hft keys``: the encrypted wallets of the keystore. No command ever shows a secret."""
 
+import contextlib
 import getpass
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,6 +16,7 @@ from hft.chain.keystore import (
     KeyInfo,
     Keystore,
     KeystoreError,
+    KeystoreErrorCode,
     export_bytes,
     import_seed,
     read_private,
@@ -57,7 +59,8 @@ def new(
     def make() -> KeyInfo:
         store = _store(keys_dir, state_dir)
         _check_free(store, name)
-        return store.new(name, _passphrase(passphrase_file, repeat=True))
+        with _sealed_by(passphrase_file):
+            return store.new(name, _passphrase(passphrase_file, repeat=True))
 
     _show(_told(make))
 
@@ -80,7 +83,7 @@ def import_(
     def take() -> KeyInfo:
         store = _store(keys_dir, state_dir)
         _check_free(store, name)
-        with read_private(file) as data, import_seed(data) as seed:
+        with _seed_in(file) as seed, _sealed_by(passphrase_file):
             return store.add(name, seed, _passphrase(passphrase_file, repeat=True))
 
     _show(_told(take))
@@ -123,7 +126,11 @@ def export(
         store = _store(keys_dir, state_dir)
         if not os.path.lexists(store.path(name)):
             raise HftError(f"there is no wallet {name}: {store.path(name)} is not there", ExitCode.CONFIG)
-        with store.seed(name, _passphrase(passphrase_file, repeat=False)) as seed, export_bytes(seed) as data:
+        with (
+            _sealed_by(passphrase_file),
+            store.seed(name, _passphrase(passphrase_file, repeat=False)) as seed,
+            export_bytes(seed) as data,
+        ):
             write_private(file, data)
 
     _told(write)
@@ -142,14 +149,37 @@ def _check_free(store: Keystore, name: str) -> None:
 
 def _passphrase(file: Path | None, *, repeat: bool) -> Secret:
     if file is not None:
-        with read_private(file) as data:
-            return Secret(data.reveal().split(b"\n", 1)[0].rstrip(b"\r"))
+        try:
+            with read_private(file) as data:
+                return Secret(data.reveal().split(b"\n", 1)[0].rstrip(b"\r"))
+        except KeystoreError as error:
+            raise HftError(f"--passphrase-file: {error}", ExitCode.CONFIG) from None
     if not sys.stdin.isatty():
         raise HftError("no terminal to ask for the passphrase: --passphrase-file names one", ExitCode.CONFIG)
     given = Secret(getpass.getpass("Passphrase: ").encode())
     if repeat and getpass.getpass("Once more: ").encode() != given.reveal():
         raise HftError("the two passphrases differ", ExitCode.CONFIG)
     return given
+
+
+@contextlib.contextmanager
+def _sealed_by(file: Path | None) -> Iterator[None]:
+    """Within, what is wrong with the passphrase names the option that told it."""
+    try:
+        yield
+    except KeystoreError as error:
+        if file is None or error.code is not KeystoreErrorCode.PASSPHRASE:
+            raise
+        raise HftError(f"--passphrase-file {file}: {error}", ExitCode.CONFIG) from None
+
+
+def _seed_in(file: Path) -> Secret:
+    """The seed in another program's file."""
+    with read_private(file) as data:
+        try:
+            return import_seed(data)
+        except KeystoreError as error:
+            raise HftError(f"{file}: {error}", ExitCode.CONFIG) from None
 
 
 def _told(action: Callable[[], T]) -> T:

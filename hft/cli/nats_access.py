@@ -41,7 +41,7 @@ def reach(
 ) -> Reached:
     """Addresses, TLS and who we are. ``HftError``: CONFIG, or NOT_RUNNING when only a running instance would
     know the address and there is none."""
-    config = options.load_config(file, overlays, [*(sets or ()), *([f"nats.url={url}"] if url else ())])
+    config = options.with_url(url, file, overlays, sets)
     if config.nats.url == EMBEDDED:
         folder = options.state_folder(state_dir, config)
         run = options.running(folder)

@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +45,24 @@ def load_config(
     return configuration.load(
         file or configuration.default_file(), overlays or [], sets or [], starting=starting
     )
+
+
+@contextlib.contextmanager
+def named(typed: Mapping[str, str]) -> Iterator[None]:
+    """Within, errors name what a person typed: ``typed`` has the option that stood in for a setting."""
+    try:
+        yield
+    except HftError as error:
+        text = str(error)
+        for setting, option in typed.items():
+            text = text.replace(f"endpoint {setting}:", f"{option}:").replace(f"{setting}:", f"{option}:")
+        raise HftError("\n".join(dict.fromkeys(text.splitlines())), error.code) from error
+
+
+def with_url(url: str, file: Path | None, overlays: list[Path] | None, sets: list[str] | None) -> Config:
+    """``load_config`` with ``--url``, where it is given, in place of ``[nats] url``."""
+    with named({"[nats] url": "--url"} if url else {}):
+        return load_config(file, overlays, [*(sets or ()), *([f"nats.url={url}"] if url else ())])
 
 
 def state_folder(option: Path | None, config: Config | None = None) -> Path:

@@ -34,6 +34,8 @@ def address_of(config: Config, state_dir: Path) -> bytes:
         return bytes(paper_keypair(config.simnet.seed).pubkey())
     if config.chain.signer != KEYSTORE:
         return bytes(Pubkey.from_string(config.chain.wallet_address))
+    if len(config.chain.wallets) != 1:
+        raise HftError("[chain] wallets: live mode wants the name of the one that trades", ExitCode.CONFIG)
     (name,) = config.chain.wallets
     folder = _folder(config, state_dir)
     try:

@@ -64,6 +64,28 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ":1: Connection",
         ),
         (["streams", "info", "--url", "nats://127.0.0.1:1"], ExitCode.NATS, "can't be used: nobody listens"),
+        (["tail", "EXECUTED", "--url", "http://x"], ExitCode.CONFIG, "error: --url: 'http://x' is none of"),
+        (
+            ["tail", "EXECUTED", "--set", "nats.url=http://x"],
+            ExitCode.CONFIG,
+            "error: [nats] url: 'http://x' is none of",
+        ),
+        (["streams", "verify", "--url", "nats://u@127.0.0.1"], ExitCode.CONFIG, "error: --url: no user"),
+        (
+            ["bridge", "--from", "PLANNED", "--to", "planned", "--url", "x"],
+            ExitCode.CONFIG,
+            "error: --url: 'x' is none of",
+        ),
+        (
+            ["capture", "-o", "x", "--rpc-url", "http://127.0.0.1:1", "--ws-url", "ws://[::2]:1"],
+            ExitCode.CONFIG,
+            "error: --ws-url: ::2 is not on this machine",
+        ),
+        (
+            ["capture", "-o", "x", "--rpc-url", "http://[::2]", "--ws-url", "ws://127.0.0.1:1"],
+            ExitCode.CONFIG,
+            "error: --rpc-url: ::2 is not on this machine",
+        ),
     ],
 )
 def test_row_36_what_is_wrong_is_one_clear_line(

@@ -77,5 +77,25 @@ def test_row_28_files_that_others_can_read_are_refused(folder: Path) -> None:
     (folder / "id.json").chmod(0o600)
     (folder / "words").chmod(0o640)
     code, shown = keys(folder, "import", "hot", "id.json")
-    assert (code, "0640" in shown) == (ExitCode.CONFIG, True)
+    assert (code, shown.startswith("error: --passphrase-file: ")) == (ExitCode.CONFIG, True)
+    assert "0640" in shown
     assert not (folder / "keys" / "hot.key.json").exists()
+
+
+def test_what_is_wrong_names_the_file_or_the_option_that_it_came_by(folder: Path) -> None:
+    (folder / "id.json").write_text("no key")
+    assert keys(folder, "import", "hot", "id.json")[1].startswith("error: id.json: no secret key")
+    (folder / "words").write_text("short\n")
+    code, shown = keys(folder, "new", "hot")
+    assert code == ExitCode.CONFIG
+    assert (
+        shown == f"error: --passphrase-file {folder}/words: passphrase of 5 bytes: at least 12 belong there\n"
+    )
+    (folder / "words").unlink()
+    (folder / "words").mkdir()
+    assert keys(folder, "new", "hot") == (
+        ExitCode.CONFIG,
+        f"error: --passphrase-file: {folder}/words is no regular file\n",
+    )
+    (folder / "keys").touch()
+    assert keys(folder, "list", words=False) == (ExitCode.CONFIG, f"error: {folder}/keys is no folder\n")

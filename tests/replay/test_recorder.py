@@ -63,7 +63,21 @@ def test_paper_mode_captures_from_loopback_alone(tmp_path: Path, capfd: pytest.C
     urls = ["--rpc-url", "https://example.com", "--ws-url", "wss://example.com"]
     arguments = ["capture", "-o", str(tmp_path / "x"), "--state-dir", str(tmp_path), *urls]
     assert main.run(arguments) == ExitCode.CONFIG
-    assert "rpc_urls" in capfd.readouterr().err
+    said = capfd.readouterr().err.splitlines()
+    assert [line.partition(" is not on this machine")[0] for line in said] == [
+        "error: --rpc-url: example.com",
+        "error: --ws-url: example.com",
+    ]
+
+
+def test_nodes_elsewhere_are_asked_without_a_wallet(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    urls = ["--rpc-url", "http://127.0.0.1:9", "--ws-url", "ws://127.0.0.1:9"]
+    live = ["--set", "hft.mode=live", "--set", "chain.pools=So11111111111111111111111111111111111111112"]
+    arguments = ["capture", "-o", str(tmp_path / "x"), "--state-dir", str(tmp_path), "--duration", "0.1"]
+    assert main.run([*arguments, *urls, *live]) == ExitCode.CAPTURE
+    assert "no market data came" in capfd.readouterr().err
 
 
 def test_an_existing_capture_is_not_touched(captured: Path, capfd: pytest.CaptureFixture[str]) -> None:
