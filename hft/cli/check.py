@@ -12,7 +12,7 @@ from hft.cli import options
 from hft.runtime import config as configuration
 from hft.runtime import host, modes, reach, state
 from hft.runtime.config import ConfigError
-from hft.runtime.exit_codes import ExitCode
+from hft.runtime.exit_codes import ExitCode, HftError
 from hft.runtime.host import Finding, Level
 from hft.runtime.settings import Config
 from hft.services import funds, ledger_probe
@@ -66,10 +66,20 @@ def _look(config: Config, folder: Path, *, ready: bool) -> list[Finding]:
         host.running(folder),
         *reach.nats(config),
         *reach.chain(config),
+        *_market(config),
         *reach.keys(config, folder),
         *(funds.look(config, folder) if ready else ()),
         ledger_probe.look(folder, config.auditor),
     ]
+
+
+def _market(config: Config) -> list[Finding]:
+    """Account files that a run's own cluster would load."""
+    try:
+        options.check_market(config, "[simnet] market")
+    except HftError as error:
+        return [Finding(Level.FAIL, "market", str(error), "a start refuses it")]
+    return []
 
 
 def _draw(console: Console, findings: list[Finding]) -> None:

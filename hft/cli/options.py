@@ -83,6 +83,21 @@ def wallet_notes(config: Config, folder: Path) -> list[str]:
     return funds.require(config, folder)
 
 
+def check_market(config: Config, named_by: str) -> None:
+    """Before anything is started: are the account files that the run's own cluster is to load a market?
+    ``HftError`` MARKET naming ``named_by``, file and fault."""
+    files = config.simnet.market
+    if not files or config.hft.mode == LIVE or config.chain.rpc_urls:
+        return
+    # Only here: what ships needs no look, and who halts a run no market.
+    from hft.simnet.market import MarketError, load_market
+
+    try:
+        load_market(files)
+    except MarketError as error:
+        raise HftError(f"{named_by}: {error}", error.code) from error
+
+
 def running(folder: Path) -> Run:
     """The run that holds a state folder; ``HftError`` (NOT_RUNNING) when there is none."""
     if state.holder(folder) == 0 or not (folder / state.RUN_FILE).exists():

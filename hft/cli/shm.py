@@ -33,6 +33,7 @@ def up(
     Until SIGTERM or Ctrl-C; hft run SERVICE brings each service.
     """
     config = options.load_config(config_file, overlays, sets, starting=True)
+    options.check_market(config, "[simnet] market")
     clock = SystemClock()
     log = Log("shm", clock)
     notifier = Notifier.from_environment()

@@ -145,9 +145,7 @@ def _with_options(
         )
     if seed is not None:
         config = replace(config, simnet=replace(config.simnet, seed=seed))
-    for file in config.simnet.market:
-        if not Path(file).is_file():
-            raise HftError(f"market file {file}: there is no such file", ExitCode.MARKET)
+    options.check_market(config, "--market" if market else "[simnet] market")
     return config
 
 

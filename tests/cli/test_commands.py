@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (["start", "--cpus", "0-"], ExitCode.CONFIG, "'0-' is neither a CPU number nor a range"),
         (["start", "--cpus", "4000"], ExitCode.CONFIG, "CPU 4000 does not exist or is offline"),
-        (["start", "--market", "none.json.gz"], ExitCode.MARKET, "none.json.gz: there is no such file"),
+        (["start", "--market", "none.json.gz"], ExitCode.MARKET, "none.json.gz: can't be read (No such file"),
         (["start", "--report", "no/such/folder/r.json"], ExitCode.CONFIG, "does not exist"),
         (["start", "--duration", "soon"], ExitCode.CONFIG, "--duration"),
         (["start", "--overlay", "none.ini"], ExitCode.CONFIG, "none.ini: cannot be read"),
@@ -64,6 +64,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ":1: Connection",
         ),
         (["streams", "info", "--url", "nats://127.0.0.1:1"], ExitCode.NATS, "can't be used: nobody listens"),
+        (["start", "--market", "/"], ExitCode.MARKET, "error: --market: /: can't be read"),
+        (["shm", "up", "--set", "simnet.market=/"], ExitCode.MARKET, "error: [simnet] market: /: can't be"),
         (["tail", "EXECUTED", "--url", "http://x"], ExitCode.CONFIG, "error: --url: 'http://x' is none of"),
         (
             ["tail", "EXECUTED", "--set", "nats.url=http://x"],
@@ -99,6 +101,14 @@ def test_row_36_what_is_wrong_is_one_clear_line(
     assert said.err.count("\n") == 1
     assert "Traceback" not in said.err
     assert not said.out
+
+
+def test_a_market_that_is_none_is_found_before_a_start(folder: Path, capsys: Capture) -> None:
+    assert run(["check", "--json", "--set", "simnet.market=/"]) == ExitCode.CHECK
+    found = json.loads(capsys.readouterr().out)["findings"]
+    (market,) = [one for one in found if one["what"] == "market"]
+    assert market["level"] == "fail"
+    assert market["found"].startswith("[simnet] market: /: can't be read")
 
 
 def test_every_wrong_setting_is_a_line(folder: Path, capsys: Capture) -> None:
