@@ -35,10 +35,17 @@ class _Loop(asyncio.SelectorEventLoop):
     _ready: Any
     _scheduled: list[asyncio.TimerHandle]
     _run_once: Callable[[], None]
+    _remove_reader: Callable[[Any], None]
+    _remove_writer: Callable[[Any], None]
 
     def __init__(self) -> None:
-        self.selector = selectors.DefaultSelector()
-        super().__init__(self.selector)
+        selector: Any = selectors.EpollSelector()
+        super().__init__(selector)
+        self.fd: int = selector.fileno()
+        self._keys: dict[int, selectors.SelectorKey] = selector._fd_to_key
+        self.sockets: Callable[[float], list[tuple[int, int]]] = selector._selector.poll
+        """The sockets that are ready, as ``answer`` takes them, after so many seconds at most; whole
+        milliseconds, rounded up."""
 
     @property
     def due_s(self) -> float:
@@ -60,6 +67,31 @@ class _Loop(asyncio.SelectorEventLoop):
             self._stopping = False
             asyncio._set_running_loop(None)
 
+    def answer(self, ready: list[tuple[int, int]], rounds: int) -> None:
+        """Calls who waits for these sockets, with no round for that alone; then as ``turn``, if that made
+        anything ready."""
+        asyncio._set_running_loop(self)
+        try:
+            for fd, event in ready:
+                key = self._keys.get(fd)  # one that was called before may have closed it
+                if key is None:
+                    continue
+                reader, writer = key.data
+                if reader is not None and event & ~select.EPOLLOUT:
+                    self._call(reader, self._remove_reader, fd)
+                if writer is not None and event & ~select.EPOLLIN:
+                    self._call(writer, self._remove_writer, fd)
+        finally:
+            asyncio._set_running_loop(None)
+        if self._ready:
+            self.turn(rounds)
+
+    def _call(self, handle: Any, remove: Callable[[int], None], fd: int) -> None:
+        if handle._cancelled:
+            remove(fd)
+        else:
+            handle._run()
+
 
 class SteppedLoop:
     """A loop that runs only while ``step`` or ``wait`` does. Tasks are kept until they end; one that ends in
@@ -71,9 +103,6 @@ class SteppedLoop:
 
     def __init__(self) -> None:
         self.loop = _Loop()
-        self._fd = self.loop.selector.fileno()
-        self._sockets = select.poll()
-        self._sockets.register(self._fd, select.POLLIN)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
         self._woken = False
@@ -89,8 +118,10 @@ class SteppedLoop:
         """Runs everything that is ready, in ``ROUNDS`` rounds at most; never waits. Next to no time is spent
         while no socket and no task is ready and no timer due."""
         loop = self.loop
-        if loop.due_s <= time.monotonic() or self._sockets.poll(0):
+        if loop.due_s <= time.monotonic():
             loop.turn(ROUNDS)
+        elif ready := loop.sockets(0):
+            loop.answer(ready, ROUNDS)
 
     def wait(self, timeout_ns: int) -> None:
         """Runs until ``wake`` is called, at most ``timeout_ns``."""
@@ -100,17 +131,21 @@ class SteppedLoop:
         while not self._woken:
             now_s = time.monotonic()
             due_s = loop.due_s
-            if due_s <= now_s or self._sleep(max(min(due_s, until_s) - now_s, 0)):
+            if due_s <= now_s:
                 loop.turn(ROUNDS)
+            elif ready := self._sleep(min(due_s, until_s) - now_s):
+                loop.answer(ready, ROUNDS)
             elif until_s <= now_s:
                 return
 
-    def _sleep(self, limit_s: float) -> bool:
-        """Sleeps until a socket is ready; whether one is. ``poll`` knows whole milliseconds only, ``select``
-        costs a little more."""
-        if limit_s >= 0.001 or self._fd >= SELECT_LIMIT:
-            return bool(self._sockets.poll(limit_s * 1e3))
-        return bool(select.select((self._fd,), (), (), limit_s)[0])
+    def _sleep(self, limit_s: float) -> list[tuple[int, int]]:
+        """The sockets that are ready, after ``limit_s`` at most if there is none. ``epoll`` knows whole
+        milliseconds only, ``select`` costs a little more."""
+        loop = self.loop
+        if 0 < limit_s < 0.001 and loop.fd < SELECT_LIMIT:
+            select.select((loop.fd,), (), (), limit_s)
+            limit_s = 0
+        return loop.sockets(max(limit_s, 0))
 
     def wake(self) -> None:
         """Ends ``wait``; to be called from within the loop, as by a mailbox in which something came."""
