@@ -112,11 +112,17 @@ class NewestBox(Generic[T]):
 
     def poll(self, handler: Callable[[T], None], limit: int = 256) -> int:
         """Hands at most ``limit`` items to ``handler``, oldest place first; never waits."""
-        count = min(limit, len(self._items))
-        for _ in range(count):
+        items = self._items
+        if len(items) <= limit:
+            if items:
+                self._items, self._plain = {}, 0
+                for item in items.values():
+                    handler(item)
+            return len(items)
+        for _ in range(limit):
             key = next(iter(self._items))
             item = self._items.pop(key)
             if type(key) is int:
                 self._plain -= 1
             handler(item)
-        return count
+        return limit

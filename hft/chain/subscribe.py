@@ -20,6 +20,7 @@ from hft.chain import rpc_parse
 from hft.chain.endpoint import Endpoint, Reach
 from hft.chain.mailbox import NewestBox
 from hft.chain.rpc import MAX_ACCOUNTS, PROCESSED, RpcClient
+from hft.chain.rpc_parse import AccountResult, account_told
 from hft.chain.subscribe_channel import Channel
 from hft.chain.subscribe_merge import NEW, Merger, Unusable, Verdict, Version, Watch, unusable
 from hft.chain.subscribe_session import SESSION_RULE, Session, SessionRule
@@ -76,6 +77,9 @@ class SourceLost(NamedTuple):
     last: bool
 
 
+# Half the time of calling the classes.
+_changed = partial(tuple.__new__, AccountChanged)
+_version = partial(tuple.__new__, Version)
 FeedEvent = AccountChanged | AccountUnusable | SlotSeen | Reverted | SourceLive | SourceLost
 
 
@@ -86,12 +90,15 @@ class AccountFeed:
     def __init__(self, watches: Sequence[Watch], wake: Callable[[], None] | None = None) -> None:
         """``watches``: at most 10,000, each account once."""
         self.watches: dict[bytes, Watch] = {}
+        self._any: set[bytes] = set()
+        """Accounts that are watched whatever they are."""
         self.on_watched: list[Callable[[], None]] = []
         self.watch(watches)
         self._box: NewestBox[FeedEvent] = NewestBox(CONTROLS_KEPT, wake)
         self._merger = Merger()
         self._live: set[str] = set()
         self.slots = SlotTracker()
+        self._told_slot = 0
         self.counts: Counter[str] = Counter()
         """``versions_`` new, old, duplicate, dead, unwatched: what came. Of the new ones ``coalesced`` gave
         way to newer ones, ``removed`` are watched no longer; the others were polled or wait."""
@@ -114,6 +121,7 @@ class AccountFeed:
         if len(added) < len(watches) or added.keys() & self.watches.keys() or total > MAX_WATCHES:
             raise ValueError(f"{total} watches: each account once, at most {MAX_WATCHES}")
         self.watches.update(added)
+        self._any.update(key for key, watch in added.items() if watch == Watch(key, optional=True))
         for tell in self.on_watched:
             tell()
 
@@ -121,6 +129,7 @@ class AccountFeed:
         """Accounts to follow no longer; nothing is told of them from now on, and nothing of them is kept."""
         for pubkey in pubkeys:
             if self.watches.pop(pubkey, None) is not None:
+                self._any.discard(pubkey)
                 self._merger.forget(pubkey)
                 self.counts["removed"] += self._box.remove(pubkey)
         for tell in self.on_watched:
@@ -137,23 +146,26 @@ class AccountFeed:
 
     def offer(self, version: Version) -> Verdict:
         """Takes what a source tells of an account."""
-        pubkey, account, counts = version.pubkey, version.account, self.counts
+        pubkey, slot, _, account, _, _, _ = version
+        counts = self.counts
         watch = self.watches.get(pubkey)
         if watch is None:
             counts["versions_unwatched"] += 1
             return Verdict.OLD
-        if account is not None and account.lamports == 0:
+        if account is not None and not account[2]:
             # How a notification says that there is none; a snapshot says null.
             account, version = None, version._replace(account=None)
         verdict = self._merger.offer(version)
-        self.slots.told(version.slot)
+        if slot > self._told_slot:
+            self._told_slot = slot
+            self.slots.told(slot)
         if verdict is not NEW:
             counts[COUNTED[verdict]] += 1
             return verdict
         counts["versions_new"] += 1
-        reason = unusable(watch, account)
+        reason = None if pubkey in self._any else unusable(watch, account)
         if reason is None:
-            replaced = self._box.put(pubkey, AccountChanged(version))
+            replaced = self._box.put(pubkey, _changed((version,)))
         else:
             counts[f"unusable_{reason.name.lower()}"] += 1
             replaced = self._box.put(pubkey, AccountUnusable(version, reason))
@@ -205,6 +217,7 @@ class AccountSource(Session):
         self._rpc = rpc
         self._feed = feed
         names = [state.endpoint.name for state in rpc.states]
+        self._name = endpoint.name
         self._only = endpoint.name if endpoint.name in names else None
         self._parent = 0
         self._snapshot_slot = 0
@@ -244,6 +257,7 @@ class AccountSource(Session):
                     "accountSubscribe",
                     [str(Pubkey(pubkey)), options],
                     partial(self._on_account, pubkey),
+                    account=partial(self._on_told, pubkey),
                 )
 
         async def unsubscribe(number: int) -> None:
@@ -298,3 +312,7 @@ class AccountSource(Session):
     def _on_account(self, pubkey: bytes, result: msgspec.Raw, received_ns: int) -> None:
         slot, account = rpc_parse.account_notification(result)
         self._feed.offer(Version(pubkey, slot, 0, account, self.endpoint.name, received_ns))
+
+    def _on_told(self, pubkey: bytes, result: AccountResult, received_ns: int) -> None:
+        slot, account = account_told(result)
+        self._feed.offer(_version((pubkey, slot, 0, account, self._name, received_ns, False)))

@@ -24,6 +24,7 @@ from picows import (
 
 from hft.chain.endpoint import EYEBALLS_S, Endpoint, Reach, loopback_socket
 from hft.chain.rpc_faults import is_count
+from hft.chain.rpc_parse import AccountResult
 
 MAX_MESSAGE_BYTES: Final = 32 << 20
 MAX_WAITING: Final = 4_096
@@ -32,6 +33,8 @@ SILENCE_SHARE: Final = 32
 """Looks in one limit of silence: so exact it is known, and no message has to reset a timer."""
 Notified = Callable[[msgspec.Raw, int], None]
 """Called with a notification's ``result``, as JSON to be read before it returns, and when it came (ns)."""
+AccountTold = Callable[[AccountResult, int], None]
+"""The same with an account notification's, read already."""
 
 _UNHEARD: Final = logging.Logger("picows", logging.CRITICAL + 1)
 """What ends a connection is told by ``ChannelError``; the library's own lines would show whole addresses."""
@@ -124,7 +127,17 @@ class _Notification(msgspec.Struct, gc=False):
     params: _Params
 
 
+class _AccountParams(msgspec.Struct, gc=False):
+    subscription: int
+    result: AccountResult
+
+
+class _AccountNotification(msgspec.Struct, gc=False):
+    params: _AccountParams
+
+
 _read_notification = msgspec.json.Decoder(_Notification).decode
+_read_account_notification = msgspec.json.Decoder(_AccountNotification).decode
 _TEXT, _CLOSE = WSMsgType.TEXT, WSMsgType.CLOSE
 _MESSAGE = (WSMsgType.TEXT, WSMsgType.CONTINUATION)
 
@@ -166,8 +179,9 @@ class Channel:
         self._socket: WSTransport | None = None
         self._reader: _Reader | None = None
         self._next_id = 0
-        self._waiting: dict[int, tuple[asyncio.Future[Any], Notified | None]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Any], Notified | None, AccountTold | None]] = {}
         self._handlers: dict[int, Notified] = {}
+        self._accounts: dict[int, AccountTold] = {}
         self.messages = 0
         self.strays = 0
         self.last_ns = 0
@@ -214,15 +228,23 @@ class Channel:
         raise self._error(ChannelErrorCode.SILENT, f"open, and nothing came for {self._silence_ns} ns")
 
     async def subscribe(
-        self, method: str, params: Sequence[Any], handler: Notified, *, once: bool = False
+        self,
+        method: str,
+        params: Sequence[Any],
+        handler: Notified,
+        *,
+        account: AccountTold | None = None,
+        once: bool = False,
     ) -> int:
-        """Subscribes: the subscription's number; ``once``: it ends by itself with its first notification.
+        """Subscribes: the subscription's number; ``account``: is called instead of ``handler`` with whatever
+        has the shape of an account; ``once``: it ends by itself with its first notification.
         ``ChannelError``."""
-        return int(await self._ask(method, params, _Ending(handler) if once else handler))
+        return int(await self._ask(method, params, _Ending(handler) if once else handler, account))
 
     async def unsubscribe(self, method: str, number: int) -> None:
         """Ends the subscription ``number``; what still comes of it is no stray. ``ChannelError``."""
         self._handlers[number] = _nothing
+        self._accounts.pop(number, None)
         try:
             await self._ask(method, [number], None)
         finally:
@@ -251,7 +273,13 @@ class Channel:
                 await socket.wait_disconnected()
         socket.disconnect(graceful=False)
 
-    async def _ask(self, method: str, params: Sequence[Any], handler: Notified | None) -> Any:
+    async def _ask(
+        self,
+        method: str,
+        params: Sequence[Any],
+        handler: Notified | None,
+        account: AccountTold | None = None,
+    ) -> Any:
         if self._socket is None or self._reader is None or self._reader.ended.done():
             raise self._error(ChannelErrorCode.CLOSED, "not connected")
         if len(self._waiting) >= MAX_WAITING:
@@ -259,7 +287,7 @@ class Channel:
         self._next_id += 1
         request_id = self._next_id
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = (future, handler)
+        self._waiting[request_id] = (future, handler, account)
         body = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
         try:
             async with asyncio.timeout(self._request_ns / 1e9):
@@ -275,6 +303,19 @@ class Channel:
     def _take(self, text: bytes | memoryview, read_ns: int) -> None:
         self.last_ns = read_ns
         self.messages += 1
+        if self._accounts:
+            try:
+                params = _read_account_notification(text).params
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass  # another kind of message, or none: read once more, with care
+            else:
+                account = self._accounts.get(params.subscription)
+                if account is not None:
+                    account(params.result, read_ns)
+                    return
+        self._take_any(text, read_ns)
+
+    def _take_any(self, text: bytes | memoryview, read_ns: int) -> None:
         try:
             params = _read_notification(text).params
         except msgspec.ValidationError:
@@ -304,7 +345,7 @@ class Channel:
         if waiting is None or waiting[0].done():
             self.strays += 1
             return
-        future, handler = waiting
+        future, handler, account = waiting
         if "result" not in told:
             text = str(told.get("error"))[:200]
             future.set_exception(self._error(ChannelErrorCode.REFUSED, text))
@@ -312,12 +353,14 @@ class Channel:
             future.set_result(told["result"])
         elif is_count(told["result"]):
             self._handlers[told["result"]] = handler
+            if account is not None:
+                self._accounts[told["result"]] = account
             future.set_result(told["result"])
         else:
             future.set_exception(self._error(ChannelErrorCode.MALFORMED, "a subscription without a number"))
 
     def _fail_waiting(self) -> None:
-        for future, _ in self._waiting.values():
+        for future, _, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(self._error(ChannelErrorCode.CLOSED, "closed"))
                 future.exception()  # whoever waited may be gone

@@ -84,17 +84,6 @@ class _Newest:
         self.digest = digest
         self.seen = {digest}
 
-    def replace(self, version: Version, digest: int) -> None:
-        if version.slot != self.slot:
-            self.slot = version.slot
-            self.seen.clear()
-        elif len(self.seen) >= _SEEN_LIMIT:
-            self.seen.clear()
-        self.write_version = version.write_version
-        self.source = version.source
-        self.digest = digest
-        self.seen.add(digest)
-
 
 class Merger:
     """See the module."""
@@ -103,6 +92,8 @@ class Merger:
         self._newest: dict[bytes, _Newest] = {}
         self._dead: OrderedDict[int, None] = OrderedDict()
         self._touched: OrderedDict[int, set[bytes]] = OrderedDict()
+        self._last_slot, self._last_touched = -1, set[bytes]()
+        """The slot that something was told of last, and its accounts."""
 
     def slot_of(self, pubkey: bytes) -> int | None:
         """Slot of the newest version."""
@@ -111,25 +102,41 @@ class Merger:
 
     def offer(self, version: Version) -> Verdict:
         """Takes a version if it is the newest."""
-        slot, pubkey = version.slot, version.pubkey
+        pubkey, slot, write_version, account, source, _, _ = version
         if slot in self._dead:
             return Verdict.DEAD
-        digest = hash(version.account)
+        digest = hash(account)
         newest = self._newest.get(pubkey)
         if newest is None:
             self._newest[pubkey] = _Newest(version, digest)
         else:
-            verdict = _compare(newest, version, digest)
-            if verdict is not NEW:
-                return verdict
-            newest.replace(version, digest)
+            if slot == newest.slot:
+                verdict = _compare(newest, version, digest)
+                if verdict is not NEW:
+                    return verdict
+                if len(newest.seen) >= _SEEN_LIMIT:
+                    newest.seen.clear()
+            elif slot < newest.slot:
+                return Verdict.OLD
+            else:
+                newest.slot = slot
+                newest.seen.clear()
+            newest.write_version = write_version
+            newest.source = source
+            newest.digest = digest
+            newest.seen.add(digest)
+        if slot != self._last_slot:
+            self._last_slot, self._last_touched = slot, self._touched_in(slot)
+        self._last_touched.add(pubkey)
+        return NEW
+
+    def _touched_in(self, slot: int) -> set[bytes]:
         touched = self._touched.get(slot)
         if touched is None:
             touched = self._touched[slot] = set()
             if len(self._touched) > TOUCHED_SLOTS_KEPT:
                 self._touched.popitem(last=False)
-        touched.add(pubkey)
-        return NEW
+        return touched
 
     def forget(self, pubkey: bytes) -> None:
         """Nothing is known of the account any more."""
@@ -138,6 +145,7 @@ class Merger:
     def revert(self, dead_slots: frozenset[int]) -> list[bytes]:
         """These slots never were: forgets what was told in them; returns the accounts it was told of, also
         those of which something newer was told since."""
+        self._last_slot = -1
         for slot in dead_slots:
             self._dead[slot] = None
         while len(self._dead) > DEAD_SLOTS_KEPT:
@@ -153,8 +161,7 @@ class Merger:
 
 
 def _compare(newest: _Newest, version: Version, digest: int) -> Verdict:
-    if version.slot != newest.slot:
-        return NEW if version.slot > newest.slot else Verdict.OLD
+    """What a version of the very slot of the newest one is."""
     if version.write_version and newest.write_version:
         if version.write_version == newest.write_version:
             return Verdict.DUPLICATE

@@ -1,6 +1,7 @@
 """The feed's word on pools: one PoolUpdate for each pool that changed, or that became usable or unusable."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hft import wire
@@ -52,6 +53,7 @@ class Touch(NamedTuple):
 
 
 UNTOUCHED = Touch(0, 0, 0, 0)
+_touch = partial(tuple.__new__, Touch)  # half the time of Touch(...)
 
 
 def touches(
@@ -59,16 +61,16 @@ def touches(
 ) -> dict[bytes, Touch]:
     """What the accounts ``written`` together did to each pool that rests on one of them."""
     touched: dict[bytes, Touch] = {}
+    users = book.users
     for key in written:
-        record = records[key]
-        for pool in book.users(key):
+        slot, write_version, _, _, received_ns, _ = records[key]
+        for pool in users(key):
             known = touched.get(pool)
             if known is None:
-                touched[pool] = Touch(record.slot, record.write_version, 1, record.received_ns)
+                touched[pool] = _touch((slot, write_version, 1, received_ns))
                 continue
-            slot, write_version, count, received_ns = known
-            newest = max((slot, write_version), (record.slot, record.write_version))
-            touched[pool] = Touch(*newest, count + 1, min(received_ns, record.received_ns))
+            newest, since_ns = max(known[:2], (slot, write_version)), min(known[3], received_ns)
+            touched[pool] = _touch((*newest, known[2] + 1, since_ns))
     return touched
 
 

@@ -21,7 +21,7 @@ from hft.chain.subscribe import (
     SourceLive,
     SourceLost,
 )
-from hft.chain.subscribe_merge import Watch
+from hft.chain.subscribe_merge import Version, Watch
 from hft.chain.sysvars import CLOCK_KEY
 from hft.runtime.runner import Log
 from hft.runtime.wallet import LIVE, wallet_address
@@ -152,9 +152,10 @@ class Feed:
     def _on_event(self, event: FeedEvent) -> None:
         kind = type(event)
         if kind is AccountChanged or kind is AccountUnusable:
-            version = event.version  # type: ignore[union-attr]
+            version: Version = event[0]  # type: ignore[assignment]
             self._store.put(version)
-            self._judge.reverted.discard(version.pubkey)
+            if self._judge.reverted:
+                self._judge.reverted.discard(version.pubkey)
         elif isinstance(event, SlotSeen):
             self._slot = event
         elif isinstance(event, SourceLive):
@@ -182,15 +183,20 @@ class Feed:
         written = self._store.write()
         book, judge = self._book, self._judge
         touched = touches(written, self._store.records, book)
-        self._moved.update((key, None) for key in written if key in book.entries)
-        changed, odd = dict.fromkeys(book.take_changed()), self._store.take_odd()
+        for key in written:
+            if key in book.entries:
+                self._moved[key] = None
+        changed, odd = book.take_changed(), self._store.take_odd()
         if self._slot.slot > self._told_slot:
             self._told_slot = self._slot.slot
             self._announcer.slot(*self._slot[:2], book.clock.unix_timestamp, self._slot.received_ns)
         if self._live and not self._vouched:
-            for key in sorted(judge.reverted):
-                changed.update((pool, None) for pool in book.users(key))
+            if judge.reverted:
+                besides = (pool for key in sorted(judge.reverted) for pool in book.users(key))
+                changed = list(dict.fromkeys((*changed, *besides)))
             others = judge.tell_early(changed, touched, odd)
+            if not others:
+                return  # every pool that moved is still to be judged
         else:
             others = judge.turn_over(live=self._live)
             self._vouched = False

@@ -23,6 +23,10 @@ class _Known(Mapping[bytes, Account]):
             raise KeyError(key)
         return account
 
+    def get(self, key: bytes, default: Account | None = None) -> Account | None:  # type: ignore[override]
+        account = self._account(key)
+        return default if account is None else account
+
     def __iter__(self) -> Iterator[bytes]:
         return iter(())
 
@@ -42,6 +46,7 @@ class Sanity:
         self._accounts = _Known(account)
         self._limit = limit_bps / BPS
         self._strict = strict
+        self._clock: tuple[Account | None, int] = (None, 0)
         self._known: dict[bytes, tuple[Account | None, int, FairValue | FairValueError]] = {}
         self.covered: set[bytes] = set()
         """Pools that were compared: their price is to be looked at before it is told, if at a glance."""
@@ -94,6 +99,9 @@ class Sanity:
 
     def _epoch(self) -> int:
         clock = self._accounts.get(CLOCK_KEY)
-        if clock is None or len(clock.data) != CLOCK_LAYOUT.size:
-            return 0
-        return int(CLOCK_LAYOUT.unpack(clock.data)[2])
+        known, epoch = self._clock
+        if clock is not known:
+            whole = clock is not None and len(clock.data) == CLOCK_LAYOUT.size
+            epoch = int(CLOCK_LAYOUT.unpack(clock.data)[2]) if clock is not None and whole else 0
+            self._clock = clock, epoch
+        return epoch
