@@ -170,7 +170,7 @@ class Journal:
     def _write(self, record: Record, *, signing: bool = False) -> None:
         data = record_bytes(record)
         with self._lock:
-            if signing:
+            if signing and (record.plan_id in self.open or record.plan_id in self.ended):
                 verdict = self.may_sign(record.plan_id)
                 if not verdict.allowed:
                     name = record.plan_id.hex()

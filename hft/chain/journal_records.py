@@ -106,8 +106,8 @@ def record_bytes(record: Record) -> bytes:
     """One record as it is written; ``JournalError`` TOO_LARGE if it does not fit."""
     if isinstance(record, Intent):
         kind = Kind.INTENT
-        head = _INTENT.pack(*record[:4], len(record.signed))
-        payload = head + record.signed + record.context
+        plan_id, signature, height, slot, signed, context = record
+        payload = _INTENT.pack(plan_id, signature, height, slot, len(signed)) + signed + context
     elif isinstance(record, Sent):
         kind = Kind.SENT
         name = record.bundle_id.encode()

@@ -4,6 +4,7 @@ import asyncio
 import select
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from math import inf
 from typing import Any, Final
@@ -104,6 +105,7 @@ class SteppedLoop:
     def __init__(self) -> None:
         self.loop = _Loop()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._handed: deque[Coroutine[Any, Any, Any]] = deque()
         self.failures: list[BaseException] = []
         self._woken = False
 
@@ -114,9 +116,15 @@ class SteppedLoop:
         task.add_done_callback(self._ended)
         return task
 
+    def hand(self, work: Coroutine[Any, Any, Any]) -> None:
+        """As ``spawn``, but the task is made in the next ``step``: the caller's time is worth more now."""
+        self._handed.append(work)
+
     def step(self) -> None:
         """Runs everything that is ready, in ``ROUNDS`` rounds at most; never waits. Next to no time is spent
         while no socket and no task is ready and no timer due."""
+        if self._handed:
+            self._start()
         loop = self.loop
         if loop.due_s <= time.monotonic():
             loop.turn(ROUNDS)
@@ -129,6 +137,8 @@ class SteppedLoop:
         until_s = time.monotonic() + timeout_ns / 1e9
         self._woken = False
         while not self._woken:
+            if self._handed:
+                self._start()
             now_s = time.monotonic()
             due_s = loop.due_s
             if due_s <= now_s:
@@ -161,6 +171,7 @@ class SteppedLoop:
 
     def close(self, *last: Coroutine[Any, Any, Any]) -> None:
         """Cancels what still runs, runs ``last`` (closing what they used), and closes the loop."""
+        self._start()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -168,6 +179,10 @@ class SteppedLoop:
         for work in last:
             self.run(work)
         self.loop.close()
+
+    def _start(self) -> None:
+        while self._handed:
+            self.spawn(self._handed.popleft())
 
     async def _end(self, tasks: Collection[asyncio.Task[Any]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)

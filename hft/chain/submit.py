@@ -7,7 +7,6 @@ finds on the chain, save one: refused by everybody, with certainty that nobody h
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -158,8 +157,10 @@ class Submitter:
 
     def note(self, intent: Intent) -> None:
         """Hands the intent to the kernel for the journal; what is wrong with it ``submit`` tells."""
-        with suppress(JournalError, ValueError):
+        try:
             self._journal.journal.note(intent)
+        except (JournalError, ValueError):
+            return
 
     async def submit(self, intent: Intent, expires_ns: int) -> SendOutcome:
         """Journals and sends; returns at the deadline at the latest (plus the disk's time). A plan that was

@@ -232,7 +232,8 @@ class Templates:
         tables = self._usable(slot)
         route = self._routes.get(key)
         if route is not None and route.tables is tables:
-            self.invalidated += not route.follow(order)
+            if order.pool_1 is not route.leg_1.pool or order.pool_2 is not route.leg_2.pool:
+                self.invalidated += not route.follow(order)
             return route
         if route is None:
             check_order(order)

@@ -4,8 +4,8 @@ loop in the executor's own thread.
 Paper mode opens sockets to loopback only, by construction; a dry run has a rehearsal where a sender would be.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from solders.pubkey import Pubkey
@@ -69,6 +69,8 @@ class Access:
         # A duty cycle asks these, most often for nothing: without a call of ours in between.
         self.step: Callable[[], None] = self.loop.step
         self.poll: Callable[[Callable[[DeskEvent], None], int], int] = self.desk.poll
+        self.is_doomed: Callable[[bytes], bool] = self.desk.follower.is_doomed
+        """Whether a signature under way will hardly land."""
         for work in (*self.desk.tasks(), *self.watchers.tasks()):
             self.loop.spawn(work)
 
@@ -109,7 +111,7 @@ class Access:
             follower,
             self._sender(by_bundle),
             sources,
-            self._spawn,
+            self.loop.hand,
             clock_ns=clock_ns,
             wake=self.loop.wake,
         )
@@ -140,10 +142,6 @@ class Access:
     def may_sign(self, plan_id: bytes) -> bool:
         """Whether the journal knows nothing of this plan."""
         return self.writer.journal.may_sign(plan_id) is Resign.FIRST
-
-    def is_doomed(self, signature: bytes) -> bool:
-        """Whether a signature under way will hardly land."""
-        return self.desk.follower.is_doomed(signature)
 
     def submit(self, intent: Intent, expires_ns: int) -> None:
         """Sends and follows; ``poll`` tells."""
@@ -201,9 +199,6 @@ class Access:
         for journal in [one for one in self.orphans if not one.open]:
             journal.remove()
             self.orphans.remove(journal)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> object:
-        return self.loop.spawn(work)
 
     def _sender(self, jito: JitoClient | None) -> Sender:
         chain = self._settings

@@ -57,34 +57,32 @@ class PreTrade:
         """Why ``plan`` may not be executed now; None if it may."""
         if self._ctx.stop_requested:
             return Refusal(ExecutionReason.SHUTDOWN, 1, 0)
-        work, now_ns = self._work, self._clock.monotonic_ns()
-        beat_ns = self._manager.heartbeat_ns
+        work, strategy = self._work, plan.strategy
+        now_ns, unix_ns = self._clock.monotonic_ns(), self._clock.unix_ns()
+        beat_ns, revert_ns = self._manager.heartbeat_ns, self._feed.value(self._revert_ns)
         state = GateState(
-            killed=self._control.killed,
-            manager_heartbeat_age_ns=now_ns - beat_ns if beat_ns else None,
-            now_ns=now_ns,
-            open_plans=len(work.open),
-            trades_last_minute=self._trades.count(now_ns),
-            day_profit_lamports=work.day.value(self._clock.unix_ns()),
-            wallet_lamports=work.lamports,
-            base_token_free=work.base_token_free,
-            journal_full=self._sidecar.value(self._journal_full) > 0,
-            revert_ns=self._feed.value(self._revert_ns),
-            revert_slot=self._feed.value(self._revert_slot),
+            self._control.killed,
+            now_ns - beat_ns if beat_ns else None,
+            now_ns,
+            len(work.open),
+            self._trades.count(now_ns),
+            work.day.value(unix_ns),
+            work.lamports,
+            work.base_token_free,
+            self._sidecar.value(self._journal_full) > 0,
+            revert_ns,
+            self._feed.value(self._revert_slot) if revert_ns else 0,
         )
-        return gate.check(plan, self._limits, state) or self._own_refusal(plan, now_ns)
-
-    def _own_refusal(self, plan: ExecutionPlan, now_ns: int) -> Refusal | None:
-        """The same by the limits of the plan's strategy; one that is not enabled may do nothing."""
-        strategy, work = plan.strategy, self._work
+        refusal = gate.check(plan, self._limits, state)
+        if refusal is not None:
+            return refusal
+        # The same by the limits of the plan's strategy; one that is not enabled may do nothing.
         limits = self._own.get(strategy)
         if limits is None:
             return Refusal(ExecutionReason.CORRUPT_PLAN, strategy, 0)
-        profit = work.day_of(strategy).value(self._clock.unix_ns())
-        trades = self._own_trades[strategy].count(now_ns)
-        return gate.check_strategy(
-            plan.amount_in, limits, StrategyState(work.open_of[strategy], trades, profit)
-        )
+        profit, trades = work.day_of(strategy).value(unix_ns), self._own_trades[strategy].count(now_ns)
+        own = StrategyState(work.open_of[strategy], trades, profit)
+        return gate.check_strategy(plan.amount_in, limits, own)
 
     def show_halted(self) -> None:
         """Which strategies have lost what they may today: the scanner offers them nothing more, so that they

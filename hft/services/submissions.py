@@ -90,17 +90,21 @@ class Submissions:
 
     def day_of(self, strategy: int) -> DayProfit:
         """Today's profit of one strategy."""
-        return self.days.setdefault(strategy, DayProfit())
+        day = self.days.get(strategy)
+        if day is None:
+            day = self.days[strategy] = DayProfit()
+        return day
 
     @property
     def base_token_free(self) -> int | None:
         """Base units that no submission under way may take."""
         if self.base_token is None:
             return None
-        taken = sum(
-            work.plan.amount_in for signature, work in self.open.items() if not self._is_doomed(signature)
-        )
-        return self.base_token - taken
+        free, is_doomed = self.base_token, self._is_doomed
+        for signature, work in self.open.items():
+            if not is_doomed(signature):
+                free -= work.plan.amount_in
+        return free
 
     def first(self, plan_id: bytes) -> bool:
         """Whether this plan comes for the first time; remembers it."""

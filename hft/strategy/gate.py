@@ -82,34 +82,40 @@ def check(plan: "ExecutionPlan", limits: GateLimits, state: GateState) -> Refusa
 
     An unknown wallet balance refuses: what isn't known can't be spent.
     """
-    if state.killed:
+    # Taken apart at once, and judged in one piece: it runs so rarely that every call is a cold one.
+    killed, age_ns, now_ns, _, _, _, lamports, free, journal_full, revert_ns, revert_slot = state
+    if killed:
         return Refusal(ExecutionReason.KILLED, 1, 0)
-    age = state.manager_heartbeat_age_ns
-    if age is None or age > limits.manager_heartbeat_limit_ns:
-        observed = -1 if age is None else age
+    if age_ns is None or age_ns > limits.manager_heartbeat_limit_ns:
+        observed = -1 if age_ns is None else age_ns
         return Refusal(ExecutionReason.HEARTBEAT_LOST, observed, limits.manager_heartbeat_limit_ns)
-    if state.journal_full:
+    if journal_full:
         return Refusal(ExecutionReason.JOURNAL_FULL, 1, 0)
     # A plan names its newest slot alone, so one that came of earlier news may rest on any slot up to it.
-    if state.revert_ns and plan.received_ns <= state.revert_ns and plan.slot >= state.revert_slot:
-        return Refusal(ExecutionReason.FORK_REVERTED, plan.slot, state.revert_slot)
-    if state.now_ns >= plan.expires_ns:
-        return Refusal(ExecutionReason.PLAN_EXPIRED, state.now_ns, plan.expires_ns)
-    return _check_amounts(plan, limits) or _check_counts(limits, state) or _check_wallet(plan, limits, state)
-
-
-def _check_amounts(plan: "ExecutionPlan", limits: GateLimits) -> Refusal | None:
-    if not 0 < plan.amount_in <= limits.maximum_size_lamports:
-        return Refusal(ExecutionReason.SIZE_LIMIT, plan.amount_in, limits.maximum_size_lamports)
-    if plan.tip_lamports > limits.maximum_tip_lamports:
-        return Refusal(ExecutionReason.TIP_CAP, plan.tip_lamports, limits.maximum_tip_lamports)
+    if revert_ns and plan.received_ns <= revert_ns and plan.slot >= revert_slot:
+        return Refusal(ExecutionReason.FORK_REVERTED, plan.slot, revert_slot)
+    if now_ns >= plan.expires_ns:
+        return Refusal(ExecutionReason.PLAN_EXPIRED, now_ns, plan.expires_ns)
+    amount_in, tip_lamports = plan.amount_in, plan.tip_lamports
+    if not 0 < amount_in <= limits.maximum_size_lamports:
+        return Refusal(ExecutionReason.SIZE_LIMIT, amount_in, limits.maximum_size_lamports)
+    if tip_lamports > limits.maximum_tip_lamports:
+        return Refusal(ExecutionReason.TIP_CAP, tip_lamports, limits.maximum_tip_lamports)
     fees = plan.base_fee_lamports + plan.priority_fee_lamports
     if fees > limits.maximum_fee_lamports:
         return Refusal(ExecutionReason.FEE_CAP, fees, limits.maximum_fee_lamports)
     # A plan whose worst permitted outcome loses money guards nothing.
-    least = plan.amount_in + fees + plan.tip_lamports
-    if plan.amount_mid <= 0 or plan.minimum_out < least:
-        return Refusal(ExecutionReason.MINIMUM_OUT, plan.minimum_out, least)
+    fees += tip_lamports
+    if plan.amount_mid <= 0 or plan.minimum_out < amount_in + fees:
+        return Refusal(ExecutionReason.MINIMUM_OUT, plan.minimum_out, amount_in + fees)
+    refusal = _check_counts(limits, state)
+    if refusal is not None:
+        return refusal
+    needed = limits.minimum_wallet_lamports + fees
+    if lamports is None or lamports < needed:
+        return Refusal(ExecutionReason.WALLET_BALANCE, -1 if lamports is None else lamports, needed)
+    if free is None or free < amount_in:
+        return Refusal(ExecutionReason.WALLET_BALANCE, -1 if free is None else free, amount_in)
     return None
 
 
@@ -125,18 +131,6 @@ def _check_counts(
     loss = -state.day_profit_lamports
     if loss >= limits.maximum_daily_loss_lamports:
         return Refusal(ExecutionReason.DAILY_LOSS, loss, limits.maximum_daily_loss_lamports)
-    return None
-
-
-def _check_wallet(plan: "ExecutionPlan", limits: GateLimits, state: GateState) -> Refusal | None:
-    fees = plan.base_fee_lamports + plan.priority_fee_lamports + plan.tip_lamports
-    wallet = state.wallet_lamports
-    needed = limits.minimum_wallet_lamports + fees
-    if wallet is None or wallet < needed:
-        return Refusal(ExecutionReason.WALLET_BALANCE, -1 if wallet is None else wallet, needed)
-    free = state.base_token_free
-    if free is None or free < plan.amount_in:
-        return Refusal(ExecutionReason.WALLET_BALANCE, -1 if free is None else free, plan.amount_in)
     return None
 
 

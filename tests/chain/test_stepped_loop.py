@@ -47,6 +47,29 @@ def test_a_duty_cycle_turns_the_loop_and_polls_without_ever_waiting(simnet: Simn
     assert not stepped.failures
 
 
+def test_what_is_handed_over_is_begun_by_the_next_step_in_a_wait_and_at_the_close() -> None:
+    stepped = SteppedLoop()
+    begun: list[str] = []
+
+    async def work(name: str, then: str = "") -> None:
+        begun.append(name)
+        if then:
+            stepped.hand(work(then))
+        await asyncio.sleep(60)
+
+    stepped.hand(work("stepped"))
+    assert not begun
+    stepped.step()
+    assert begun == ["stepped"]
+    stepped.hand(work("waited", then="handed meanwhile"))
+    stepped.wait(1_000_000)
+    assert begun == ["stepped", "waited", "handed meanwhile"]
+    stepped.hand(work("never"))
+    stepped.close()
+    assert begun == ["stepped", "waited", "handed meanwhile"]
+    assert not stepped.failures
+
+
 def test_a_wait_ends_at_its_time_and_failures_are_told() -> None:
     stepped = SteppedLoop()
 
