@@ -10,7 +10,7 @@ can still be told, once.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from hft.services.ledger_place import Place, engine_of, guarded, prepare
 from hft.services.ledger_tables import ENTRIES, EXECUTIONS, I63, LANDED, OUTBOX
@@ -26,6 +26,21 @@ MAINNET: Final = b"mainnet-beta".ljust(16, b"\0")
 LEG_SWAPS, LEG_BASE_FEE, LEG_PRIORITY_FEE, LEG_TIP, LEG_RENT, LEG_QUOTE_DUST, LEG_OUTSIDE = range(7)
 LEG_PART: Final = 16
 """A movement of more than 63 bits: its further rows have this added to the leg, once a row."""
+
+# Made once: SQLAlchemy's expressions refer to themselves, and those of each batch would be garbage that only
+# the collector finds.
+_BY_PLAN: Final = select(EXECUTIONS.c.plan_id, EXECUTIONS.c.ended).where(
+    EXECUTIONS.c.plan_id.in_(bindparam("plans", expanding=True))
+)
+_BY_SIGNATURE: Final = select(EXECUTIONS.c.chain, EXECUTIONS.c.signature).where(
+    EXECUTIONS.c.chain.in_(bindparam("chains", expanding=True)),
+    EXECUTIONS.c.signature.in_(bindparam("signatures", expanding=True)),
+    LANDED,
+)
+_TOLD: Final = delete(OUTBOX).where(
+    (OUTBOX.c.run_id != bindparam("own_run")) | (OUTBOX.c.sequence < bindparam("told"))
+)
+_INSERTS: Final = tuple(insert(table) for table in (EXECUTIONS, ENTRIES, OUTBOX))
 
 
 class Entry(NamedTuple):
@@ -154,17 +169,17 @@ class Ledger:
         """Which of these (run id, result) are not booked yet: of each plan and each landed signature the
         first. An unknown end comes before a known one, never after it.
         """
-        plans = _padded({result.plan_id for _, result in results})
+        plans = {"plans": _padded({result.plan_id for _, result in results})}
         landings = {(self._chain(run_id), result.signature) for run_id, result in results if _landed(result)}
-        by_plan = select(EXECUTIONS.c.plan_id, EXECUTIONS.c.ended).where(EXECUTIONS.c.plan_id.in_(plans))
-        by_signature = select(EXECUTIONS.c.chain, EXECUTIONS.c.signature).where(
-            EXECUTIONS.c.chain.in_({chain for chain, _ in landings}),
-            EXECUTIONS.c.signature.in_(_padded({signature for _, signature in landings})),
-            LANDED,
-        )
+        signatures = {
+            "chains": _padded({chain for chain, _ in landings}),
+            "signatures": _padded({signature for _, signature in landings}),
+        }
         with guarded(self._place), self._engine.begin() as connection:
-            seen = {(bytes(row[0]), row[1]) for row in connection.execute(by_plan)}
-            seen |= {(bytes(row[0]) + bytes(row[1]), 1) for row in connection.execute(by_signature)}
+            seen = {(bytes(row[0]), row[1]) for row in connection.execute(_BY_PLAN, plans)}
+            if landings:
+                rows = connection.execute(_BY_SIGNATURE, signatures)
+                seen |= {(bytes(row[0]) + bytes(row[1]), 1) for row in rows}
         found = []
         for run_id, result in results:
             ended = _ended(result)
@@ -193,12 +208,11 @@ class Ledger:
             if booking.message:
                 row = {"run_id": booking.run_id, "sequence": booking.sequence, "plan_id": result.plan_id}
                 messages.append(row | {"ended": _ended(result), "message": booking.message})
-        done = (OUTBOX.c.run_id != self._run_id) | (OUTBOX.c.sequence < told)
         with guarded(self._place), self._engine.begin() as connection:
-            connection.execute(delete(OUTBOX).where(done))
-            for table, rows in ((EXECUTIONS, executions), (ENTRIES, movements), (OUTBOX, messages)):
+            connection.execute(_TOLD, {"own_run": self._run_id, "told": told})
+            for statement, rows in zip(_INSERTS, (executions, movements, messages), strict=True):
                 if rows:
-                    connection.execute(insert(table), rows)
+                    connection.execute(statement, rows)
 
     def _chain(self, run_id: bytes) -> bytes:
         """Where a signature means one transaction: each paper or replayed run is a chain of its own."""

@@ -37,7 +37,7 @@ from hft.venues.transfer_fee import TransferFeePool
 SKIPPED_SLOTS: Final = 22_000_000
 _NATIVE_AT: Final = 109
 _ACCOUNT_TYPE: Final = 2
-BLOCKS_KEPT: Final = 1024
+BLOCKS_KEPT: Final = 512
 FIRST_BLOCKS: Final = 64  # so many lie behind the first slot: a finalised one is there from the start
 _SLOT_HASHES: Final = 150
 

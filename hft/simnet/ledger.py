@@ -2,8 +2,9 @@
 
 import pickle
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import zstandard
@@ -24,6 +25,9 @@ KEPT_S: Final = 100
 MAX_RECORDS: Final = 8192
 FEE_SLOTS: Final = 150
 PACKED_AT_ONCE: Final = 2
+SAMPLE: Final = 16
+"""So many of the first show what is packed what the others are like. Until there are as many, all stay
+whole."""
 
 
 class Commitment(IntEnum):
@@ -48,38 +52,61 @@ class Record(NamedTuple):
     unix_timestamp: int
 
 
+class Packing:
+    """Makes records small: transactions are alike, so each is told by how it differs from a sample of them."""
+
+    def __init__(self, sample: Sequence[Record]) -> None:
+        alike = zstandard.ZstdCompressionDict(
+            b"".join(map(_bytes, sample)), dict_type=zstandard.DICT_TYPE_RAWCONTENT
+        )
+        self._compress = zstandard.ZstdCompressor(1, dict_data=alike).compress
+        self._decompress = zstandard.ZstdDecompressor(dict_data=alike).decompress
+
+    def pack(self, record: Record) -> "Packed":
+        """The record, small."""
+        packed = self._compress(_bytes(record))
+        return Packed(bytes(memoryview(packed)), self)  # its own memory is as large as the worst case
+
+    def unpack(self, data: bytes) -> Record:
+        """Nothing but what ``pack`` made comes here: a pickle from elsewhere may run anything."""
+        record: Record = pickle.loads(self._decompress(data))
+        return record
+
+
+class Packed(NamedTuple):
+    """A record that is packed, and how."""
+
+    data: bytes
+    packing: Packing
+
+
 class Entry(NamedTuple):
-    """A record, packed or not, and what is asked of it most. ``addresses``: all that it names, 32 bytes
-    each."""
+    """A record, packed or not, and what is asked of it most. ``addresses``: all that it names."""
 
     signature: bytes
     slot: int
     unix_timestamp: int
     error: Any
-    addresses: bytes
-    body: Record | bytes
+    addresses: tuple[bytes, ...]
+    body: Record | Packed
 
     @property
     def record(self) -> Record:
         """The whole of it."""
-        return _unpacked(self.body) if isinstance(self.body, bytes) else self.body
-
-    def names(self, address: bytes) -> bool:
-        """Whether the transaction names ``address``."""
-        addresses = self.addresses
-        return any(addresses[at : at + 32] == address for at in range(0, len(addresses), 32))
+        return self.body.packing.unpack(self.body.data) if isinstance(self.body, Packed) else self.body
 
 
 class Ledger:
     """What landed on a bank; the oldest records go when nobody can need them, or when there are too many.
 
-    What is final is seldom asked for: it is packed, to a fifth of the memory.
+    What is final is seldom asked for: it is packed, to a tenth of the memory.
     """
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
         self.entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._unpacked: deque[bytes] = deque()
+        self._packing: Packing | None = None
         self._fees: OrderedDict[int, list[tuple[int, frozenset[bytes]]]] = OrderedDict()
         self.count = 0
 
@@ -90,14 +117,14 @@ class Ledger:
             return
         slot, unix_timestamp = self._bank.slot, self._bank.clock.unix_timestamp
         record = Record(envelope, details, executed.status.fee_lamports, slot, unix_timestamp)
-        addresses = b"".join([named.pubkey for named in envelope.accounts])
+        addresses = tuple(_same(named.pubkey) for named in envelope.accounts)
         signature = envelope.signature
         self.entries[signature] = Entry(signature, slot, unix_timestamp, details.error, addresses, record)
         self._unpacked.append(signature)
         self.count += 1
         self._pack_final()
         self._forget_old()
-        writable = frozenset(named.pubkey for named in envelope.accounts if named.writable)
+        writable = frozenset(_same(named.pubkey) for named in envelope.accounts if named.writable)
         self._fees.setdefault(slot, []).append((requested_price(envelope.calls), writable))
         while len(self._fees) > FEE_SLOTS:
             self._fees.popitem(last=False)
@@ -115,13 +142,18 @@ class Ledger:
     def _pack_final(self) -> None:
         """A few at a time: no transaction waits for more."""
         waiting, final = self._unpacked, self._bank.slot - DEPTHS[Commitment.FINALIZED]
+        if self._packing is None:
+            whole = [self.entries[one].record for one in waiting if one in self.entries]
+            if len(whole) < SAMPLE:
+                return
+            self._packing = Packing(whole[:SAMPLE])
         for _ in range(min(PACKED_AT_ONCE, len(waiting))):
             entry = self.entries.get(waiting[0])
             if entry is not None and entry.slot >= final:
                 return
             waiting.popleft()
             if entry is not None and isinstance(entry.body, Record):
-                self.entries[entry.signature] = entry._replace(body=_packed(entry.body))
+                self.entries[entry.signature] = entry._replace(body=self._packing.pack(entry.body))
 
     def _forget_old(self) -> None:
         entries, clock = self.entries, self._bank.clock
@@ -145,7 +177,7 @@ class Ledger:
     def naming(self, address: bytes, until_slot: int) -> Iterator[Entry]:
         """Transactions that name ``address``, newest first."""
         for entry in reversed(self.entries.values()):
-            if entry.slot <= until_slot and entry.names(address):
+            if entry.slot <= until_slot and address in entry.addresses:
                 yield entry
 
     def fees(self, addresses: frozenset[bytes], slot: int) -> list[tuple[int, int]]:
@@ -159,12 +191,11 @@ class Ledger:
         return found
 
 
-def _packed(record: Record) -> bytes:
-    packed = zstandard.ZstdCompressor(1).compress(pickle.dumps(record, pickle.HIGHEST_PROTOCOL))
-    return bytes(memoryview(packed))  # its own memory is as large as the worst case
+def _bytes(record: Record) -> bytes:
+    return pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
 
 
-def _unpacked(body: bytes) -> Record:
-    """Nothing but what ``_packed`` made comes here: a pickle from elsewhere may run anything."""
-    record: Record = pickle.loads(zstandard.ZstdDecompressor().decompress(body))
-    return record
+@lru_cache(maxsize=1024)
+def _same(address: bytes) -> bytes:
+    """Of equal addresses the same object, however many records keep it."""
+    return address

@@ -1,5 +1,6 @@
 """The auditor and its ledger: every lamport once, in order, for ever."""
 
+import gc
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -323,6 +324,26 @@ def test_row_32_a_database_server_that_goes_away_and_comes_back(house: Make, pos
     assert run.signed("auditor", "pnl_lamports") == 4 * 8_000
     assert run.count("auditor", "dropped_duplicate") == 1
     assert rows(run, "SELECT COUNT(*), COUNT(DISTINCT plan_id) FROM executions") == [(4, 4)]
+
+
+def test_a_booking_leaves_nothing_to_the_garbage_collector(books: Make) -> None:
+    run = books()
+    run.open("auditor")
+    make = (result, failed, expired)
+
+    def book(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            offer(run, make[number % 3](number))
+            run.until(lambda: run.count("auditor", "out_metrics") == number + 1)  # noqa: B023
+
+    book(0, 64)  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        book(64, 64)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_amounts_beyond_63_bits(books: Make) -> None:

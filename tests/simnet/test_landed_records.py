@@ -1,5 +1,7 @@
 """What the cluster remembers of what landed: as long as anybody may ask, and packed the same as whole."""
 
+import pickle
+
 import pytest
 from simnet_helpers import WALLET, shipped_bank
 from solders.compute_budget import set_compute_unit_price
@@ -11,7 +13,7 @@ from hft.chain.transaction import TwoHop, build_two_hop, sign
 from hft.simnet import ledger as module
 from hft.simnet.bank import Bank
 from hft.simnet.encoding import transaction_json
-from hft.simnet.ledger import KEPT_SLOTS, Entry, Ledger, Record
+from hft.simnet.ledger import KEPT_SLOTS, PACKED_AT_ONCE, SAMPLE, Entry, Ledger, Packed, Record
 from hft.simnet.settlement import Executed, Settlement
 from hft.venues import WRAPPED_SOL, quote
 
@@ -64,30 +66,61 @@ def chain() -> Chain:
 
 
 def test_a_final_transaction_is_packed_and_reads_the_same(chain: Chain) -> None:
+    alike = [chain.land() for _ in range(SAMPLE)]
     signatures = [chain.land(), chain.two_hop(1), chain.two_hop(2**63)]
     told = [transaction_json(chain.entry(one).record, AS_JSON) for one in signatures]
     assert [one["meta"]["err"] is None for one in told] == [True, True, False]
     chain.slots(33)
-    for _ in range(3):
+    for _ in range(0, len(alike) + len(signatures), PACKED_AT_ONCE):
         chain.land()
     entries = [chain.entry(one) for one in signatures]
-    assert all(isinstance(one.body, bytes) and len(one.body) < 4_000 for one in entries)
+    assert all(isinstance(one.body, Packed) and len(one.body.data) < 4_000 for one in entries)
     assert [transaction_json(one.record, AS_JSON) for one in entries] == told
     assert [one.error for one in entries] == [one["meta"]["err"] for one in told]
     own = [entry.signature for entry in chain.ledger.naming(bytes(USER), chain.bank.slot)]
-    assert own[3:] == signatures[::-1]
+    assert own[own.index(signatures[-1]) :] == [*signatures[::-1], *alike[::-1]]
     assert [one.signature for one in chain.ledger.naming(TIP_ACCOUNTS[0], 2**63)] == signatures[:0:-1]
     assert not list(chain.ledger.naming(bytes(range(32)), 2**63))
     in_slot = chain.ledger.in_slot(entries[0].slot)
-    assert [one.envelope.signature for one in in_slot] == signatures
+    assert [one.envelope.signature for one in in_slot] == [*alike, *signatures]
+
+
+def test_what_is_like_the_first_is_packed_small(chain: Chain) -> None:
+    first = [chain.two_hop(2**63 - number) for number in range(SAMPLE)]
+    later = chain.two_hop(1)
+    chain.slots(33)
+    for _ in range(0, SAMPLE + 1, PACKED_AT_ONCE):
+        chain.land()
+    assert all(isinstance(chain.entry(one).body, Packed) for one in (*first, later))
+    body = chain.entry(later).body
+    assert isinstance(body, Packed)
+    assert len(body.data) * 8 < len(pickle.dumps(chain.entry(later).record))
+
+
+def test_too_few_to_show_what_others_are_like_stay_whole(chain: Chain) -> None:
+    landed = [chain.land() for _ in range(SAMPLE - 2)]
+    chain.slots(33)
+    landed.append(chain.land())
+    assert all(isinstance(chain.entry(one).body, Record) for one in landed)
+    chain.land()
+    assert isinstance(chain.entry(landed[0]).body, Packed)
+
+
+def test_records_share_the_addresses_that_they_name(chain: Chain) -> None:
+    one, other = chain.entry(chain.land()), chain.entry(chain.land())
+    assert one.addresses == other.addresses
+    assert all(mine is its for mine, its in zip(one.addresses, other.addresses, strict=True))
 
 
 def test_what_is_not_final_is_kept_as_it_is(chain: Chain) -> None:
     old = chain.land()
     chain.slots(32)
-    for _ in range(4):
+    for _ in range(SAMPLE):
         chain.land()
     assert isinstance(chain.entry(old).body, Record)
+    chain.slots(1)
+    chain.land()
+    assert isinstance(chain.entry(old).body, Packed)
 
 
 def test_old_records_go_when_there_are_enough_newer_ones(
@@ -120,7 +153,7 @@ def test_a_lost_fork_s_transactions_are_forgotten_and_may_land_again(chain: Chai
     assert list(chain.ledger.entries) == [kept]
     chain.slots(40)
     again = chain.land()
-    for _ in range(3):
+    for _ in range(SAMPLE):
         chain.land()
-    assert isinstance(chain.entry(kept).body, bytes)
+    assert isinstance(chain.entry(kept).body, Packed)
     assert isinstance(chain.entry(again).body, Record)
