@@ -24,10 +24,11 @@ KEPT_S: Final = 100
 """The same where slots are shorter."""
 MAX_RECORDS: Final = 8192
 FEE_SLOTS: Final = 150
+PACKED_AFTER_SLOTS: Final = 4
+"""Whoever waits for a transaction to land reads it sooner; to others it takes a little longer to tell."""
 PACKED_AT_ONCE: Final = 2
 SAMPLE: Final = 16
-"""So many of the first show what is packed what the others are like. Until there are as many, all stay
-whole."""
+"""So many of the first are what all are told apart from. Until there are as many, all stay whole."""
 
 
 class Commitment(IntEnum):
@@ -53,7 +54,7 @@ class Record(NamedTuple):
 
 
 class Packing:
-    """Makes records small: transactions are alike, so each is told by how it differs from a sample of them."""
+    """Makes records small: transactions are alike, so each is kept by how it differs from some others."""
 
     def __init__(self, sample: Sequence[Record]) -> None:
         alike = zstandard.ZstdCompressionDict(
@@ -99,7 +100,7 @@ class Entry(NamedTuple):
 class Ledger:
     """What landed on a bank; the oldest records go when nobody can need them, or when there are too many.
 
-    What is final is seldom asked for: it is packed, to a tenth of the memory.
+    What is some slots old is seldom asked for: it is packed, to a tenth of the memory.
     """
 
     def __init__(self, bank: Bank) -> None:
@@ -122,7 +123,7 @@ class Ledger:
         self.entries[signature] = Entry(signature, slot, unix_timestamp, details.error, addresses, record)
         self._unpacked.append(signature)
         self.count += 1
-        self._pack_final()
+        self._pack_older()
         self._forget_old()
         writable = frozenset(_same(named.pubkey) for named in envelope.accounts if named.writable)
         self._fees.setdefault(slot, []).append((requested_price(envelope.calls), writable))
@@ -139,9 +140,9 @@ class Ledger:
         self.count -= len(lost)
         return lost
 
-    def _pack_final(self) -> None:
+    def _pack_older(self) -> None:
         """A few at a time: no transaction waits for more."""
-        waiting, final = self._unpacked, self._bank.slot - DEPTHS[Commitment.FINALIZED]
+        waiting, young = self._unpacked, self._bank.slot - PACKED_AFTER_SLOTS
         if self._packing is None:
             whole = [self.entries[one].record for one in waiting if one in self.entries]
             if len(whole) < SAMPLE:
@@ -149,7 +150,7 @@ class Ledger:
             self._packing = Packing(whole[:SAMPLE])
         for _ in range(min(PACKED_AT_ONCE, len(waiting))):
             entry = self.entries.get(waiting[0])
-            if entry is not None and entry.slot >= final:
+            if entry is not None and entry.slot >= young:
                 return
             waiting.popleft()
             if entry is not None and isinstance(entry.body, Record):

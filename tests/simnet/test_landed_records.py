@@ -13,7 +13,16 @@ from hft.chain.transaction import TwoHop, build_two_hop, sign
 from hft.simnet import ledger as module
 from hft.simnet.bank import Bank
 from hft.simnet.encoding import transaction_json
-from hft.simnet.ledger import KEPT_SLOTS, PACKED_AT_ONCE, SAMPLE, Entry, Ledger, Packed, Record
+from hft.simnet.ledger import (
+    KEPT_SLOTS,
+    PACKED_AFTER_SLOTS,
+    PACKED_AT_ONCE,
+    SAMPLE,
+    Entry,
+    Ledger,
+    Packed,
+    Record,
+)
 from hft.simnet.settlement import Executed, Settlement
 from hft.venues import WRAPPED_SOL, quote
 
@@ -65,12 +74,12 @@ def chain() -> Chain:
     return Chain()
 
 
-def test_a_final_transaction_is_packed_and_reads_the_same(chain: Chain) -> None:
+def test_an_older_transaction_is_packed_and_reads_the_same(chain: Chain) -> None:
     alike = [chain.land() for _ in range(SAMPLE)]
     signatures = [chain.land(), chain.two_hop(1), chain.two_hop(2**63)]
     told = [transaction_json(chain.entry(one).record, AS_JSON) for one in signatures]
     assert [one["meta"]["err"] is None for one in told] == [True, True, False]
-    chain.slots(33)
+    chain.slots(PACKED_AFTER_SLOTS + 1)
     for _ in range(0, len(alike) + len(signatures), PACKED_AT_ONCE):
         chain.land()
     entries = [chain.entry(one) for one in signatures]
@@ -88,7 +97,7 @@ def test_a_final_transaction_is_packed_and_reads_the_same(chain: Chain) -> None:
 def test_what_is_like_the_first_is_packed_small(chain: Chain) -> None:
     first = [chain.two_hop(2**63 - number) for number in range(SAMPLE)]
     later = chain.two_hop(1)
-    chain.slots(33)
+    chain.slots(PACKED_AFTER_SLOTS + 1)
     for _ in range(0, SAMPLE + 1, PACKED_AT_ONCE):
         chain.land()
     assert all(isinstance(chain.entry(one).body, Packed) for one in (*first, later))
@@ -99,7 +108,7 @@ def test_what_is_like_the_first_is_packed_small(chain: Chain) -> None:
 
 def test_too_few_to_show_what_others_are_like_stay_whole(chain: Chain) -> None:
     landed = [chain.land() for _ in range(SAMPLE - 2)]
-    chain.slots(33)
+    chain.slots(PACKED_AFTER_SLOTS + 1)
     landed.append(chain.land())
     assert all(isinstance(chain.entry(one).body, Record) for one in landed)
     chain.land()
@@ -112,9 +121,9 @@ def test_records_share_the_addresses_that_they_name(chain: Chain) -> None:
     assert all(mine is its for mine, its in zip(one.addresses, other.addresses, strict=True))
 
 
-def test_what_is_not_final_is_kept_as_it_is(chain: Chain) -> None:
+def test_what_just_landed_is_kept_as_it_is(chain: Chain) -> None:
     old = chain.land()
-    chain.slots(32)
+    chain.slots(PACKED_AFTER_SLOTS)
     for _ in range(SAMPLE):
         chain.land()
     assert isinstance(chain.entry(old).body, Record)
