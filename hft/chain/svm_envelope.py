@@ -166,22 +166,32 @@ def _head(raw: bytes, message: Message | MessageV0) -> bytes:
     return bytes((*counts, header.num_readonly_unsigned_accounts)) + raw[at : at + size]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _static(head: bytes) -> tuple[Named, ...]:
     """The message's own accounts: transactions of one route name the same ones."""
     signers, readonly_signers, readonly_others = head[:3]
     keys = [head[at : at + 32] for at in range(3, len(head), 32)]
     writable_signers, writable_others = signers - readonly_signers, len(keys) - readonly_others
     return tuple(
-        Named(pubkey, index < signers, index < (writable_signers if index < signers else writable_others))
-        for index, pubkey in enumerate(keys)
+        [
+            _named(
+                pubkey, index < signers, index < (writable_signers if index < signers else writable_others)
+            )
+            for index, pubkey in enumerate(keys)
+        ]
     )
 
 
 @lru_cache(maxsize=1024)
+def _named(pubkey: bytes, signer: bool, writable: bool) -> Named:
+    """Of the same account the same object, however many routes name it."""
+    return Named(pubkey, signer, writable)
+
+
+@lru_cache(maxsize=256)
 def _picked(head: bytes, indexes: bytes) -> tuple[Named, ...]:
     accounts = _static(head)
-    return tuple(accounts[index] for index in indexes)
+    return tuple([accounts[index] for index in indexes])
 
 
 def _accounts(

@@ -118,7 +118,7 @@ class Ledger:
             return
         slot, unix_timestamp = self._bank.slot, self._bank.clock.unix_timestamp
         record = Record(envelope, details, executed.status.fee_lamports, slot, unix_timestamp)
-        addresses = tuple(_same(named.pubkey) for named in envelope.accounts)
+        addresses = tuple([_same(named.pubkey) for named in envelope.accounts])
         signature = envelope.signature
         self.entries[signature] = Entry(signature, slot, unix_timestamp, details.error, addresses, record)
         self._unpacked.append(signature)
@@ -154,7 +154,7 @@ class Ledger:
                 return
             waiting.popleft()
             if entry is not None and isinstance(entry.body, Record):
-                self.entries[entry.signature] = entry._replace(body=self._packing.pack(entry.body))
+                self.entries[entry.signature] = Entry(*entry[:-1], self._packing.pack(entry.body))
 
     def _forget_old(self) -> None:
         entries, clock = self.entries, self._bank.clock
