@@ -121,6 +121,13 @@ def test_records_share_the_addresses_that_they_name(chain: Chain) -> None:
     assert all(mine is its for mine, its in zip(one.addresses, other.addresses, strict=True))
 
 
+def test_transactions_of_different_routes_share_what_they_name_alike(chain: Chain) -> None:
+    named = [chain.entry(one).record.envelope.accounts for one in (chain.land(), chain.two_hop(1))]
+    ours = [next(each for each in accounts if each.pubkey == bytes(USER)) for accounts in named]
+    assert named[0] != named[1]
+    assert ours[0] is ours[1]
+
+
 def test_what_just_landed_is_kept_as_it_is(chain: Chain) -> None:
     old = chain.land()
     chain.slots(PACKED_AFTER_SLOTS)
