@@ -14,6 +14,8 @@ paced:  1,000 notifications/s, so that each finds the feed asleep.
 burst:  as fast as the cluster tells them; what comes together is one batch, of one pool the newest counts.
 uvloop: the same on uvloop, which is quick while it runs and slow to begin and end.
 market: the shipped market's order flow, 333 swaps/s, about three accounts of one pool each, paced.
+replayed: the same, kept as it came and taken afterwards, one read after the other at once, each with all that
+        comes of it: the feed's own work, whatever else the machine does. Sockets and sleep are not in it.
 vault:  a token account, 165 bytes. array: a tick array, 9,988 bytes, as base64 in JSON 13,320.
 """
 
@@ -25,13 +27,17 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from hft import wire
+from hft.chain import subscribe_session
 from hft.chain.loop import SteppedLoop
+from hft.chain.subscribe_channel import Channel
 from hft.runtime.context import Context, Run
 from hft.runtime.endpoints import PORT_FILE
 from hft.runtime.runner import HOUSEKEEPING_NS
@@ -84,6 +90,27 @@ class UvLoop(SteppedLoop):
         """See SteppedLoop."""
         self._poll.poll(timeout_ns / 1e6)
         self.step()
+
+
+class Kept(Channel):
+    """A connection whose messages can be kept, each with when it was read, instead of taken."""
+
+    newest: "Kept"
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.kept: list[tuple[bytes, int]] | None = None
+        Kept.newest = self
+
+    def _take(self, text: bytes | memoryview, read_ns: int) -> None:
+        if self.kept is None:
+            self.take(text, read_ns)
+        else:
+            self.kept.append((bytes(text), read_ns))
+
+    def take(self, text: bytes | memoryview, read_ns: int) -> None:
+        """As any connection does."""
+        super()._take(text, read_ns)
 
 
 class Node:
@@ -144,6 +171,7 @@ class Follower:
         self._folder = Path(folder)
         if uv:
             vars(sources)["SteppedLoop"] = UvLoop
+        vars(subscribe_session)["Channel"] = Kept
         until_s = time.monotonic() + LIMIT_S
         while not (self._folder / PORT_FILE).exists():
             if time.monotonic() > until_s:
@@ -189,6 +217,32 @@ class Follower:
         (self._folder / DONE).touch()
         return samples.tobytes(), cpu_ns, elapsed_ns, len(samples)
 
+    def replay(self, n: int) -> tuple[bytes, int, int, int]:
+        """Keep n notifications as they come, then take them: (each read with all that came of it, as
+        array('q') bytes; CPU time; elapsed; updates)."""
+        channel, feed, now = Kept.newest, self._feed, time.monotonic_ns
+        kept: list[tuple[bytes, int]] = []
+        channel.kept = kept
+        until_s = time.monotonic() + LIMIT_S
+        while len(kept) < n:
+            if time.monotonic() > until_s:
+                raise TimeoutError(f"{len(kept)} of {n} notifications came")
+            feed._loop.wait(STEP_NS)
+        (self._folder / DONE).touch()
+        channel.kept = []  # what comes meanwhile counts for nothing
+        samples, updates, watch, start_ns = array("q"), 0, Stopwatch(), now()
+        for _, read in groupby(kept, key=itemgetter(1)):
+            read_ns = now()
+            for text, _ in read:
+                channel.take(text, read_ns)
+            while feed.do_work():
+                pass
+            samples.append(now() - read_ns)
+            updates += len(self._reader.take_batch(POLL))
+        elapsed_ns, cpu_ns = now() - start_ns, watch.cpu_ns()
+        channel.kept = None
+        return samples.tobytes(), cpu_ns * n // len(kept), elapsed_ns * n // len(kept), updates
+
     def _turn(self) -> None:
         if not self._feed.do_work():
             self._feed.wait(STEP_NS * 10)
@@ -221,12 +275,13 @@ class Following(WorkerCase):
         swaps: int = 0,
         rate: int = 0,
         uv: bool = False,
+        replayed: bool = False,
         group: str = "",
         reference: bool = False,
     ) -> None:
         super().__init__(label, group=group, reference=reference)
         self._cpus, self._large, self._rate, self._uv = plan.cpus, large, rate, uv
-        self._swaps = swaps
+        self._swaps, self._how = swaps, "replay" if replayed else "take"
 
     def start(self) -> None:
         """See WorkerCase."""
@@ -250,7 +305,7 @@ class Following(WorkerCase):
         """Notifications of one round."""
         node, feed = self.workers
         self._done.unlink(missing_ok=True)
-        feed.begin("take", self.count)
+        feed.begin(self._how, self.count)
         if self._swaps:
             node.begin("trade")
         else:
@@ -271,6 +326,7 @@ def cases(plan: Plan) -> Sequence[Case]:
     return [
         *limits(plan),
         Following("market, paced", plan, swaps=SWAPS, rate=RATE, group="market", reference=True),
+        Following("market, replayed", plan, swaps=SWAPS, rate=RATE, replayed=True, group="replayed"),
         Following("vault, paced", plan, rate=RATE, group="paced", reference=True),
         Following("vault, paced, uvloop", plan, rate=RATE, uv=True, group="paced"),
         Following("vault, burst", plan, group="burst", reference=True),
