@@ -74,13 +74,12 @@ def price(
         unit_limit = costs.compute_unit_limit(
             leg_1.pool.venue, leg_1.quote.crossings, leg_2.pool.venue, leg_2.quote.crossings
         )
-    priority = costs.priority_fee(unit_limit, policy.compute_unit_price_micro_lamports)
-    fees = costs.NetworkCosts(costs.base_fee(), priority, 0)
-    tip_lamports = tip.price_tip(gross, fees.fees_lamports, policy.tips)
+    base, unit_price = costs.LAMPORTS_PER_SIGNATURE, policy.compute_unit_price_micro_lamports
+    priority = costs.priority_fee(unit_limit, unit_price)
+    tip_lamports = tip.price_tip(gross, base + priority, policy.tips)
     if tip_lamports is None:
         tip_lamports = max(policy.tips.floor_lamports, tip.MINIMUM_TIP_LAMPORTS)
-    spent = fees._replace(tip_lamports=tip_lamports)
-    net = costs.net_profit(gross, spent)
+    net = gross - base - priority - tip_lamports
     data_age_ns = max(leg_1.data_age_ns, leg_2.data_age_ns)
     sure_ppm = risk.confidence(data_age_ns, offer.age_slots, limits.data_age_limit_ns, limits.slot_age_limit)
     slippage_ppm = max(offer.amount_out - leg_2.quote.amount_out, 0) * costs.PPM // max(offer.amount_out, 1)
@@ -93,24 +92,25 @@ def price(
         max(slippage_ppm, impact_ppm),
         policy.risk_limits,
     )
+    # By place: by name it takes longer, on the way of every trade.
     candidate = Candidate(
-        amount_in=offer.amount_in,
-        gross_profit_lamports=gross,
-        costs=spent,
-        confidence_ppm=sure_ppm,
-        data_age_ns=data_age_ns,
-        data_age_slots=offer.age_slots,
-        opportunity_age_ns=offer.age_ns,
-        liquidity_taken_ppm=max(taken_ppm(leg_1), taken_ppm(leg_2)),
-        wallet_base=wallet.base_token,
-        wallet_lamports=wallet.lamports,
-        slippage_ppm=slippage_ppm,
-        price_impact_ppm=impact_ppm,
-        risk_score_ppm=score.score_ppm,
-        pool_disabled=False,
-        pool_blacklisted=False,
+        offer.amount_in,
+        gross,
+        costs.NetworkCosts(base, priority, tip_lamports),
+        sure_ppm,
+        data_age_ns,
+        offer.age_slots,
+        offer.age_ns,
+        max(taken_ppm(leg_1), taken_ppm(leg_2)),
+        wallet.base_token,
+        wallet.lamports,
+        slippage_ppm,
+        impact_ppm,
+        score.score_ppm,
+        False,
+        False,
     )
-    return Priced(candidate, unit_limit, policy.compute_unit_price_micro_lamports)
+    return Priced(candidate, unit_limit, unit_price)
 
 
 def price_impact_ppm(leg: Leg, clock: ChainClock) -> int:

@@ -7,7 +7,7 @@ rules say "<5 s", "<2 s", "<1%"; maximum amount and risk cut-off pass at exactly
 
 from typing import NamedTuple
 
-from hft.strategy.costs import NetworkCosts, net_profit, profit_bps_milli
+from hft.strategy.costs import NetworkCosts, profit_bps_milli
 from hft.wire.enums import RejectReason, ValidationFactor
 
 
@@ -89,12 +89,9 @@ def with_profile(limits: Limits, profile: str) -> Limits:
 def validate(candidate: Candidate, limits: Limits) -> Rejection | None:
     """The first factor that refuses, in the order of the rules; None when all six pass."""
     return (
-        _profit(candidate, limits)
-        or _confidence(candidate, limits)
-        or _age(candidate, limits)
-        or _amount(candidate, limits)
-        or _slippage(candidate, limits)
-        or _risk(candidate, limits)
+        _is_worth_it(candidate, limits)
+        or check_age(candidate.opportunity_age_ns, limits)
+        or _fits(candidate, limits)
     )
 
 
@@ -106,23 +103,20 @@ def check_age(opportunity_age_ns: int, limits: Limits) -> Rejection | None:
     return None
 
 
-def _profit(candidate: Candidate, limits: Limits) -> Rejection | None:
+def _is_worth_it(candidate: Candidate, limits: Limits) -> Rejection | None:
+    """Profit and confidence."""
+    gross, total = candidate.gross_profit_lamports, candidate.costs.total_lamports
+    net = gross - total
     factor = ValidationFactor.PROFIT
-    gross, costs = candidate.gross_profit_lamports, candidate.costs
     if gross <= 0:
         return Rejection(factor, RejectReason.NOT_PROFITABLE, gross, 0)
-    if costs.total_lamports >= gross:
-        return Rejection(factor, RejectReason.COSTS_EXCEED_PROFIT, costs.total_lamports, gross)
-    net = net_profit(gross, costs)
+    if total >= gross:
+        return Rejection(factor, RejectReason.COSTS_EXCEED_PROFIT, total, gross)
     if net < limits.minimum_profit_lamports:
         return Rejection(factor, RejectReason.BELOW_MINIMUM_PROFIT, net, limits.minimum_profit_lamports)
     bps = profit_bps_milli(net, candidate.amount_in)
     if bps < limits.minimum_profit_bps_milli:
         return Rejection(factor, RejectReason.BELOW_MINIMUM_BPS, bps, limits.minimum_profit_bps_milli)
-    return None
-
-
-def _confidence(candidate: Candidate, limits: Limits) -> Rejection | None:
     factor = ValidationFactor.CONFIDENCE
     if candidate.data_age_ns >= limits.data_age_limit_ns:
         return Rejection(factor, RejectReason.STALE_DATA, candidate.data_age_ns, limits.data_age_limit_ns)
@@ -134,39 +128,25 @@ def _confidence(candidate: Candidate, limits: Limits) -> Rejection | None:
     return None
 
 
-def _age(candidate: Candidate, limits: Limits) -> Rejection | None:
-    return check_age(candidate.opportunity_age_ns, limits)
-
-
-def _amount(candidate: Candidate, limits: Limits) -> Rejection | None:
-    factor = ValidationFactor.AMOUNT
-    amount = candidate.amount_in
+def _fits(candidate: Candidate, limits: Limits) -> Rejection | None:
+    """Amount, slippage and risk."""
+    factor, amount, needed = ValidationFactor.AMOUNT, candidate.amount_in, candidate.costs.total_lamports
+    taken, base, lamports = candidate.liquidity_taken_ppm, candidate.wallet_base, candidate.wallet_lamports
     if amount < limits.minimum_amount:
         return Rejection(factor, RejectReason.BELOW_MINIMUM_AMOUNT, amount, limits.minimum_amount)
     if amount > limits.maximum_amount:
         return Rejection(factor, RejectReason.ABOVE_MAXIMUM_AMOUNT, amount, limits.maximum_amount)
-    taken = candidate.liquidity_taken_ppm
     if taken > limits.liquidity_share_ppm:
         return Rejection(factor, RejectReason.INSUFFICIENT_LIQUIDITY, taken, limits.liquidity_share_ppm)
-    if candidate.wallet_base is not None and candidate.wallet_base < amount:
-        return Rejection(factor, RejectReason.WALLET_BALANCE, candidate.wallet_base, amount)
-    needed = candidate.costs.total_lamports
-    if candidate.wallet_lamports is not None and candidate.wallet_lamports < needed:
-        return Rejection(factor, RejectReason.WALLET_BALANCE, candidate.wallet_lamports, needed)
-    return None
-
-
-def _slippage(candidate: Candidate, limits: Limits) -> Rejection | None:
-    factor = ValidationFactor.SLIPPAGE
-    limit = limits.maximum_slippage_ppm
+    if base is not None and base < amount:
+        return Rejection(factor, RejectReason.WALLET_BALANCE, base, amount)
+    if lamports is not None and lamports < needed:
+        return Rejection(factor, RejectReason.WALLET_BALANCE, lamports, needed)
+    factor, limit = ValidationFactor.SLIPPAGE, limits.maximum_slippage_ppm
     if candidate.slippage_ppm >= limit:
         return Rejection(factor, RejectReason.SLIPPAGE, candidate.slippage_ppm, limit)
     if candidate.price_impact_ppm >= limit:
         return Rejection(factor, RejectReason.PRICE_IMPACT, candidate.price_impact_ppm, limit)
-    return None
-
-
-def _risk(candidate: Candidate, limits: Limits) -> Rejection | None:
     factor = ValidationFactor.RISK
     if candidate.pool_disabled:
         return Rejection(factor, RejectReason.POOL_DISABLED, 1, 0)
