@@ -61,7 +61,7 @@ def candidates(
     return found
 
 
-def _pays(route: Candidate, base_mint: bytes, clock: ChainClock) -> bool:
+def _pays(route: Candidate, base_mint: bytes, clock: ChainClock | None) -> bool:
     try:
         there = route.pool_1.rates(clock)[route.pool_1.mint_a != base_mint]
         return there * route.pool_2.rates(clock)[route.pool_2.mint_a == base_mint] > 1
@@ -79,11 +79,12 @@ class Screen:
     one by one: a pass costs as much as some hundred of them.
     """
 
-    __slots__ = ("_back", "_base", "_behind", "_out", "_places", "_rows")
+    __slots__ = ("_back", "_base", "_behind", "_by_number", "_out", "_places", "_rows")
 
     def __init__(self, base_mint: bytes) -> None:
         self._base = base_mint
         self._rows: dict[bytes, _Row] = {}
+        self._by_number: list[_Row] = []
         self._places: dict[bytes, tuple[_Row, int]] = {}
         self._out = np.zeros((16, 8))
         self._back = np.zeros((16, 8))
@@ -100,7 +101,7 @@ class Screen:
             return
         place = self._places.get(pool.key)
         row, column = place if place is not None else self._place(pool)
-        row.pools[column] = pool
+        row.pools[column], row.moves[column] = pool, pool.fee_moves
         self._set(row, column, out, back)
 
     def _set(self, row: "_Row", column: int, out: float, back: float) -> None:
@@ -111,11 +112,13 @@ class Screen:
         mid = pool.other_mint(self._base)
         row = self._rows.get(mid)
         if row is None:
-            row = self._rows[mid] = _Row(len(self._rows), [], [], [])
+            row = self._rows[mid] = _Row(len(self._rows), [], [], [], [])
+            self._by_number.append(row)
         place = self._places[pool.key] = row, len(row.pools)
         row.pools.append(pool)
         row.out.append(0.0)
         row.back.append(0.0)
+        row.moves.append(True)
         return place
 
     def remove(self, key: bytes) -> None:
@@ -139,15 +142,17 @@ class Screen:
             else:
                 ours = {(row.number, column) for row, column in places}
                 found = [one for one in self._all() if (one[1], one[2]) in ours or (one[1], one[3]) in ours]
+        if not found:
+            return []
         found.sort()
-        rows = list(self._rows.values())
-        routes = [
-            Candidate(rows[row].pools[first], rows[row].pools[second], -loss)
-            for loss, row, first, second in found
-        ]
-        if clock is None:
-            return routes
-        return [route for route in routes if _pays(route, self._base, clock)]
+        routes = []
+        for loss, number, first, second in found:
+            _, pools, _, _, moves = self._by_number[number]
+            route = Candidate(pools[first], pools[second], -loss)
+            fixed = clock is None or not (moves[first] or moves[second])
+            if fixed or _pays(route, self._base, clock):
+                routes.append(route)
+        return routes
 
     def _all(self) -> list[tuple[float, int, int, int]]:
         """One numpy pass: (−gain, row, first column, second column) of each route."""
@@ -175,25 +180,28 @@ class Screen:
 
 
 class _Row(NamedTuple):
-    """The pools of one other token, and of each the rate from base into it and back."""
+    """The pools of one other token: the rate of each from base into it and back, and if its fee moves."""
 
     number: int
     pools: list[Pool]
     out: list[float]
     back: list[float]
+    moves: list[bool]
 
 
 def _one_by_one(places: Sequence[tuple[_Row, int]]) -> list[tuple[float, int, int, int]]:
     """(−gain, row, first column, second column) of each route that begins or ends in a pool of ``places``."""
     found = []
-    ours = {(row.number, column) for row, column in places}
-    for (number, _, outs, backs), column in places:
+    for row, column in places:
+        number, _, outs, backs, _ = row
         out, back = outs[column], backs[column]
-        for other, rate in enumerate(backs):
-            if out * rate > 1 and other != column:
-                found.append((-(out * rate), number, column, other))
-        for other, rate in enumerate(outs):
-            # One that begins in another of ours is found from there.
-            if rate * back > 1 and other != column and (number, other) not in ours:
-                found.append((-(rate * back), number, other, column))
+        if out * max(backs) > 1:
+            for other, rate in enumerate(backs):
+                if out * rate > 1 and other != column:
+                    found.append((-(out * rate), number, column, other))
+        if max(outs) * back > 1:
+            for other, rate in enumerate(outs):
+                # One that begins in another of ours is found from there.
+                if rate * back > 1 and other != column and (row, other) not in places:
+                    found.append((-(rate * back), number, other, column))
     return found

@@ -203,11 +203,13 @@ class _Bracket:
 
 def _search(route: _Route, low: int, high: int, at_zero: float, guess: float) -> None:
     """Evaluate the route ever nearer to where its slope is 0: secants, and the edges where rates jump."""
-    bracket = _Bracket(low, high, at_zero)
     amount = min(max(round(guess), low), high) if guess >= 1 else low
+    legs = route.evaluate(amount)
+    slope = _slope(legs)
+    if legs is not None and _is_close(amount, slope, at_zero) and not (slope > 0 and route.jumps(legs)):
+        return  # as most are: within a stretch the closed form is right
+    bracket = _Bracket(low, high, at_zero)
     for _ in range(_ROUNDS):
-        legs = route.evaluate(amount)
-        slope = _slope(legs)
         bracket.take(amount, slope)
         if legs is None:
             bracket.limit(route.filled)
@@ -225,6 +227,13 @@ def _search(route: _Route, low: int, high: int, at_zero: float, guess: float) ->
         ):
             return
         amount = following
+        legs = route.evaluate(amount)
+        slope = _slope(legs)
+
+
+def _is_close(amount: int, slope: float, at_zero: float) -> bool:
+    """Does a move along the line through the slopes at nothing and at ``amount`` to 0 promise nothing?"""
+    return slope > at_zero and 2 * amount * slope * slope < _CLOSE_LAMPORTS * (slope - at_zero)
 
 
 def _luck(quote_1: Quote) -> float:

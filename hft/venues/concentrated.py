@@ -4,7 +4,7 @@ Root prices are Q64.64 (``√(B per A)·2^64``). Sources: orca-so/whirlpools and
 both held to executions of the mainnet binaries.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from math import isqrt
 from typing import NamedTuple
@@ -166,11 +166,11 @@ class Nets:
     """Net liquidity of a pool's initialised ticks, each read from the bytes when a swap first crosses it.
 
     ``values`` go with ``ticks``, None where not read yet; ``data`` are the tick arrays' bytes by
-    their first tick,
-    ``read(data, position)`` finds a tick's figure in them.
+    their first tick, ``read(data, position)`` finds a tick's figure in them. ``ends`` is for the venue to
+    keep how far a swap may go over these ticks, by direction and where it starts.
     """
 
-    __slots__ = ("_data", "_read", "_spacing", "_span", "ticks", "values")
+    __slots__ = ("_data", "_read", "_spacing", "_span", "ends", "ticks", "values")
 
     def __init__(
         self,
@@ -182,6 +182,7 @@ class Nets:
         read: Callable[[bytes, int], int],
     ) -> None:
         self.ticks, self.values = ticks, values
+        self.ends: dict[tuple[bool, Hashable], tuple[int, int | None]] = {}
         self._data, self._spacing, self._span, self._read = data, spacing, spacing * array_ticks, read
 
     def at(self, index: int) -> int:

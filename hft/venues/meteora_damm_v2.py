@@ -360,14 +360,23 @@ class MeteoraDammV2Pool(Pool):
         price = self._price()
         return price if self.is_a(input_mint) else 1 / price
 
+    @property
+    def fee_moves(self) -> bool:
+        """It follows a schedule, or not; a dynamic part is as the last swap left it."""
+        return self.base_fee.moves
+
     def fee_ppm(self, clock: ChainClock) -> int:
         """The fee rate of a very small swap now, the dearer direction's, in millionths, rounded up."""
         return -(-self._rate(self._point(clock), False, 1) // 1000)
 
     def rates(self, clock: ChainClock | None) -> tuple[float, float]:
-        """Marginal rates after fees; without a clock with no fee at all, the lowest there can be."""
+        """Marginal rates after fees; without a clock at the end of the fee's schedule."""
         price = self._price()
-        rate = 0 if clock is None else self._rate(self._point(clock), False, 1)
+        if clock is None:
+            rate = self.base_fee.lowest() + (self.dynamic.rate() if self.dynamic is not None else 0)
+            rate = min(rate, self.fee_cap)
+        else:
+            rate = self._rate(self._point(clock), False, 1)
         keep = 1 - rate / BILLION
         return price * keep, keep / price
 

@@ -73,7 +73,23 @@ class BaseFee(NamedTuple):
             passed = max(0, min((point - activation) // self.first, self.steps))
         else:
             passed = self._market_steps(point, activation, price)
-        if mode in (Mode.TIME_LINEAR, Mode.MARKET_LINEAR):
+        return self._reduced(passed)
+
+    @property
+    def moves(self) -> bool:
+        """Whether time or price change the rate of a small swap."""
+        return self.mode is not Mode.RATE_LIMITER and bool(self.first and self.steps)
+
+    def lowest(self) -> int:
+        """The lowest rate there can be; nothing is said of a schedule that takes off more than there is."""
+        if not self.moves:
+            return self.cliff
+        linear = self.mode in (Mode.TIME_LINEAR, Mode.MARKET_LINEAR)
+        return self._reduced(self.steps) if linear or self.third <= 10_000 else 0
+
+    def _reduced(self, passed: int) -> int:
+        """The scheduler's rate after so many of its steps."""
+        if self.mode in (Mode.TIME_LINEAR, Mode.MARKET_LINEAR):
             return max(0, self.cliff - self.third * passed)
         return self.cliff * _power(_Q - (self.third << 64) // 10_000, passed) >> 64
 

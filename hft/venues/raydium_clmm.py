@@ -244,17 +244,28 @@ class RaydiumClmmPool(ConcentratedPool):
         new._read_arrays(accounts, self, changed)
         return new
 
-    def _reach(self, a_to_b: bool) -> tuple[Path, Ladder]:
-        """The way a swap may go, to the farthest initialised tick at hand, and its stretches. Raises
-        QuoteError if there is none.
-        """
+    def _bound(self, a_to_b: bool) -> int | None:
+        """The farthest initialised tick of the arrays at hand; None if there is none."""
+        starts = self.down if a_to_b else self.up
+        end = self.nets.ends.get((a_to_b, starts))
+        if end is not None:
+            return end[0]
         bound = None
-        for start in self.down if a_to_b else self.up:
+        for start in starts:
             array = self.arrays[start]
             if array is None:
                 break
             if array.ticks:
                 bound = array.ticks[0] if a_to_b else array.ticks[-1]
+        if bound is not None:
+            self.nets.ends[a_to_b, starts] = bound, None
+        return bound
+
+    def _reach(self, a_to_b: bool) -> tuple[Path, Ladder]:
+        """The way a swap may go, to the farthest initialised tick at hand, and its stretches. Raises
+        QuoteError if there is none.
+        """
+        bound = self._bound(a_to_b)
         if bound is None or (bound > self.tick if a_to_b else bound <= self.tick):
             raise self._exhausted(a_to_b, None)
         limit = DOWN_LIMIT if a_to_b else UP_LIMIT
@@ -375,6 +386,11 @@ class RaydiumClmmPool(ConcentratedPool):
     def fee_mint(self, input_mint: bytes) -> bytes:
         """The token the fee is taken in."""
         return input_mint if self._fee_on_input(self.is_a(input_mint)) else self.other_mint(input_mint)
+
+    @property
+    def fee_moves(self) -> bool:
+        """A dynamic one decays."""
+        return self.dynamic is not None
 
     def fee_ppm(self, clock: ChainClock) -> int:
         """The fee rate in millionths; a dynamic one at the volatility the next swap begins with."""

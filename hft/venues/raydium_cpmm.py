@@ -289,6 +289,11 @@ class RaydiumCpmmPool(Pool):
         price = self.reserve_b / self.reserve_a
         return price * self._keep(True), self._keep(False) / price
 
+    @property
+    def fee_moves(self) -> bool:
+        """It is fixed."""
+        return False
+
     def depths(self) -> tuple[float, float]:
         """The reserves."""
         return float(self.reserve_a), float(self.reserve_b)

@@ -216,6 +216,11 @@ class RaydiumV4Pool(Pool):
         price = self.reserve_b / self.reserve_a
         return price * keep, keep / price
 
+    @property
+    def fee_moves(self) -> bool:
+        """It is fixed."""
+        return False
+
     def depths(self) -> tuple[float, float]:
         """The reserves."""
         return float(self.reserve_a), float(self.reserve_b)

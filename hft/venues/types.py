@@ -285,6 +285,11 @@ class Pool(ABC):
     def rates(self, clock: ChainClock | None) -> tuple[float, float]:
         """Marginal rates after fees, A to B and B to A; without a clock at the lowest fee there can be."""
 
+    @property
+    def fee_moves(self) -> bool:
+        """Whether time alone changes the fee. If not, ``rates`` are the same with a clock and without."""
+        return True
+
     @abstractmethod
     def depths(self) -> tuple[float, float]:
         """Virtual reserves of A and B near the price; floats, for sizing only."""

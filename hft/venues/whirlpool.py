@@ -167,17 +167,29 @@ class WhirlpoolPool(ConcentratedPool):
                 PoolErrorCode.ZERO_LIQUIDITY, f"pool {Pubkey(self.key)} has no liquidity near its price"
             )
 
+    def _end(self, a_to_b: bool) -> tuple[int, int | None]:
+        """(the tick up to which a swap may go, start of the first array it would need that is unknown)."""
+        spacing = self.tick_spacing
+        here = a_to_b, array_start(self.tick if a_to_b else self.tick + spacing, spacing)
+        end = self.nets.ends.get(here)
+        if end is not None:
+            return end
+        bound = missing = None
+        for start in swap_arrays(self.tick, spacing, a_to_b):
+            if self.arrays.get(start) is None:
+                missing = start
+                break
+            bound = max(start, -TICK_LIMIT) if a_to_b else min(start + ARRAY_TICKS * spacing - 1, TICK_LIMIT)
+        if bound is None:
+            return self.tick, missing
+        end = self.nets.ends[here] = bound, missing
+        return end
+
     def _reach(self, a_to_b: bool) -> tuple[Path, Ladder | None, int | None]:
         """(the way a swap may go, its stretches unless the fee adapts, start of the first array that it would
         need but that is unknown).
         """
-        span = ARRAY_TICKS * self.tick_spacing
-        bound, missing = self.tick, None
-        for start in swap_arrays(self.tick, self.tick_spacing, a_to_b):
-            if self.arrays.get(start) is None:
-                missing = start
-                break
-            bound = max(start, -TICK_LIMIT) if a_to_b else min(start + span - 1, TICK_LIMIT)
+        bound, missing = self._end(a_to_b)
         limit = MIN_SQRT_PRICE if a_to_b else MAX_SQRT_PRICE
         path = Path(self.nets.ticks, self.nets, bound, limit, orca_sqrt_price)
         ladder = None
@@ -290,6 +302,11 @@ class WhirlpoolPool(ConcentratedPool):
         a_to_b, _, end, oracle = state
         rate = self.fee_rate if oracle is None else oracle.fee_rate(self.fee_rate, oracle.volatility)
         return marginal_at(a_to_b, end[6], rate)
+
+    @property
+    def fee_moves(self) -> bool:
+        """It decays where it adapts."""
+        return self.oracle is not None
 
     def fee_ppm(self, clock: ChainClock) -> int:
         """The fee rate in millionths; adaptive pools at the volatility the next swap would begin with."""

@@ -135,3 +135,16 @@ def test_a_quote_changes_nothing_and_its_state_survives_the_bytes(variant: str) 
         assert again.amount_out == first.amount_out
 
     check()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_time_brings_better_rates_than_those_without_a_clock(variant: str) -> None:
+    pool = pool_of(variant)
+    best = pool.rates(None)
+    for passed in (0, 1, 10, 1_000, 10**5, 10**7, 10**9):
+        now = pool.rates(
+            CLOCK._replace(slot=CLOCK.slot + passed, unix_timestamp=CLOCK.unix_timestamp + passed)
+        )
+        assert now[0] <= best[0]
+        assert now[1] <= best[1]
+        assert pool.fee_moves or now == best
