@@ -41,7 +41,7 @@ def capture(
         typer.Option(
             "--rpc-url",
             metavar="URL",
-            help="JSON-RPC; may be repeated. Elsewhere than here: with hft.mode=live and chain.pools set.",
+            help="JSON-RPC; may be repeated. Nodes of the world: with --set hft.mode=live and chain.pools.",
         ),
     ] = None,
     ws_url: Annotated[

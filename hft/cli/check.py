@@ -30,8 +30,8 @@ def check(
 ) -> int:
     """Say whether this machine and these settings fit a run.
 
-    Cores, memory, clock, disk, NATS, endpoints, keys, ledger: each a line, with what to do. Exit code 21
-    when a run would fail or must not be, else 0.
+    Cores, memory, clock, disk, NATS, nodes, account files, keys, ledger: each a line, with what to do. Exit
+    code 21 when a run would fail or must not be, else 0.
     """
     try:
         config = options.load_config(config_file, overlays, sets)

@@ -38,7 +38,7 @@ PassphraseFile = Annotated[
     typer.Option(
         "--passphrase-file",
         metavar="FILE",
-        help="Its first line, of a file of mode 0600; default: asked for.",
+        help="Its first line, of 12 bytes at least; a file of mode 0600. Default: asked for.",
     ),
 ]
 

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -81,6 +82,19 @@ def wallet_notes(config: Config, folder: Path) -> list[str]:
     from hft.services import funds
 
     return funds.require(config, folder)
+
+
+def check_report_file(file: Path | None) -> None:
+    """Refuse ``--report`` now rather than after the run."""
+    if file is None:
+        return
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise HftError(f"--report {file}: the folder {folder} does not exist", ExitCode.CONFIG)
+    if file.is_dir():
+        raise HftError(f"--report {file}: is a folder; a file belongs there", ExitCode.CONFIG)
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise HftError(f"--report {file}: it can't be written there", ExitCode.CONFIG)
 
 
 def check_market(config: Config, named_by: str) -> None:

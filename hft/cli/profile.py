@@ -32,7 +32,9 @@ left out. Function names and lines alone, never values."""
 
 def profile(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of hft topology.")],
-    seconds: Annotated[int, typer.Option("--seconds", metavar="N", min=1, max=3600)] = 10,
+    seconds: Annotated[
+        int, typer.Option("--seconds", metavar="N", min=1, max=3600, help="For how long.")
+    ] = 10,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: SERVICE.svg here.")
     ] = None,

@@ -8,7 +8,9 @@ from solders.pubkey import Pubkey
 
 from hft.runtime.exit_codes import ExitCode, HftError
 
-programs = typer.Typer(help="Venue program binaries.", rich_markup_mode=None, add_completion=False)
+programs = typer.Typer(
+    help="The venues' program binaries: fetch.", rich_markup_mode=None, add_completion=False
+)
 
 
 @programs.callback()

@@ -67,8 +67,7 @@ def replay(
     newer version of it (a price taker). Ends with a report of profit and latency. Ctrl-C ends it early.
     """
     config = options.load_config(config_file, overlays, sets)
-    if report_file is not None and not report_file.absolute().parent.is_dir():
-        raise HftError(f"--report {report_file}: its folder does not exist", ExitCode.CONFIG)
+    options.check_report_file(report_file)
     if _is_capture(file):
         if accounts or expect is not None:
             raise HftError("--accounts and --expect go with a tape; this is a capture", ExitCode.CONFIG)

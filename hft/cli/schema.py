@@ -12,7 +12,7 @@ from hft.wire.show import schema_json
 
 def schema(
     record: Annotated[
-        str | None, typer.Argument(metavar="[RECORD]", help="Only this record, such as PoolUpdate.")
+        str | None, typer.Argument(metavar="RECORD", help="Only this record, such as PoolUpdate.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:

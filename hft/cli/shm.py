@@ -16,7 +16,7 @@ from hft.runtime.notify import Notifier
 from hft.runtime.runner import Log
 
 shm = typer.Typer(
-    help="What services share that systemd starts: up, down.",
+    help="Shared memory for services that systemd starts: up, down.",
     no_args_is_help=True,
 )
 

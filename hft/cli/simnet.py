@@ -24,7 +24,7 @@ def run(
     context: typer.Context,
     market: Annotated[
         list[Path] | None,
-        typer.Option("--market", metavar="FILE", help="Account files; default: [simnet] market."),
+        typer.Option("--market", metavar="FILE…", help="Account files; default: [simnet] market."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of market and wallet.")
@@ -47,9 +47,7 @@ def run(
     ] = None,
     config: options.ConfigFile = None,
     overlay: options.Overlays = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting over files.")
-    ] = None,
+    sets: options.Sets = None,
 ) -> int:
     """Run a local cluster until SIGINT or SIGTERM: JSON-RPC, WebSocket and block engine on loopback."""
     if context.invoked_subcommand is not None:
@@ -94,6 +92,8 @@ def fault(
 
     list shows what does, clear ends it.
     """
+    if kind not in ("list", "clear", *EXPLAINED):
+        raise HftError(f"{kind!r} is no fault; there are {', '.join(EXPLAINED)}", ExitCode.CONFIG)
     if kind == "list":
         answer = _ask(port, "GET", None)
     elif kind == "clear":

@@ -70,7 +70,8 @@ def start(
 ) -> int:
     """Run the pipeline, with a live view and a report.
 
-    Until --duration is over or Ctrl-C.
+    Until --duration is over or Ctrl-C; then each service drains. Exit code 10, and its signature, if a
+    submission has no end by then: the next start resolves it.
     """
     if mode is Mode.REPLAY:
         refused = {"--cpus": cpu_list, "--duration": duration, "--market": market, "--seed": seed}
@@ -93,7 +94,7 @@ def start(
     config = _with_options(
         options.load_config(config_file, overlays, sets, starting=True), cpu_list, market, seed
     )
-    _check_report_file(report_file)
+    options.check_report_file(report_file)
     view = views.make(plain=headless)
     console = view.console
     view.live.facts = Facts("", config.hft.mode, views.market_name(config), {}, duration, "")
@@ -147,11 +148,3 @@ def _with_options(
         config = replace(config, simnet=replace(config.simnet, seed=seed))
     options.check_market(config, "--market" if market else "[simnet] market")
     return config
-
-
-def _check_report_file(file: Path | None) -> None:
-    """Refuse now rather than after the run."""
-    if file is not None and not file.absolute().parent.is_dir():
-        raise HftError(
-            f"--report {file}: the folder {file.absolute().parent} does not exist", ExitCode.CONFIG
-        )
