@@ -8,7 +8,8 @@ those and a margin, kept for the route and its crossings, instead of the venues'
 """
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from solders.pubkey import Pubkey
 
@@ -25,10 +26,18 @@ from hft.runtime.exit_codes import ExitCode, HftError
 from hft.services.book import TableBook
 from hft.services.going_rates import GoingRates
 from hft.services.plans import minimum_out
-from hft.strategy.pricing import Leg, Offer, Policy, Priced, Wallet, price
+from hft.services.quoting import Quoted, token_balance
+from hft.strategy.pricing import Policy, Priced, Wallet, price
 from hft.strategy.validation import Rejection, validate
-from hft.venues import WRAPPED_SOL, Account, Pool, PoolError, Quote, QuoteError, associated_token_address
-from hft.wire import TwoHopOpportunity
+from hft.venues import (
+    WRAPPED_SOL,
+    Account,
+    Pool,
+    PoolError,
+    Quote,
+    QuoteError,
+    associated_token_address,
+)
 from hft.wire.enums import RejectReason, ValidationFactor
 
 if TYPE_CHECKING:
@@ -47,17 +56,6 @@ LIMITS_KEPT: Final = 1_024
 _Route = tuple[bytes, bytes, bytes, int, int]
 
 
-class Quoted(NamedTuple):
-    """An opportunity with both legs on the newest state, and the sequence that its plan would have."""
-
-    found: TwoHopOpportunity
-    offer: Offer
-    leg_1: Leg
-    leg_2: Leg
-    wallet: Wallet
-    sequence: int
-
-
 class Appraisal:
     """See the module. ``refresh`` in housekeeping, ``judge`` for each opportunity."""
 
@@ -68,6 +66,7 @@ class Appraisal:
         self._book = book
         self._rates = GoingRates(ctx)
         self._tips = TipAccounts()
+        self._wallet = wallet
         tables = [bytes(Pubkey.from_string(key)) for key in ctx.config.chain.lookup_tables]
         self._table_keys = tables
         self._tables = TableCache(tables)
@@ -97,13 +96,11 @@ class Appraisal:
 
     def judge(self, quoted: Quoted, policy: Policy) -> tuple[Priced, Rejection | None]:
         """The opportunity priced, and why it must not be planned, if it must not."""
-        found, leg_1, leg_2 = quoted.found, quoted.leg_1, quoted.leg_2
-        rated, clock = self._rates.over(policy), self._book.clock
-        quotes = leg_1.quote, leg_2.quote
-        route = (found.pool_1, found.pool_2, found.base_mint, quotes[0].crossings, quotes[1].crossings)
+        found, quotes = quoted.found, (quoted.leg_1.quote, quoted.leg_2.quote)
+        rated, route = self._rates.over(policy), _route_of(quoted)
         limit = self._limits.get(route)
         for _ in range(ROUNDS):
-            priced = price(quoted.offer, leg_1, leg_2, clock, quoted.wallet, rated, limit)
+            priced = self._priced(quoted, rated, limit)
             rejection = validate(priced.candidate, rated.limits)
             if rejection is not None or self._simulator is None:
                 return priced, rejection
@@ -125,6 +122,24 @@ class Appraisal:
                     continue
             return priced, paid_enough(found.amount_in + done.received, order.minimum_out)
         return priced, failed(0, 0)
+
+    def rehearse(self, quoted: Quoted, policy: Policy) -> Priced:
+        """``judge`` of an opportunity whose like went well before, without a trace."""
+        rated = self._rates.over(policy)
+        priced = self._priced(quoted, rated, self._limits.get(_route_of(quoted)))
+        validate(priced.candidate, rated.limits)
+        if self._simulator is not None:
+            order, clock = self._order(quoted, priced), self._book.clock
+            quotes = quoted.leg_1.quote, quoted.leg_2.quote
+            with suppress(TransactionError, EnvelopeError, QuoteError, PoolError):
+                template = self._templates.template(order, clock.slot)
+                self._simulator.run_ready(template, order, quotes, clock, self._purse)
+        return priced
+
+    def _priced(self, quoted: Quoted, rated: Policy, limit: int | None) -> Priced:
+        payer = self._book.account(self._wallet)
+        wallet = Wallet(token_balance(self._book, self._purse), None if payer is None else payer.lamports)
+        return price(quoted.offer, quoted.leg_1, quoted.leg_2, self._book.clock, wallet, rated, limit)
 
     def _order(self, quoted: Quoted, priced: Priced) -> TwoHop:
         """What the executor will build of this plan."""
@@ -165,6 +180,12 @@ class Appraisal:
         """As it was decoded last: what changed since is decoded for the opportunity that names it."""
         entry = self._book.entries.get(key)
         return None if entry is None else entry.pool
+
+
+def _route_of(quoted: Quoted) -> _Route:
+    found, leg_1, leg_2 = quoted.found, quoted.leg_1, quoted.leg_2
+    crossings = leg_1.quote.crossings, leg_2.quote.crossings
+    return (found.pool_1, found.pool_2, found.base_mint, *crossings)
 
 
 def failed(code: int, at: int) -> Rejection:

@@ -26,11 +26,11 @@ from hft.services.ledger_place import place_of
 from hft.services.ledger_reading import profits_of_day
 from hft.services.outcome import End, refused
 from hft.services.pretrade import PreTrade
+from hft.services.rehearsal import Rehearsal
 from hft.services.remote_signing import RemoteSigning
 from hft.services.signing import lock_wallet, open_signer
 from hft.services.submissions import Submissions, Work
-from hft.strategy.gate import DayProfit
-from hft.wire.enums import EndState, ExecutionReason
+from hft.wire.enums import ExecutionReason
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
@@ -98,6 +98,7 @@ class Executor:
         )
         self.primary = ctx.subscription("planned")
         self._gate = PreTrade(ctx, self.work)
+        self.rehearse = Rehearsal(self._rehearse)
         local = isinstance(signer, LocalSigner)
         self.remote = None if local else RemoteSigning(signer, self.builder, self._gate, self.work)
         self._system = SystemLink(ctx)
@@ -118,18 +119,11 @@ class Executor:
         """
         unix_ns, config = self._clock.unix_ns(), self._ctx.config
         place = place_of(self._ctx.run.state_dir, config.auditor)
-        profits, day = profits_of_day(place, unix_ns, config.hft.mode), unix_ns // DayProfit.DAY_NS
-        self.work.day = DayProfit(day, sum(profits.values()))
-        self.work.days = {strategy: DayProfit(day, profit) for strategy, profit in profits.items()}
+        self.work.begin_day(profits_of_day(place, unix_ns, config.hft.mode), unix_ns)
         for intent in self.access.recover():
             self.work.recover(intent)
         for intent in self.access.lost():
-            work = self.work.recover(intent)
-            detail = "the local cluster it was sent to is gone"
-            if work is not None:
-                self.work.finish(
-                    work, End(EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED, detail=detail)
-                )
+            self.work.lose(intent, "the local cluster it was sent to is gone")
         self._counters.set(self._counters.index("journal_cut_bytes"), self.access.cut_bytes)
         self.builder.refresh()
 
@@ -248,3 +242,9 @@ class Executor:
         counters.record(self._to_signed, work.signed_ns - plan.received_ns)
         counters.record(self._stage, work.signed_ns - work.exec_received_ns)
         self._gate.submitted(plan.strategy, work.signed_ns)
+        self.rehearse.keep((plan.pool_1, plan.pool_2), view)
+
+    def _rehearse(self, message: bytes) -> None:
+        plan = wire.execution_plan.decode(message)
+        self._gate.refusal(plan)
+        self.builder.rehearse(plan, self.access.watchers.slot)

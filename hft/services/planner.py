@@ -8,7 +8,8 @@ Counters: in_opportunities + in_opportunities_remote = plans + rejected_<reason>
 dropped_corrupt, and out_planned + messages held = plans + sum of rejected_<reason>.
 """
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from solders.pubkey import Pubkey
 
@@ -16,16 +17,18 @@ from hft import wire
 from hft.runtime.wallet import wallet_address
 from hft.services import appraisal, opportunities
 from hft.services.announce import is_other_news
-from hft.services.appraisal import Appraisal, Quoted
+from hft.services.appraisal import Appraisal
 from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
 from hft.services.plans import Stamps, plan_fields, policies, rejection_fields
+from hft.services.quoting import Quoted, quote_legs
+from hft.services.rehearsal import Rehearsal
 from hft.services.strategies import places_of
 from hft.strategy import validation
 from hft.strategy.dedupe import Deduper, Holds, Path, size_bucket
-from hft.strategy.pricing import Leg, Offer, Priced, Wallet
+from hft.strategy.pricing import Priced
 from hft.strategy.validation import Rejection
-from hft.venues import WRAPPED_SOL, QuoteError, QuoteErrorCode, associated_token_address, token_amount
+from hft.venues import QuoteError, QuoteErrorCode
 from hft.wire import TwoHopOpportunity
 from hft.wire.enums import PoolStatus, RejectReason, ValidationFactor
 
@@ -85,9 +88,8 @@ class Planner:
         self._plan_life_ns = settings.plan_life_ms * 1_000_000
         self._blacklist = frozenset(bytes(Pubkey.from_string(key)) for key in settings.blacklist)
         self._plan_head = ctx.run.run_id[:8]
-        self._wallet = wallet_address(ctx.run)
-        self._wallet_base = associated_token_address(self._wallet, WRAPPED_SOL)
-        self._appraisal = Appraisal(ctx, self._book, self._wallet)
+        self._appraisal = Appraisal(ctx, self._book, wallet_address(ctx.run))
+        self.rehearse = Rehearsal(self._rehearse)
         self._deduper = Deduper(1)
         self._disabled: set[bytes] = set()
         self._holds = Holds()
@@ -160,10 +162,12 @@ class Planner:
         taken, planned, refused = places
         self._counters.add(taken)
         self._counters.record(self._handoff, max(age_ns, 0))
-        rejection = self._refuse_early(found, age_ns) or self._plan(found, age_ns, now_ns)
+        rejection = self._refuse_early(found, age_ns) or self._plan(found, now_ns)
         self._counters.add(planned if rejection is None else refused)
         if rejection is not None:
             self._reject(found, rejection, now_ns)
+        else:
+            self.rehearse.keep((found.pool_1, found.pool_2), bytes(view))
 
     def _refuse_early(self, found: TwoHopOpportunity, age_ns: int) -> Rejection | None:
         """What needs no quote: the kill, age, blacklist, and what was planned or seen already."""
@@ -179,7 +183,7 @@ class Planner:
             return Rejection(ValidationFactor.RISK, RejectReason.DUPLICATE, found.slot, found.slot)
         return None
 
-    def _plan(self, found: TwoHopOpportunity, age_ns: int, received_ns: int) -> Rejection | None:
+    def _plan(self, found: TwoHopOpportunity, received_ns: int) -> Rejection | None:
         """Quotes both legs on the newest state, prices, validates; publishes if nothing refuses."""
         book = self._book
         book.refresh()
@@ -192,16 +196,11 @@ class Planner:
         ):
             return Rejection(ValidationFactor.RISK, RejectReason.DUPLICATE, 1, 0)
         try:
-            leg_1 = self._leg(entry_1, found.base_mint, found.amount_in, received_ns)
-            leg_2 = self._leg(entry_2, found.quote_mint, leg_1.quote.amount_out, received_ns)
+            quoted = quote_legs(book, found, entry_1, entry_2, received_ns, self._out.sequence)
         except QuoteError as error:
             thin = error.code in _LIQUIDITY_CODES
             reason = RejectReason.INSUFFICIENT_LIQUIDITY if thin else RejectReason.QUOTE_FAILED
             return Rejection(ValidationFactor.AMOUNT, reason, int(error.code), 0)
-        slots = max(book.clock.slot - max(entry_1.slot, entry_2.slot), 0)
-        offer = Offer(found.amount_in, found.amount_out, age_ns, slots)
-        wallet = Wallet(self._token_balance(self._wallet_base), self._lamports(self._wallet))
-        quoted = Quoted(found, offer, leg_1, leg_2, wallet, self._out.sequence)
         priced, rejection = self._appraisal.judge(quoted, self._policies[found.strategy])
         if rejection is None and self._control.latch:  # set in the meantime
             rejection = _KILLED
@@ -209,39 +208,37 @@ class Planner:
             until_ns = self._clock.monotonic_ns() + self._plan_life_ns
             self._holds.hold(entry_1.key, entry_1.changes, until_ns)
             self._holds.hold(entry_2.key, entry_2.changes, until_ns)
-            self._publish(found, leg_1, leg_2, priced, max(entry_1.slot, entry_2.slot), received_ns)
+            self._publish(quoted, priced, max(entry_1.slot, entry_2.slot), received_ns)
         return rejection
+
+    def _rehearse(self, message: bytes) -> None:
+        now_ns = self._clock.monotonic_ns()
+        found = wire.two_hop_opportunity.decode(message)._replace(scan_published_ns=now_ns)
+        self._book.refresh()
+        entry_1, entry_2 = self._book.entry(found.pool_1), self._book.entry(found.pool_2)
+        if entry_1 is None or entry_2 is None or not self._usable(entry_1) or not self._usable(entry_2):
+            return
+        with suppress(QuoteError):
+            quoted = quote_legs(self._book, found, entry_1, entry_2, now_ns, self._out.sequence)
+            priced = self._appraisal.rehearse(quoted, self._policies[found.strategy])
+            self._fields(quoted, priced, entry_1.slot, now_ns, now_ns)
 
     def _usable(self, entry: Entry) -> bool:
         return entry.pool is not None and entry.key not in self._disabled
 
-    def _leg(self, entry: Entry, input_mint: bytes, amount_in: int, now_ns: int) -> Leg:
-        pool = entry.pool
-        assert pool is not None
-        quote = pool.quote(input_mint, amount_in, self._book.clock)
-        if quote.amount_in_used != amount_in:
-            raise QuoteError(QuoteErrorCode.INSUFFICIENT_LIQUIDITY, "only a part of the input would be taken")
-        vault_out = self._token_balance(pool.vaults(input_mint)[1])
-        return Leg(pool, input_mint, quote, vault_out, self._book.data_age_ns(entry, now_ns))
-
-    def _token_balance(self, key: bytes) -> int | None:
-        record = self._book.account(key)
-        return None if record is None or len(record.data) < 72 else token_amount(record.data)
-
-    def _lamports(self, key: bytes) -> int | None:
-        record = self._book.account(key)
-        return None if record is None else record.lamports
-
-    def _publish(
-        self, found: TwoHopOpportunity, leg_1: Leg, leg_2: Leg, priced: Priced, slot: int, received_ns: int
-    ) -> None:
+    def _publish(self, quoted: Quoted, priced: Priced, slot: int, received_ns: int) -> None:
         now_ns = self._clock.monotonic_ns()
-        stamps = Stamps(self._out.sequence, slot, received_ns, now_ns)
-        until_ns = now_ns + self._plan_life_ns
-        fields = plan_fields(found, leg_1.quote, leg_2.quote, priced, stamps, self._plan_head, until_ns)
-        self._out.put(wire.execution_plan, *fields)
+        self._out.put(wire.execution_plan, *self._fields(quoted, priced, slot, received_ns, now_ns))
         self._counters.add(self._plans)
         self._counters.record(self._stage, now_ns - received_ns)
+
+    def _fields(
+        self, quoted: Quoted, priced: Priced, slot: int, received_ns: int, now_ns: int
+    ) -> tuple[Any, ...]:
+        found, quote_1, quote_2 = quoted.found, quoted.leg_1.quote, quoted.leg_2.quote
+        stamps = Stamps(quoted.sequence, slot, received_ns, now_ns)
+        until_ns = now_ns + self._plan_life_ns
+        return plan_fields(found, quote_1, quote_2, priced, stamps, self._plan_head, until_ns)
 
     def _reject(self, found: TwoHopOpportunity, rejection: Rejection, received_ns: int) -> None:
         stamps = Stamps(self._out.sequence, found.slot, received_ns, self._clock.monotonic_ns())

@@ -9,31 +9,28 @@ rejected_duplicate + rejected_stale + dropped_opportunities_no_room. A route cou
 strategy.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from hft import wire
-from hft.services.announce import is_other_news
+from hft.services import updates
 from hft.services.book import TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
+from hft.services.rehearsal import Rehearsal
 from hft.services.strategies import places_of, strategies_of
+from hft.services.updates import Update, Updates
 from hft.strategy.registry import Refusal, Sizes, TwoHopStrategy, widest
 from hft.strategy.risk import confidence
 from hft.strategy.screen import Screen
 from hft.strategy.shard import own_mids
 from hft.venues import WRAPPED_SOL, Pool, QuoteError, tokens
-from hft.wire.enums import PoolStatus
 
 if TYPE_CHECKING:
     from hft.runtime.context import Context
 
 COUNTERS: tuple[str, ...] = (
-    "in_market_data",
-    "lost_market_data",
+    *updates.COUNTERS,
     "scanned_updates",
-    "coalesced_updates",
-    "disabled_updates",
-    "other_updates",
-    "dropped_corrupt",
     "routes_sized",
     "rejected_unprofitable",
     "rejected_below_gross",
@@ -47,18 +44,7 @@ COUNTERS: tuple[str, ...] = (
     *SYSTEM_COUNTERS,
 )
 STRATEGY_COUNTERS: tuple[str, ...] = ("routes_sized", "opportunities", "rejected")
-HISTOGRAMS: tuple[str, ...] = ("handoff_feed_scanner_ns", "stage_scanner_ns")
-
-POLL_LIMIT = 64
-
-
-class _Update(NamedTuple):
-    """The newest update of one pool that is still to be looked at."""
-
-    trace_id: bytes
-    received_ns: int
-    published_ns: int
-    scan_received_ns: int
+HISTOGRAMS: tuple[str, ...] = (updates.HANDOFF, "stage_scanner_ns")
 
 
 def build(ctx: "Context") -> "Scanner":
@@ -74,10 +60,11 @@ class Scanner:
         self._clock = ctx.clock
         self._counters = ctx.counters
         self._book = TableBook(ctx.table, pool_settings(ctx.config))
-        self.primary = ctx.subscription("market_data")
-        self._poll = self.primary.poll
+        self._updates = Updates(ctx, self._drop_pool)
+        self.primary = self._updates.subscription
         self._out = Drops(ctx, "opportunities")
         self._system = SystemLink(ctx)
+        self.rehearse = Rehearsal(self._rehearse)
         by_number = strategies_of(ctx.config)
         self._strategies = tuple(by_number.values())
         self._widest = widest(by_number)
@@ -86,24 +73,15 @@ class Scanner:
         self._halted = places_of(ctx, ("halted",), self._executor)
         self._data_age_limit_ns = planner.data_age_limit_ms * 1_000_000
         self._slot_age_limit = planner.slot_age_limit
-        self._waiting: dict[bytes, _Update] = {}
         self._pools: dict[bytes, Pool] = {}
         self._screen = Screen(WRAPPED_SOL)
         listed = tokens.pairs(stable_pairs=settings.stablecoin_pairs == "on")
         self._mids = own_mids(listed, WRAPPED_SOL, settings.shard)
         self._unlisted: set[bytes] = set()
-        self._read = wire.reader(
-            wire.pool_update, "trace_id", "status", "pool", "received_ns", "published_ns"
-        )
         index = ctx.counters.index
-        self._in, self._scanned = index("in_market_data"), index("scanned_updates")
-        self._coalesced = index("coalesced_updates")
-        self._disabled, self._corrupt = index("disabled_updates"), index("dropped_corrupt")
-        self._other = index("other_updates")
-        self._sized = index("routes_sized")
+        self._scanned, self._sized = index("scanned_updates"), index("routes_sized")
         self._refusals = tuple(index(f"rejected_{refusal.name.lower()}") for refusal in Refusal)
         self._duplicate, self._too_stale = index("rejected_duplicate"), index("rejected_stale")
-        self._handoff = ctx.counters.histogram_index("handoff_feed_scanner_ns")
         self._stage = ctx.counters.histogram_index("stage_scanner_ns")
 
     def on_start(self) -> None:
@@ -114,15 +92,16 @@ class Scanner:
 
     def do_work(self) -> int:
         """Takes waiting updates together, then looks once at every pool they name."""
-        count = self._poll(self._on_update, POLL_LIMIT)
-        if self._waiting:
-            self._scan()
+        count = self._updates.poll()
+        waiting = self._updates.take()
+        if waiting:
+            self._scan(waiting)
         return count
 
     def on_housekeeping(self, now_ns: int) -> None:
         self._system.poll()
         counters = self._counters
-        counters.set(counters.index("lost_market_data"), self.primary.lost)
+        self._updates.show()
         counters.set(counters.index("pools"), len(self._pools))
         counters.set(counters.index("pools_unlisted"), len(self._unlisted))
         counters.set(counters.index("slot"), self._book.clock.slot)
@@ -130,28 +109,7 @@ class Scanner:
     def on_close(self) -> None:
         self._out.close()
 
-    def _on_update(self, view: memoryview) -> None:
-        now_ns = self._clock.monotonic_ns()
-        counters = self._counters
-        counters.add(self._in)
-        try:
-            trace_id, status, key, received_ns, published_ns = self._read(view)
-        except wire.WireError:
-            counters.add(self._other if is_other_news(view) else self._corrupt)
-            return
-        if status != PoolStatus.ACTIVE:
-            counters.add(self._disabled)
-            self._drop_pool(key)
-            if self._waiting.pop(key, None) is not None:
-                counters.add(self._coalesced)
-            return
-        counters.record(self._handoff, max(now_ns - published_ns, 0))
-        if key in self._waiting:
-            counters.add(self._coalesced)
-        self._waiting[key] = _Update(trace_id, received_ns, published_ns, now_ns)
-
-    def _scan(self) -> None:
-        waiting, self._waiting = self._waiting, {}
+    def _scan(self, waiting: Mapping[bytes, Update]) -> None:
         self._counters.add(self._scanned, len(waiting))
         self._book.refresh()
         for key in waiting:
@@ -189,7 +147,7 @@ class Scanner:
         self._unlisted.discard(key)
         self._screen.remove(key)
 
-    def _consider(self, pool_1: Pool, pool_2: Pool, update: _Update) -> None:
+    def _consider(self, pool_1: Pool, pool_2: Pool, update: Update) -> None:
         """One route, sized once, for each strategy that has not lost what it may today."""
         sizes = Sizes(pool_1, pool_2, WRAPPED_SOL, self._book.clock, self._widest)
         for strategy in self._strategies:
@@ -201,8 +159,15 @@ class Scanner:
             sent = self._offer(strategy, pool_1, pool_2, sizes, update)
             self._counters.add(offered if sent else refused)
 
+    def _rehearse(self, route: bytes) -> None:
+        pool_1, pool_2 = self._pools.get(route[:32]), self._pools.get(route[32:])
+        if pool_1 is not None and pool_2 is not None:
+            sizes = Sizes(pool_1, pool_2, WRAPPED_SOL, self._book.clock, self._widest)
+            for strategy in self._strategies:
+                strategy.judge(sizes)
+
     def _offer(
-        self, strategy: TwoHopStrategy, pool_1: Pool, pool_2: Pool, sizes: Sizes, update: _Update
+        self, strategy: TwoHopStrategy, pool_1: Pool, pool_2: Pool, sizes: Sizes, update: Update
     ) -> bool:
         counters, book = self._counters, self._book
         found = strategy.judge(sizes)
@@ -245,5 +210,7 @@ class Scanner:
             now_ns,
         )
         if sent:
+            route = pool_1.key + pool_2.key
+            self.rehearse.keep(route, route)
             counters.record(self._stage, now_ns - update.scan_received_ns)
         return sent

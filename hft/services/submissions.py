@@ -3,7 +3,7 @@ newest landing or the newest question left it.
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from hft import wire
@@ -88,6 +88,12 @@ class Submissions:
         self._to_submitted = histogram("tick_to_submitted_ns")
         self._to_settled = histogram("submit_to_settled_ns")
 
+    def begin_day(self, profits: Mapping[int, int], unix_ns: int) -> None:
+        """Strategy → what it earned today before this process, in lamports."""
+        day = unix_ns // DayProfit.DAY_NS
+        self.day = DayProfit(day, sum(profits.values()))
+        self.days = {strategy: DayProfit(day, profit) for strategy, profit in profits.items()}
+
     def day_of(self, strategy: int) -> DayProfit:
         """Today's profit of one strategy."""
         day = self.days.get(strategy)
@@ -144,6 +150,12 @@ class Submissions:
         self.begin(work, intent)
         self._counters.add(self._counters.index("recovered_plans"))
         return work
+
+    def lose(self, intent: Intent, detail: str) -> None:
+        """``recover`` of one that nobody can take any more: its end is told at once."""
+        work = self.recover(intent)
+        if work is not None:
+            self.finish(work, End(EndState.EXPIRED, ExecutionReason.BLOCKHASH_EXPIRED, detail=detail))
 
     def on_funds(self, funds: Funds) -> None:
         """What the wallet holds, as a node says; older than the newest landing it says nothing."""

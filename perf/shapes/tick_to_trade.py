@@ -14,6 +14,7 @@ of that.
 1,000 updates/s: so many accounts a second off the socket; a swap on the cluster changes about three.
 Each round has a pipeline of its own: one that waits for its turn would go on trading beside the other.
 no real time: ``[cpus] real_time = off``; else the later on the way, the higher the priority, where allowed.
+no rehearsal: ``[cpus] rehearse_us = 0``; else idle services go through the last trades, to find them in the caches.
 simulated: the planner runs each plan's transaction first (``[service:planner] simulate``).
 CPU/message: CPU time of a service over all it did, for each update; of the case, of the four together.
 """
@@ -45,6 +46,7 @@ STAMPS = (
     "signed_ns",
 )
 PARTS = ("feed", "feed→scanner", "scanner", "scanner→planner", "planner", "planner→executor", "executor")
+WITHOUT = {"rehearsal": {"rehearse_us": 0}, "real time": {"real_time": "off"}}
 HOT = ("feed", "scanner", "planner", "executor")
 
 
@@ -60,12 +62,13 @@ class Trading:
         rate: int,
         reference: bool = False,
         simulate: str = "off",
-        real_time: str = "auto",
+        without: str = "",
     ) -> None:
-        told = ", simulated" * (simulate == "on") + ", no real time" * (real_time == "off")
+        """``without``: a key of ``WITHOUT``."""
+        told = ", simulated" * (simulate == "on") + f", no {without}" * bool(without)
         self.label = f"{rate:,} updates/s{told}"
-        self.group = f"{rate}" if real_time == "auto" else "no real time"
-        self._simulate, self._real_time = simulate, real_time
+        self.group = f"no {without}" if without else f"{rate}"
+        self._simulate, self._cpus = simulate, WITHOUT.get(without, {})
         self.reference = reference
         self._plan, self._rate = plan, rate
         self._seconds = SECONDS if plan.budget_s >= BUDGET_S else QUICK_SECONDS
@@ -81,7 +84,7 @@ class Trading:
         config = configured(
             simnet={"swaps_per_second": self._rate // ACCOUNTS_A_SWAP},
             planner={"simulate": self._simulate},
-            cpus={"real_time": self._real_time},
+            cpus=self._cpus,
             # Many trades lose against the next swap, and a busy machine is late: neither may end this.
             manager={"error_rate_ppm": 1_000_000, "heartbeat_limit_ms": 60_000, "drawdown_ppm": 1_000_000},
         )
@@ -151,12 +154,12 @@ def parts_of(found: Sequence[wire.ExecutionResult], cpu_ns: dict[str, float]) ->
 
 
 def cases(plan: Plan) -> Sequence[Case]:
-    """At the stated rate; the same without real time, and with simulation."""
+    """At the stated rate; the same without rehearsals, without real time, and with simulation."""
     found: list[Case] = [*limits(plan)]
     for rate in RATES:
         found += [
             Trading(plan, rate, reference=True),
-            Trading(plan, rate, real_time="off"),
+            *(Trading(plan, rate, without=what) for what in WITHOUT),
             Trading(plan, rate, simulate="on"),
         ]
     return found
