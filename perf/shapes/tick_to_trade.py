@@ -14,7 +14,7 @@ of that.
 1,000 updates/s: so many accounts a second off the socket; a swap on the cluster changes about three.
 Each round has a pipeline of its own: one that waits for its turn would go on trading beside the other.
 no real time: ``[cpus] real_time = off``; else the later on the way, the higher the priority, where allowed.
-no rehearsal: ``[cpus] rehearse_us = 0``; else idle services go through the last trades, to find them in the caches.
+no rehearsal: ``[cpus] rehearse_us = 0``; else idle services go through the last trades once more.
 simulated: the planner runs each plan's transaction first (``[service:planner] simulate``).
 CPU/message: CPU time of a service over all it did, for each update; of the case, of the four together.
 """
