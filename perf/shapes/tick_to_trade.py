@@ -21,7 +21,7 @@ CPU/message: CPU time of a service over all it did, for each update; of the case
 
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hft import wire
 from perf.cases import limits
@@ -46,7 +46,10 @@ STAMPS = (
     "signed_ns",
 )
 PARTS = ("feed", "feed→scanner", "scanner", "scanner→planner", "planner", "planner→executor", "executor")
-WITHOUT = {"rehearsal": {"rehearse_us": 0}, "real time": {"real_time": "off"}}
+WITHOUT: Mapping[str, Mapping[str, object]] = {
+    "rehearsal": {"rehearse_us": 0},
+    "real time": {"real_time": "off"},
+}
 HOT = ("feed", "scanner", "planner", "executor")
 
 
