@@ -15,7 +15,7 @@ from hft.simnet.bank import Bank
 from hft.simnet.details import Details
 from hft.simnet.settlement import Executed
 
-KEPT: Final = 1024
+KEPT: Final = 256
 """So many of the newest stay however old they are: whoever was away finds what it sent last."""
 KEPT_SLOTS: Final = 250
 """Others go when they are older: a blockhash lives for 150, a block is final after 32, and a client that
