@@ -254,7 +254,7 @@ class Templates:
 
     def _usable(self, slot: int) -> tuple[AddressLookupTableAccount, ...]:
         cache = self._table_cache
-        if cache is None:
+        if not cache:  # there is none, or it is to hold none: nothing ever was usable
             return self._tables
         if self._tables_of != (cache.version, slot):
             usable = cache.usable(slot)
