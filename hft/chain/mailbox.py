@@ -90,7 +90,8 @@ class NewestBox(Generic[T]):
         """Puts the newest of ``key`` (no integer: those number the others); whether it took another's
         place."""
         replaced = key in self._items
-        self.replaced += replaced
+        if replaced:
+            self.replaced += 1
         self._items[key] = item
         if self._wake is not None:
             self._wake()

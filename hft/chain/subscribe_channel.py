@@ -184,7 +184,6 @@ class Channel:
         self._accounts: dict[int, AccountTold] = {}
         self.messages = 0
         self.strays = 0
-        self.last_ns = 0
 
     async def open(self) -> None:
         """Connects; over wss to a node whose certificate the system's authorities vouch for (or those of
@@ -211,7 +210,6 @@ class Channel:
         except (WSError, OSError) as error:
             raise self._error(ChannelErrorCode.CONNECT, type(error).__name__) from error
         self._reader = reader
-        self.last_ns = self._clock_ns()
 
     async def run(self) -> None:
         """Has every notification handed to its handler, until the connection ends: always by
@@ -301,7 +299,6 @@ class Channel:
             self._waiting.pop(request_id, None)
 
     def _take(self, text: bytes | memoryview, read_ns: int) -> None:
-        self.last_ns = read_ns
         self.messages += 1
         if self._accounts:
             try:

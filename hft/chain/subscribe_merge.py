@@ -102,7 +102,7 @@ class Merger:
 
     def offer(self, version: Version) -> Verdict:
         """Takes a version if it is the newest."""
-        pubkey, slot, write_version, account, source, _, _ = version
+        pubkey, slot, write_version, account, source, _, snapshot = version
         if slot in self._dead:
             return Verdict.DEAD
         digest = hash(account)
@@ -111,9 +111,10 @@ class Merger:
             self._newest[pubkey] = _Newest(version, digest)
         else:
             if slot == newest.slot:
-                verdict = _compare(newest, version, digest)
-                if verdict is not NEW:
-                    return verdict
+                if write_version or snapshot or digest == newest.digest or source != newest.source:
+                    verdict = _compare(newest, version, digest)
+                    if verdict is not NEW:
+                        return verdict
                 if len(newest.seen) >= _SEEN_LIMIT:
                     newest.seen.clear()
             elif slot < newest.slot:

@@ -207,9 +207,11 @@ class Feed:
     def _look(self, after_ns: int) -> int:
         """Judges a pool that has waited for ``after_ns``; how many."""
         pool = self._judge.tell_late(self._clock.monotonic_ns() - after_ns)
+        if pool is None:
+            return 0
         if pool in self._moved:
             self._watch([pool])
-        return int(pool is not None)
+        return 1
 
     def _watch(self, moved: list[bytes]) -> None:
         """Pools that moved may need other accounts."""

@@ -44,6 +44,7 @@ class Judge:
         """Announces those that readers may hear of before they are judged; returns the others: pools that are
         disabled, whose price is not far from doubt, or that rest on an ``odd`` account."""
         statuses, entries, glance = self.statuses, self._book.entries, self._sanity.agrees_at_a_glance
+        reverted = self.reverted
         others: list[bytes] = []
         for key in pools:
             entry = entries[key]
@@ -51,7 +52,7 @@ class Judge:
                 statuses.get(key) is NONE
                 and key not in odd
                 and entry.pool is not None
-                and not self._is_reverted(key)
+                and not (reverted and self._is_reverted(key))
                 and glance(entry.pool, self.tokens)
             ):
                 touch = touched.get(key, UNTOUCHED)

@@ -64,7 +64,8 @@ class Store:
         if not pending:
             return []
         records = self.records
-        written = [key for key in pending if self._store(key, records[key])]
+        store = self._store
+        written = [key for key in pending if store(key, records[key])]
         if len(written) < len(pending):
             for key in set(pending) - set(written):
                 del records[key]

@@ -167,11 +167,12 @@ class Node:
 class Follower:
     """The feed, stepped as its runner does when parked."""
 
-    def __init__(self, folder: str, uv: bool) -> None:
+    def __init__(self, folder: str, uv: bool, replayed: bool = False) -> None:
         self._folder = Path(folder)
         if uv:
             vars(sources)["SteppedLoop"] = UvLoop
-        vars(subscribe_session)["Channel"] = Kept
+        if replayed:
+            vars(subscribe_session)["Channel"] = Kept
         until_s = time.monotonic() + LIMIT_S
         while not (self._folder / PORT_FILE).exists():
             if time.monotonic() > until_s:
@@ -281,7 +282,7 @@ class Following(WorkerCase):
     ) -> None:
         super().__init__(label, group=group, reference=reference)
         self._cpus, self._large, self._rate, self._uv = plan.cpus, large, rate, uv
-        self._swaps, self._how = swaps, "replay" if replayed else "take"
+        self._swaps, self._replayed = swaps, replayed
 
     def start(self) -> None:
         """See WorkerCase."""
@@ -289,7 +290,7 @@ class Following(WorkerCase):
         self._done = Path(folder) / DONE
         self.keep(partial(shutil.rmtree, folder, ignore_errors=True))
         self.add("node", self._cpus[0], Node, folder, self._large, self._swaps)
-        self.add("feed", self._cpus[1], Follower, folder, self._uv)
+        self.add("feed", self._cpus[1], Follower, folder, self._uv, self._replayed)
 
     def warm(self, seconds: float) -> None:
         """See WorkerCase; the pace and the time give the number."""
@@ -305,7 +306,7 @@ class Following(WorkerCase):
         """Notifications of one round."""
         node, feed = self.workers
         self._done.unlink(missing_ok=True)
-        feed.begin(self._how, self.count)
+        feed.begin("replay" if self._replayed else "take", self.count)
         if self._swaps:
             node.begin("trade")
         else:
