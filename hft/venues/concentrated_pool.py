@@ -53,6 +53,7 @@ class ConcentratedPool(Pool):
 
 def marginal_at(a_to_b: bool, price: int, fee_rate: int) -> float:
     """Output per further unit of input at a root price, fee taken off; floats, for sizing only."""
-    rate: float = (price / Q64) ** 2
+    root = price / Q64
+    rate = root * root
     keep: float = 1 - fee_rate / MILLION
     return rate * keep if a_to_b else keep / rate
