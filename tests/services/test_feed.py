@@ -266,7 +266,9 @@ def test_row_11_a_wall_clock_that_jumps_an_hour_changes_nothing(house: Make) -> 
     assert (fed.count("silences"), fed.count("disconnects")) == (0, 0)
 
 
-def test_a_restarted_feed_puts_nothing_older_over_what_is_there(fed: Fed) -> None:
+def test_a_restarted_feed_puts_nothing_older_over_what_is_there(house: Make) -> None:
+    slow = replace(CALM, simnet=replace(CALM.simnet, slot_ms=1_000))  # the node is a minute late
+    fed = Fed(house(slow))
     vault = fed.bank.pools[fed.pool].vault_a
     fed.lamports(vault, 7)
     fed.updates(1)
