@@ -26,7 +26,7 @@ from hft.services.ledger_place import place_of
 from hft.services.ledger_reading import profits_of_day
 from hft.services.outcome import End, refused
 from hft.services.pretrade import PreTrade
-from hft.services.rehearsal import Rehearsal
+from hft.services.rehearsal import NEVER_NS, Rehearsal
 from hft.services.remote_signing import RemoteSigning
 from hft.services.signing import lock_wallet, open_signer
 from hft.services.submissions import Submissions, Work
@@ -245,6 +245,6 @@ class Executor:
         self.rehearse.keep((plan.pool_1, plan.pool_2), view)
 
     def _rehearse(self, message: bytes) -> None:
-        plan = wire.execution_plan.decode(message)
+        plan = wire.execution_plan.decode(message)._replace(expires_ns=NEVER_NS)
         self._gate.refusal(plan)
         self.builder.rehearse(plan, self.access.watchers.slot)

@@ -61,17 +61,17 @@ class PreTrade:
         now_ns, unix_ns = self._clock.monotonic_ns(), self._clock.unix_ns()
         beat_ns, revert_ns = self._manager.heartbeat_ns, self._feed.value(self._revert_ns)
         state = GateState(
-            self._control.killed,
-            now_ns - beat_ns if beat_ns else None,
-            now_ns,
-            len(work.open),
-            self._trades.count(now_ns),
-            work.day.value(unix_ns),
-            work.lamports,
-            work.base_token_free,
-            self._sidecar.value(self._journal_full) > 0,
-            revert_ns,
-            self._feed.value(self._revert_slot) if revert_ns else 0,
+            killed=self._control.killed,
+            manager_heartbeat_age_ns=now_ns - beat_ns if beat_ns else None,
+            now_ns=now_ns,
+            open_plans=len(work.open),
+            trades_last_minute=self._trades.count(now_ns),
+            day_profit_lamports=work.day.value(unix_ns),
+            wallet_lamports=work.lamports,
+            base_token_free=work.base_token_free,
+            journal_full=self._sidecar.value(self._journal_full) > 0,
+            revert_ns=revert_ns,
+            revert_slot=self._feed.value(self._revert_slot) if revert_ns else 0,
         )
         refusal = gate.check(plan, self._limits, state)
         if refusal is not None:

@@ -11,6 +11,8 @@ from typing import Final
 
 ROUTES: Final = 4
 """Messages kept, one a route; each is gone through in its turn."""
+NEVER_NS: Final = 2**63 - 1
+"""The end of the life of a plan that is rehearsed."""
 
 
 class Rehearsal:

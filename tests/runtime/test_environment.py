@@ -1,6 +1,7 @@
 """Children get an environment of named things; credentials reach the one service that asks for them."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def test_systemd_speaks_to_a_service_of_its_own_alone() -> None:
     }
 
 
+def environment_of(pid: int) -> list[bytes]:
+    """What a process was given: the kernel shows it a moment after the process has begun."""
+    deadline = time.monotonic() + 30
+    while not (held := Path(f"/proc/{pid}/environ").read_bytes()):
+        assert time.monotonic() < deadline, f"process {pid} shows no environment"
+    return held.split(b"\0")
+
+
 @pytest.mark.parametrize(
     ("service", "config", "more"), [("executor", KMS, AWS), ("executor", LIVE, set()), ("feed", KMS, set())]
 )
@@ -75,7 +84,7 @@ def test_row_28_a_real_childs_environment_holds_no_secrets_of_others(
     child = Child(service, tmp_path, Hft(), environment.of_service(service, config))
     child.spawn()
     try:
-        held = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")
+        held = environment_of(child.pid)
     finally:
         child.kill()
     names = {entry.partition(b"=")[0].decode() for entry in held}
