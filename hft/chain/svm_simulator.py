@@ -193,7 +193,7 @@ class Simulator:
     ) -> Simulated:
         """``run`` of the message that ``template`` gives for ``order``, whose two swaps were quoted so on its
         pools at ``clock``: by patching what ``prepare`` made ready, if there is that and all goes well."""
-        done = self.run_ready(template, order, quotes, clock, purse)
+        done = self._run_ready(template, order, quotes, clock, purse)
         if done is not None:
             self.runs += 1
             self.patched += 1
@@ -256,11 +256,10 @@ class Simulator:
                 self._bring(account, pubkey)
         del self._turn[:FOLLOWED]
 
-    def run_ready(
+    def _run_ready(
         self, template: Template, order: TwoHop, quotes: tuple[Quote, Quote], clock: ChainClock, purse: bytes
     ) -> Simulated | None:
-        """What ``run`` would tell of a transaction that succeeds; None for any other, or if none is ready.
-        It counts as no run."""
+        """What ``run`` would tell of a transaction that succeeds; None for any other, or if none is ready."""
         ready = self._ready.get(template)
         if ready is None or ready.purse != purse:
             return None

@@ -43,8 +43,6 @@ _TWO_U64 = _AMOUNTS.pack_into
 _MARK_IN, _MARK_OUT = 0xA1B2C3D4E5F60718, 0x8F7E6D5C4B3A2911
 _MARKS = _AMOUNTS.pack(_MARK_IN, _MARK_OUT)
 _ONE_SIGNATURE = b"\x01"
-OFF_CHAIN: Final = b"\xffsolana offchain" + bytes(600)
-"""What stands where a transaction's message would: by its first bytes it is none."""
 _TIPPED = frozenset(TIP_ACCOUNTS)
 
 
@@ -285,12 +283,6 @@ class TemplateCache(Templates):
             return SignedTransaction(_ONE_SIGNATURE + signed, signed[:64])
         signature = self._signer.sign(message)
         return SignedTransaction(_ONE_SIGNATURE + signature + message, signature)
-
-    def rehearse(self, order: TwoHop, blockhash: bytes, slot: int = 0) -> None:
-        """``sign``, but what is signed, and that only if the key is in this process, is no transaction."""
-        self.message(order, blockhash, slot)
-        if self._local is not None:
-            self._local(OFF_CHAIN)
 
 
 def _mid_mint(order: TwoHop) -> bytes:

@@ -95,11 +95,6 @@ class Runner:
         self._busy_cycles = counters.index("runner_busy_cycles")
         self._halted_ns = counters.index("runner_halted_ns")
         self._halts = counters.index("runner_halts")
-        self._rehearsals = counters.index("runner_rehearsals")
-        self._rehearse_every_ns = ctx.config.cpus.rehearse_us * 1_000
-        rehearse = getattr(service, "rehearse", None) if self._rehearse_every_ns else None
-        self._rehearse: Callable[[], bool] | None = rehearse
-        self._next_rehearsal_ns = 0
         self._gc_runs = counters.index("runner_gc_runs")
         self._given_up = counters.index("runner_real_time_given_up")
         self._collector = garbage.Collector(ctx.clock.monotonic_ns)
@@ -125,8 +120,6 @@ class Runner:
             ctx.counters.record(self._cycle_ns, now_ns - begin_ns)
         if now_ns >= self._next_housekeeping_ns:
             self._housekeeping(now_ns, idle_now=done == 0)
-        if done == 0 and self._rehearse is not None and now_ns >= self._next_rehearsal_ns:
-            self._rehearsed(now_ns)
         self._idle.idle(done)
         return True
 
@@ -195,12 +188,6 @@ class Runner:
         if self._collector.tidy(now_ns, idle_now=idle_now):
             counters.add(self._gc_runs)
         self._next_housekeeping_ns = now_ns + HOUSEKEEPING_NS
-
-    def _rehearsed(self, now_ns: int) -> None:
-        assert self._rehearse is not None
-        self._next_rehearsal_ns = now_ns + self._rehearse_every_ns
-        if not self._halted:
-            self._ctx.counters.add(self._rehearsals, self._rehearse())
 
     def _watch_real_time(self, idle_now: bool) -> None:
         if self._real_time is not None:

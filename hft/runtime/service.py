@@ -34,7 +34,6 @@ RUNNER_COUNTERS: tuple[str, ...] = (
     "runner_busy_cycles",
     "runner_halted_ns",
     "runner_halts",
-    "runner_rehearsals",
     "runner_gc_runs",
     "runner_real_time_given_up",
     "runner_memory_bytes",
@@ -69,8 +68,6 @@ class Service(Protocol):
     Optional members the runner looks for:
       ``pending() -> int``          work in flight that a drain must wait for;
       ``wait(timeout_ns) -> None``  sleep until input comes or the time has passed (for park and backoff);
-      ``rehearse() -> bool``        goes through a trade without a trace; False where there is none to go
-                                    through;
       ``primary``                   the ``Subscription`` to park on when there is no ``wait``.
     """
 

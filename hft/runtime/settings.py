@@ -110,12 +110,6 @@ class Cpus:
         ("auto", "off"),
         "auto: hot services that share a core by themselves run in real time, where the system lets them.",
     )
-    rehearse_us: int = number(
-        10_000,
-        0,
-        1_000_000,
-        "Between two rehearsals of a trade by a hot service that has nothing to do. 0: none.",
-    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ those and a margin, kept for the route and its crossings, instead of the venues'
 """
 
 from collections import OrderedDict
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from solders.pubkey import Pubkey
@@ -29,15 +28,7 @@ from hft.services.plans import minimum_out
 from hft.services.quoting import Quoted, token_balance
 from hft.strategy.pricing import Policy, Priced, Wallet, price
 from hft.strategy.validation import Rejection, validate
-from hft.venues import (
-    WRAPPED_SOL,
-    Account,
-    Pool,
-    PoolError,
-    Quote,
-    QuoteError,
-    associated_token_address,
-)
+from hft.venues import WRAPPED_SOL, Account, Pool, PoolError, Quote, QuoteError, associated_token_address
 from hft.wire.enums import RejectReason, ValidationFactor
 
 if TYPE_CHECKING:
@@ -96,8 +87,9 @@ class Appraisal:
 
     def judge(self, quoted: Quoted, policy: Policy) -> tuple[Priced, Rejection | None]:
         """The opportunity priced, and why it must not be planned, if it must not."""
-        found, quotes = quoted.found, (quoted.leg_1.quote, quoted.leg_2.quote)
-        rated, route = self._rates.over(policy), _route_of(quoted)
+        found, rated = quoted.found, self._rates.over(policy)
+        quotes = quoted.leg_1.quote, quoted.leg_2.quote
+        route = (found.pool_1, found.pool_2, found.base_mint, quotes[0].crossings, quotes[1].crossings)
         limit = self._limits.get(route)
         for _ in range(ROUNDS):
             priced = self._priced(quoted, rated, limit)
@@ -122,19 +114,6 @@ class Appraisal:
                     continue
             return priced, paid_enough(found.amount_in + done.received, order.minimum_out)
         return priced, failed(0, 0)
-
-    def rehearse(self, quoted: Quoted, policy: Policy) -> Priced:
-        """``judge`` of an opportunity whose like went well before, without a trace."""
-        rated = self._rates.over(policy)
-        priced = self._priced(quoted, rated, self._limits.get(_route_of(quoted)))
-        validate(priced.candidate, rated.limits)
-        if self._simulator is not None:
-            order, clock = self._order(quoted, priced), self._book.clock
-            quotes = quoted.leg_1.quote, quoted.leg_2.quote
-            with suppress(TransactionError, EnvelopeError, QuoteError, PoolError):
-                template = self._templates.template(order, clock.slot)
-                self._simulator.run_ready(template, order, quotes, clock, self._purse)
-        return priced
 
     def _priced(self, quoted: Quoted, rated: Policy, limit: int | None) -> Priced:
         payer = self._book.account(self._wallet)
@@ -180,12 +159,6 @@ class Appraisal:
         """As it was decoded last: what changed since is decoded for the opportunity that names it."""
         entry = self._book.entries.get(key)
         return None if entry is None else entry.pool
-
-
-def _route_of(quoted: Quoted) -> _Route:
-    found, leg_1, leg_2 = quoted.found, quoted.leg_1, quoted.leg_2
-    crossings = leg_1.quote.crossings, leg_2.quote.crossings
-    return (found.pool_1, found.pool_2, found.base_mint, *crossings)
 
 
 def failed(code: int, at: int) -> Rejection:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ringbuf import Table
 
 T = TypeVar("T")
-_NO_BLOCKHASH: Final = bytes(32)
 PREPARED_ROUTES: Final = 256
 """Routes made ready before any plan wants them; more are made ready by their first plan."""
 EXAMINED: Final = 4
@@ -153,10 +152,6 @@ class Builder:
     def message(self, plan: ExecutionPlan, blockhash: bytes, slot: int) -> bytes | End:
         """The same, to be signed elsewhere."""
         return self._made(self._templates.message, plan, blockhash, slot)
-
-    def rehearse(self, plan: ExecutionPlan, slot: int) -> None:
-        """``signed`` as far as it makes no transaction."""
-        self._made(self._templates.rehearse, plan, _NO_BLOCKHASH, slot)
 
     def check(self, data: bytes, slot: int) -> End | None:
         """Why signed bytes that were built some time ago would be refused now; None if they would not."""

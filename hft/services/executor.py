@@ -26,7 +26,6 @@ from hft.services.ledger_place import place_of
 from hft.services.ledger_reading import profits_of_day
 from hft.services.outcome import End, refused
 from hft.services.pretrade import PreTrade
-from hft.services.rehearsal import NEVER_NS, Rehearsal
 from hft.services.remote_signing import RemoteSigning
 from hft.services.signing import lock_wallet, open_signer
 from hft.services.submissions import Submissions, Work
@@ -98,7 +97,6 @@ class Executor:
         )
         self.primary = ctx.subscription("planned")
         self._gate = PreTrade(ctx, self.work)
-        self.rehearse = Rehearsal(self._rehearse)
         local = isinstance(signer, LocalSigner)
         self.remote = None if local else RemoteSigning(signer, self.builder, self._gate, self.work)
         self._system = SystemLink(ctx)
@@ -242,9 +240,3 @@ class Executor:
         counters.record(self._to_signed, work.signed_ns - plan.received_ns)
         counters.record(self._stage, work.signed_ns - work.exec_received_ns)
         self._gate.submitted(plan.strategy, work.signed_ns)
-        self.rehearse.keep((plan.pool_1, plan.pool_2), view)
-
-    def _rehearse(self, message: bytes) -> None:
-        plan = wire.execution_plan.decode(message)._replace(expires_ns=NEVER_NS)
-        self._gate.refusal(plan)
-        self.builder.rehearse(plan, self.access.watchers.slot)

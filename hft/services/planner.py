@@ -8,8 +8,7 @@ Counters: in_opportunities + in_opportunities_remote = plans + rejected_<reason>
 dropped_corrupt, and out_planned + messages held = plans + sum of rejected_<reason>.
 """
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from solders.pubkey import Pubkey
 
@@ -22,7 +21,6 @@ from hft.services.book import Entry, TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Outbox, SystemLink
 from hft.services.plans import Stamps, plan_fields, policies, rejection_fields
 from hft.services.quoting import Quoted, quote_legs
-from hft.services.rehearsal import Rehearsal
 from hft.services.strategies import places_of
 from hft.strategy import validation
 from hft.strategy.dedupe import Deduper, Holds, Path, size_bucket
@@ -89,7 +87,6 @@ class Planner:
         self._blacklist = frozenset(bytes(Pubkey.from_string(key)) for key in settings.blacklist)
         self._plan_head = ctx.run.run_id[:8]
         self._appraisal = Appraisal(ctx, self._book, wallet_address(ctx.run))
-        self.rehearse = Rehearsal(self._rehearse)
         self._deduper = Deduper(1)
         self._disabled: set[bytes] = set()
         self._holds = Holds()
@@ -166,8 +163,6 @@ class Planner:
         self._counters.add(planned if rejection is None else refused)
         if rejection is not None:
             self._reject(found, rejection, now_ns)
-        else:
-            self.rehearse.keep((found.pool_1, found.pool_2), bytes(view))
 
     def _refuse_early(self, found: TwoHopOpportunity, age_ns: int) -> Rejection | None:
         """What needs no quote: the kill, age, blacklist, and what was planned or seen already."""
@@ -211,34 +206,18 @@ class Planner:
             self._publish(quoted, priced, max(entry_1.slot, entry_2.slot), received_ns)
         return rejection
 
-    def _rehearse(self, message: bytes) -> None:
-        now_ns = self._clock.monotonic_ns()
-        found = wire.two_hop_opportunity.decode(message)._replace(scan_published_ns=now_ns)
-        self._book.refresh()
-        entry_1, entry_2 = self._book.entry(found.pool_1), self._book.entry(found.pool_2)
-        if entry_1 is None or entry_2 is None or not self._usable(entry_1) or not self._usable(entry_2):
-            return
-        with suppress(QuoteError):
-            quoted = quote_legs(self._book, found, entry_1, entry_2, now_ns, self._out.sequence)
-            priced = self._appraisal.rehearse(quoted, self._policies[found.strategy])
-            self._fields(quoted, priced, entry_1.slot, now_ns, now_ns)
-
     def _usable(self, entry: Entry) -> bool:
         return entry.pool is not None and entry.key not in self._disabled
 
     def _publish(self, quoted: Quoted, priced: Priced, slot: int, received_ns: int) -> None:
         now_ns = self._clock.monotonic_ns()
-        self._out.put(wire.execution_plan, *self._fields(quoted, priced, slot, received_ns, now_ns))
-        self._counters.add(self._plans)
-        self._counters.record(self._stage, now_ns - received_ns)
-
-    def _fields(
-        self, quoted: Quoted, priced: Priced, slot: int, received_ns: int, now_ns: int
-    ) -> tuple[Any, ...]:
         found, quote_1, quote_2 = quoted.found, quoted.leg_1.quote, quoted.leg_2.quote
         stamps = Stamps(quoted.sequence, slot, received_ns, now_ns)
         until_ns = now_ns + self._plan_life_ns
-        return plan_fields(found, quote_1, quote_2, priced, stamps, self._plan_head, until_ns)
+        fields = plan_fields(found, quote_1, quote_2, priced, stamps, self._plan_head, until_ns)
+        self._out.put(wire.execution_plan, *fields)
+        self._counters.add(self._plans)
+        self._counters.record(self._stage, now_ns - received_ns)
 
     def _reject(self, found: TwoHopOpportunity, rejection: Rejection, received_ns: int) -> None:
         stamps = Stamps(self._out.sequence, found.slot, received_ns, self._clock.monotonic_ns())

@@ -16,7 +16,6 @@ from hft import wire
 from hft.services import updates
 from hft.services.book import TableBook, pool_settings
 from hft.services.common import SYSTEM_COUNTERS, Drops, SystemLink
-from hft.services.rehearsal import Rehearsal
 from hft.services.strategies import places_of, strategies_of
 from hft.services.updates import Update, Updates
 from hft.strategy.registry import Refusal, Sizes, TwoHopStrategy, widest
@@ -64,7 +63,6 @@ class Scanner:
         self.primary = self._updates.subscription
         self._out = Drops(ctx, "opportunities")
         self._system = SystemLink(ctx)
-        self.rehearse = Rehearsal(self._rehearse)
         by_number = strategies_of(ctx.config)
         self._strategies = tuple(by_number.values())
         self._widest = widest(by_number)
@@ -159,13 +157,6 @@ class Scanner:
             sent = self._offer(strategy, pool_1, pool_2, sizes, update)
             self._counters.add(offered if sent else refused)
 
-    def _rehearse(self, route: bytes) -> None:
-        pool_1, pool_2 = self._pools.get(route[:32]), self._pools.get(route[32:])
-        if pool_1 is not None and pool_2 is not None:
-            sizes = Sizes(pool_1, pool_2, WRAPPED_SOL, self._book.clock, self._widest)
-            for strategy in self._strategies:
-                strategy.judge(sizes)
-
     def _offer(
         self, strategy: TwoHopStrategy, pool_1: Pool, pool_2: Pool, sizes: Sizes, update: Update
     ) -> bool:
@@ -210,7 +201,5 @@ class Scanner:
             now_ns,
         )
         if sent:
-            route = pool_1.key + pool_2.key
-            self.rehearse.keep(route, route)
             counters.record(self._stage, now_ns - update.scan_received_ns)
         return sent

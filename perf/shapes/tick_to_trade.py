@@ -14,14 +14,13 @@ of that.
 1,000 updates/s: so many accounts a second off the socket; a swap on the cluster changes about three.
 Each round has a pipeline of its own: one that waits for its turn would go on trading beside the other.
 no real time: ``[cpus] real_time = off``; else the later on the way, the higher the priority, where allowed.
-no rehearsal: ``[cpus] rehearse_us = 0``; else idle services go through the last trades once more.
 simulated: the planner runs each plan's transaction first (``[service:planner] simulate``).
 CPU/message: CPU time of a service over all it did, for each update; of the case, of the four together.
 """
 
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hft import wire
 from perf.cases import limits
@@ -46,10 +45,6 @@ STAMPS = (
     "signed_ns",
 )
 PARTS = ("feed", "feed→scanner", "scanner", "scanner→planner", "planner", "planner→executor", "executor")
-WITHOUT: Mapping[str, Mapping[str, object]] = {
-    "rehearsal": {"rehearse_us": 0},
-    "real time": {"real_time": "off"},
-}
 HOT = ("feed", "scanner", "planner", "executor")
 
 
@@ -65,13 +60,12 @@ class Trading:
         rate: int,
         reference: bool = False,
         simulate: str = "off",
-        without: str = "",
+        real_time: str = "auto",
     ) -> None:
-        """``without``: a key of ``WITHOUT``."""
-        told = ", simulated" * (simulate == "on") + f", no {without}" * bool(without)
+        told = ", simulated" * (simulate == "on") + ", no real time" * (real_time == "off")
         self.label = f"{rate:,} updates/s{told}"
-        self.group = f"no {without}" if without else f"{rate}"
-        self._simulate, self._cpus = simulate, WITHOUT.get(without, {})
+        self.group = f"{rate}" if real_time == "auto" else "no real time"
+        self._simulate, self._real_time = simulate, real_time
         self.reference = reference
         self._plan, self._rate = plan, rate
         self._seconds = SECONDS if plan.budget_s >= BUDGET_S else QUICK_SECONDS
@@ -87,7 +81,7 @@ class Trading:
         config = configured(
             simnet={"swaps_per_second": self._rate // ACCOUNTS_A_SWAP},
             planner={"simulate": self._simulate},
-            cpus=self._cpus,
+            cpus={"real_time": self._real_time},
             # Many trades lose against the next swap, and a busy machine is late: neither may end this.
             manager={"error_rate_ppm": 1_000_000, "heartbeat_limit_ms": 60_000, "drawdown_ppm": 1_000_000},
         )
@@ -157,12 +151,12 @@ def parts_of(found: Sequence[wire.ExecutionResult], cpu_ns: dict[str, float]) ->
 
 
 def cases(plan: Plan) -> Sequence[Case]:
-    """At the stated rate; the same without rehearsals, without real time, and with simulation."""
+    """At the stated rate; the same without real time, and with simulation."""
     found: list[Case] = [*limits(plan)]
     for rate in RATES:
         found += [
             Trading(plan, rate, reference=True),
-            *(Trading(plan, rate, without=what) for what in WITHOUT),
+            Trading(plan, rate, real_time="off"),
             Trading(plan, rate, simulate="on"),
         ]
     return found

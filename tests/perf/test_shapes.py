@@ -19,7 +19,7 @@ from ringbuf import segment_names
 
 pytestmark = pytest.mark.skipif(find_spec("hdrh") is None, reason="the perf extra is not installed")
 ROOT = Path(__file__).resolve().parent.parent.parent
-LEFT_TO_SLOW = frozenset({"500", "array", "burst", "no real time", "no rehearsal"})
+LEFT_TO_SLOW = frozenset({"500", "array", "burst", "no real time"})
 """Groups of cases: the pipeline's other rate and scheduling, the feed's other account and pace."""
 LONG_ROUNDS = frozenset({"sidecar_isolation", "simnet_swaps"})
 """Shapes whose shortest round takes ten seconds; others start the same parts."""

@@ -121,41 +121,6 @@ def test_time_is_booked_to_its_regime(stepped: Stepped) -> None:
     assert stepped.counter("runner_minor_faults") > 0
 
 
-class Rehearser(Worker):
-    """Counts its rehearsals."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rehearsed = 0
-
-    def rehearse(self) -> bool:
-        self.rehearsed += 1
-        return self.rehearsed > 1
-
-
-@pytest.mark.parametrize(("every_us", "times"), [(10_000, 5), (25_000, 2), (0, 0)])
-def test_a_service_rehearses_when_it_is_due_and_there_is_nothing_else_to_do(
-    run: Run, segments: Segments, every_us: int, times: int
-) -> None:
-    config = replace(run.config, cpus=replace(run.config.cpus, rehearse_us=every_us))
-    clock, worker = ManualClock(), Rehearser()
-    ctx = Context("scanner", replace(run, config=config), clock)
-    runner = Runner(ctx, worker, Idler(), source=False)
-    for _ in range(50):
-        runner.step()
-        clock.advance(1_000_000)
-    assert worker.rehearsed == times
-    assert ctx.counters.read()["runner_rehearsals"] == max(times - 1, 0), "one had nothing to go through"
-    for prevent in ("work", "halt"):
-        clock.advance(1_000_000_000)
-        worker.waiting = 2 if prevent == "work" else 0
-        if prevent == "halt":
-            segments.control.trip(1, "test", "x", 5, 6)
-        runner.step()
-        assert worker.rehearsed == times
-    ctx.close()
-
-
 def test_row_11_a_jump_of_the_wall_clock_changes_no_timer(stepped: Stepped) -> None:
     stepped.runner.step()
     for hours in (1, -2):
